@@ -1,0 +1,481 @@
+/*
+ * mod_ecert: ecert in Apache httpd 2.4.
+ *
+ * mod_ssl gets a placeholder file for each site and, on its SSL_CTX, the
+ * callback that puts the current certificate into every connection; the quick
+ * handler answers validation files; the agent lives as long as the
+ * configuration.  All the rest is the core's (src/ecert.h).
+ *
+ * httpd unloads this file between two configurations.  So nothing here outlives
+ * pconf, except one number in the process pool (keep_snapshot).
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mod_ecert.h"
+
+#include "http_core.h"
+#include "http_log.h"
+#include "http_main.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "http_ssl.h"
+#include "ap_mpm.h"
+#include "apr_optional_hooks.h"
+#include "apr_portable.h"
+#include "apr_strings.h"
+
+#include "mod_ssl.h"
+#include "mod_ssl_openssl.h"
+
+#define ECERT_KEPT "mod_ecert:snapshot"
+#define ECERT_LOG_PREFIX "[%a %b %d %H:%M:%S %Y] [ecert:{level}] [pid {pid}] "
+
+/* The module's one exported symbol. */
+module AP_MODULE_DECLARE_DATA ecert_module
+    __attribute__((visibility("default")));
+
+/* What lives as long as one configuration. */
+typedef struct {
+    ecert_conf_t *conf;
+    ecert_launch_t launch;
+    ecert_live_t *live; /* NULL: no agent was needed */
+    pid_t parent;
+} ecert_state_t;
+
+/* What the next configuration finds of this one. */
+typedef struct {
+    int snap; /* -1: nothing */
+    int generation;
+} ecert_kept_t;
+
+static ecert_state_t *state;
+static int previous = -1; /* snapshot of the configuration before */
+
+/* The file that descriptor 2 leads to, or NULL: a pipe, syslog, a provider. */
+static const char *error_log_file(apr_pool_t *p, server_rec *s) {
+    struct stat here, there;
+    const char *path;
+
+    if (s->error_fname == NULL || s->error_fname[0] == '|') {
+        return NULL;
+    }
+    path = ap_server_root_relative(p, s->error_fname);
+    if (path == NULL || stat(path, &there) != 0 || fstat(2, &here) != 0) {
+        return NULL;
+    }
+    return S_ISREG(there.st_mode) && there.st_dev == here.st_dev
+                   && there.st_ino == here.st_ino ? path : NULL;
+}
+
+static int set_log(apr_pool_t *p, server_rec *main_server, const char *prefix) {
+    const char *file = error_log_file(p, main_server);
+    ecert_conf_t *conf = state->conf;
+    ecert_err_t err;
+
+    if (ecert_conf_set(&conf->log_prefix, prefix, &err) != 0
+        || (file != NULL
+            && ecert_conf_set(&conf->log_file, file, &err) != 0)) {
+        mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
+        return -1;
+    }
+    return 0;
+}
+
+/* Without a site, and without a store to answer from, there is no agent. */
+static int agent_needed(server_rec *main_server) {
+    const ecert_conf_t *conf = state->conf;
+    struct stat st;
+
+    if (conf->n_sites > 0) {
+        return 1;
+    }
+    return conf->dcv
+           && (ecert_srv(main_server)->used || stat(conf->store, &st) == 0);
+}
+
+/*
+ * The agent leaves at the end of file, but also at a byte: what another module
+ * forked while we ran (mod_cgid's new daemon) has a copy of the pipe, and must
+ * not keep the agent alive.
+ */
+static void end_agent(ecert_launch_t *launch) {
+    if (launch->control >= 0 && write(launch->control, "", 1) < 0) {
+        ap_log_error(APLOG_MARK, APLOG_DEBUG, errno, NULL,
+                     "the agent was gone already");
+    }
+    launch->snap = -1; /* keep_snapshot: closed with plog */
+    ecert_launch_close(launch);
+}
+
+static apr_status_t end_state(void *data) {
+    ecert_state_t *gone = data;
+
+    if (gone->parent == getpid()) {
+        end_agent(&gone->launch);
+    }
+    ecert_live_free(gone->live);
+    ecert_conf_free(gone->conf);
+    state = NULL;
+    return APR_SUCCESS;
+}
+
+/* In every mode, -t included: what is wrong in the directives ends here. */
+static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *main_server) {
+    ecert_conf_t *conf = ecert_conf_new();
+
+    (void)plog;
+    if (conf == NULL) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    state = apr_pcalloc(pconf, sizeof(*state));
+    state->conf = conf;
+    ecert_launch_init(&state->launch);
+    apr_pool_cleanup_register(pconf, state, end_state, apr_pool_cleanup_null);
+
+    if (mod_ecert_fill(ptemp, main_server, conf) != 0) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
+}
+
+/* ---- the agent ---- */
+
+/*
+ * The next agent takes over what this one has published, so the snapshot must
+ * outlive pconf, and this file with it.  The descriptor is given to plog, which
+ * httpd clears between the next configuration's pre_config and post_config
+ * hooks: take_snapshot saves it in time, and when the next configuration no
+ * longer loads this module, libapr closes it.
+ */
+static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap) {
+    apr_pool_t *process = s->process->pool;
+    ecert_kept_t *kept = NULL;
+    apr_file_t *owner;
+    apr_os_file_t fd = snap;
+    void *data = NULL;
+
+    apr_pool_userdata_get(&data, ECERT_KEPT, process);
+    kept = data;
+    if (kept == NULL) {
+        kept = apr_palloc(process, sizeof(*kept));
+        apr_pool_userdata_set(kept, ECERT_KEPT, apr_pool_cleanup_null,
+                              process);
+    }
+    kept->snap = -1;
+    kept->generation = ap_state_query(AP_SQ_CONFIG_GEN);
+    if (apr_os_pipe_put_ex(&owner, &fd, 1, plog) == APR_SUCCESS) {
+        kept->snap = snap;
+    }
+}
+
+static int take_snapshot(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp) {
+    ecert_kept_t *kept;
+    void *data = NULL;
+
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    apr_pool_userdata_get(&data, ECERT_KEPT, ap_pglobal);
+    kept = data;
+    /* Left by an older configuration, the number means another file by now. */
+    if (kept != NULL && kept->snap >= 0
+        && kept->generation + 1 == ap_state_query(AP_SQ_CONFIG_GEN)) {
+        previous = fcntl(kept->snap, F_DUPFD_CLOEXEC, 3);
+        kept->snap = -1;
+    }
+    return OK;
+}
+
+static void warn_without_tls(server_rec *main_server) {
+    int ssl = ap_find_linked_module("mod_ssl.c") != NULL;
+    const ecert_srv_t *srv;
+    server_rec *s;
+
+    for (s = main_server; s != NULL; s = s->next) {
+        srv = ecert_srv(s);
+        if (srv->site < 0 || srv->tls) {
+            continue;
+        }
+        if (ssl) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                         "%s: the site has no effect in this virtual host: "
+                         "\"SSLEngine on\" is missing", srv->where);
+        } else {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                         "%s: no certificate is served: mod_ssl is not "
+                         "loaded (a2enmod ssl); validation files are answered",
+                         srv->where);
+        }
+    }
+}
+
+static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
+                        server_rec *main_server) {
+    ecert_err_t err;
+    int rc;
+
+    if (set_log(ptemp, main_server, ECERT_LOG_PREFIX) != 0) {
+        return -1;
+    }
+    state->parent = getpid();
+    rc = ecert_launch(&state->launch, state->conf, 2, previous, &err);
+    if (rc != 0) {
+        mod_ecert_log(main_server, rc < 0 ? APLOG_EMERG : APLOG_ERR, NULL,
+                      &err);
+    }
+    if (rc < 0) {
+        return -1;
+    }
+    keep_snapshot(main_server, plog, state->launch.snap);
+
+    state->live = ecert_live_new(state->conf, state->launch.snap,
+                                 state->launch.seen, &err);
+    if (state->live == NULL) {
+        mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
+        return -1;
+    }
+    close(state->launch.seen); /* mapped; mod_cgid's forks need not have it */
+    state->launch.seen = -1;
+    return 0;
+}
+
+/*
+ * Last of all modules, so that what the others fork here (mod_cgid's daemon)
+ * does not inherit the control pipe and keep the agent alive.
+ */
+static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                             apr_pool_t *ptemp, server_rec *main_server) {
+    int rc = 0;
+
+    (void)pconf;
+    /* The first pass is in a process that leaves: httpd daemonizes after it. */
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    warn_without_tls(main_server);
+    if (agent_needed(main_server)) {
+        rc = launch_agent(ptemp, plog, main_server);
+    }
+    if (previous >= 0) {
+        close(previous);
+        previous = -1;
+    }
+    return rc == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static void ecert_child_init(apr_pool_t *pchild, server_rec *s) {
+    (void)pchild;
+    (void)s;
+    if (state == NULL || state->live == NULL) {
+        return;
+    }
+    if (state->parent != getpid()) { /* httpd -X: this child is the parent */
+        ecert_launch_close(&state->launch);
+    }
+    ecert_live_worker(state->live);
+}
+
+static void dump_sites(server_rec *main_server) {
+    const ecert_conf_t *conf = state->conf;
+    apr_file_t *out = NULL;
+    size_t i, k;
+
+    (void)main_server;
+    if (apr_file_open_stdout(&out, main_server->process->pool) != APR_SUCCESS) {
+        return;
+    }
+    apr_file_printf(out, "ecert: store %s, %" APR_SIZE_T_FMT " site(s)\n",
+                    conf->store, conf->n_sites);
+    for (i = 0; i < conf->n_sites; i++) {
+        apr_file_printf(out, "  %s (%s):", ecert_site_label(&conf->sites[i]),
+                        conf->sites[i].where);
+        for (k = 0; k < conf->sites[i].n_names; k++) {
+            apr_file_printf(out, " %s", conf->sites[i].names[k]);
+        }
+        apr_file_printf(out, "\n");
+    }
+}
+
+/* A bad site is told, but a server that could start must pass its test. */
+static void ecert_test_config(apr_pool_t *pconf, server_rec *main_server) {
+    ecert_err_t err;
+
+    if (ap_exists_config_define("DUMP_ECERT")) {
+        dump_sites(main_server);
+        return;
+    }
+    if (ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST
+        || !agent_needed(main_server)
+        || set_log(pconf, main_server, "[ecert:{level}] ") != 0) {
+        return;
+    }
+    if (ecert_launch_test(state->conf, 2, &err) < 0) {
+        mod_ecert_log(main_server, APLOG_ERR, NULL, &err);
+    }
+}
+
+/* ---- TLS ---- */
+
+/* Made in the store; where that cannot be written, among the run-time files. */
+static const char *placeholder(apr_pool_t *p, server_rec *s,
+                               const ecert_site_t *site) {
+    const char *dir = ap_runtime_dir_relative(p, "");
+    char path[APR_PATH_MAX];
+    ecert_err_t err, why;
+
+    if (ecert_placeholder_file(state->conf->store, site, path, sizeof(path),
+                               &why) == 0
+        || (dir != NULL && ecert_placeholder_file(dir, site, path,
+                                                  sizeof(path), &err) == 0)) {
+        return apr_pstrdup(p, path);
+    }
+    mod_ecert_log(s, APLOG_EMERG, ecert_site_label(site), &why);
+    if (dir != NULL) {
+        mod_ecert_log(s, APLOG_EMERG, ecert_site_label(site), &err);
+    }
+    return NULL;
+}
+
+/*
+ * mod_ssl wants a file for each context.  All virtual hosts of one site name
+ * the same one: mod_ssl compares the names to tell whether a connection may
+ * go from one virtual host to another (421 otherwise).
+ */
+static int ecert_add_cert_files(server_rec *s, apr_pool_t *p,
+                                apr_array_header_t *cert_files,
+                                apr_array_header_t *key_files) {
+    ecert_srv_t *srv = ecert_srv(s);
+    const char *file;
+
+    if (state == NULL || srv->site < 0) {
+        return DECLINED;
+    }
+    srv->tls = 1;
+    file = placeholder(p, s, &state->conf->sites[srv->site]);
+    if (file == NULL) {
+        return DECLINED;
+    }
+    /* Inherited from the main server, or mod_md's: this site's come first. */
+    apr_array_clear(cert_files);
+    apr_array_clear(key_files);
+    APR_ARRAY_PUSH(cert_files, const char *) = file;
+    APR_ARRAY_PUSH(key_files, const char *) = file;
+    return OK;
+}
+
+/* The certificate callback.  It does not run when a session is resumed. */
+static int certify(SSL *ssl, void *arg) {
+    server_rec *s = arg;
+    int site = ecert_srv(s)->site;
+    ecert_err_t err;
+    int rc;
+
+    if (state == NULL || state->live == NULL) {
+        return 1; /* nothing was published: mod_ssl's placeholder stays */
+    }
+    rc = ecert_live_certify(state->live, (uint32_t)site, ssl, &err);
+    if (rc != 0) {
+        mod_ecert_log(s, APLOG_ERR,
+                      ecert_site_label(&state->conf->sites[site]), &err);
+    }
+    return rc >= 0;
+}
+
+static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
+                             SSL_CTX *ctx) {
+    (void)p;
+    if (!is_proxy && ecert_srv(s)->site >= 0) {
+        SSL_CTX_set_cert_cb(ctx, certify, s);
+    }
+    return OK;
+}
+
+/* ---- validation files ---- */
+
+static void *from_pool(void *pool, size_t size) {
+    return apr_palloc(pool, size);
+}
+
+/* A validator gets the whole file, whatever range it asks for. */
+static void drop_ranges(request_rec *r) {
+    ap_filter_t *f, *next;
+
+    for (f = r->output_filters; f != NULL; f = next) {
+        next = f->next;
+        if (strcasecmp(f->frec->name, "byterange") == 0) {
+            ap_remove_output_filter(f);
+        }
+    }
+}
+
+static int send_answer(request_rec *r, const ecert_answer_t *answer) {
+    int rc = ap_discard_request_body(r);
+
+    if (rc != OK) {
+        return rc;
+    }
+    drop_ranges(r);
+    r->status = answer->status;
+    ap_set_content_type(r, "text/plain");
+    ap_set_content_length(r, (apr_off_t)answer->len);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    if (answer->allow != NULL) {
+        apr_table_setn(r->headers_out, "Allow", answer->allow);
+    }
+    if (answer->len > 0) {
+        ap_rwrite(answer->body, (int)answer->len, r);
+    }
+    return OK; /* also for 405: an ErrorDocument must not take its place */
+}
+
+/*
+ * Before everything else that could answer: Redirect, RewriteRule, If, Require,
+ * ProxyPass, .htaccess.  r->uri is the path as sent, neither decoded nor
+ * normalised, so that no other spelling of it can reach us.
+ */
+static int ecert_quick_handler(request_rec *r, int lookup) {
+    ecert_answer_t answer = {0};
+
+    if (lookup || r->main != NULL || r->prev != NULL || r->hostname == NULL
+        || r->uri == NULL || r->proxyreq == PROXYREQ_PROXY) {
+        return DECLINED;
+    }
+    if (state == NULL || state->live == NULL
+        || ecert_srv(r->server)->dcv == 0) {
+        return DECLINED;
+    }
+    ecert_live_answer(state->live, r->method, strlen(r->method), r->hostname,
+                      strlen(r->hostname), r->uri, strlen(r->uri),
+                      (int64_t)apr_time_sec(r->request_time), from_pool,
+                      r->pool, &answer);
+    return answer.status != 0 ? send_answer(r, &answer) : DECLINED;
+}
+
+/* ---- module ---- */
+
+static void ecert_register_hooks(apr_pool_t *p) {
+    (void)p;
+    ap_hook_pre_config(take_snapshot, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(ecert_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_test_config(ecert_test_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(ecert_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_child_init(ecert_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_quick_handler(ecert_quick_handler, NULL, NULL,
+                          APR_HOOK_REALLY_FIRST);
+    ap_hook_ssl_add_cert_files(ecert_add_cert_files, NULL, NULL,
+                               APR_HOOK_LAST);
+    /* Optional: the module loads before mod_ssl, after it and without it. */
+    APR_OPTIONAL_HOOK(ssl, init_server, ecert_init_server, NULL, NULL,
+                      APR_HOOK_MIDDLE);
+}
+
+AP_DECLARE_MODULE(ecert) = {
+    STANDARD20_MODULE_STUFF, NULL, NULL, ecert_srv_create, ecert_srv_merge,
+    ecert_commands, ecert_register_hooks, 0
+};

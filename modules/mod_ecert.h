@@ -1,0 +1,61 @@
+/*
+ * What the two files of mod_ecert share: mod_ecert_conf.c turns directives into
+ * sites, mod_ecert.c does what they ask for.
+ */
+
+#ifndef MOD_ECERT_H
+#define MOD_ECERT_H
+
+#include "httpd.h"
+#include "http_config.h"
+
+#include "ecert.h"
+
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 105)
+#error "mod_ecert needs httpd 2.4.49 or later (ap_hook_ssl_add_cert_files)"
+#endif
+
+#define ECERT_LINE 2048 /* bytes of one error line */
+
+extern module AP_MODULE_DECLARE_DATA ecert_module;
+
+/* One server's directives; of these a virtual host inherits the first five. */
+typedef struct {
+    const char *catalogue;
+    apr_array_header_t *issuers; /* const char * */
+    ecert_cross_t cross;
+    int dcv;  /* -1: not said */
+    int used; /* any directive of ours stands somewhere */
+
+    const char *store; /* main server only */
+    const char *agent;
+
+    int own; /* ECert on: the site is called as the virtual host */
+    const char *name;
+    const char *certificate;
+    const char *key;
+    const char *where; /* "file:line" of the site's directive */
+    int has_name;      /* there is a ServerName, not httpd's guess */
+
+    int site; /* index in the configuration; -1: none */
+    int tls;  /* mod_ssl made a context for this server */
+} ecert_srv_t;
+
+ecert_srv_t *ecert_srv(const server_rec *s);
+
+/* The module's table of directives, and their records. */
+extern const command_rec ecert_commands[];
+void *ecert_srv_create(apr_pool_t *p, server_rec *s);
+void *ecert_srv_merge(apr_pool_t *p, void *base, void *add);
+
+/*
+ * Fills conf from all servers' directives and gives each its site.  0, or -1
+ * when it has logged what cannot be used.
+ */
+int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf);
+
+/* Logs err on one line; site may be NULL. */
+void mod_ecert_log(server_rec *s, int level, const char *site,
+                   const ecert_err_t *err);
+
+#endif

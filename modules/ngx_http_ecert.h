@@ -1,0 +1,68 @@
+/*
+ * What the three files of the nginx module share: ngx_http_ecert_conf.c turns
+ * directives into sites, ngx_http_ecert_module.c serves them and keeps the
+ * agent, ngx_http_ecert_dcv.c answers for validation files.
+ */
+
+#ifndef NGX_HTTP_ECERT_H
+#define NGX_HTTP_ECERT_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ecert.h"
+
+#define NGX_HTTP_ECERT_LINE 2048 /* bytes of one error line */
+
+typedef struct {
+    ecert_conf_t *conf;
+    ecert_launch_t launch;
+    ecert_live_t *live; /* NULL until the configuration is live */
+    ngx_str_t store;
+    ngx_str_t agent;
+    ngx_uint_t used;    /* a directive of ours stands somewhere */
+    ngx_uint_t active;  /* there is something to do for the agent */
+} ngx_http_ecert_main_conf_t;
+
+typedef struct {
+    ngx_http_ecert_main_conf_t *main;
+
+    ngx_str_t catalogue;
+    ngx_array_t *issuers; /* const char *; the http block's, then the own */
+    ecert_cross_t cross;
+    ngx_flag_t dcv;
+
+    ngx_uint_t said; /* the directive ecert was there */
+    ngx_uint_t own;  /* ecert on: the site is called as the server */
+    ngx_str_t name;
+    ngx_str_t certificate;
+    ngx_str_t key;
+    const char *directive; /* that made it a site, and where it stands */
+    const char *file;
+    ngx_uint_t line;
+
+    ngx_int_t site; /* index in the configuration; -1: none */
+} ngx_http_ecert_srv_conf_t;
+
+extern ngx_module_t ngx_http_ecert_module;
+
+/* The table of directives, and what they fill for each server. */
+extern ngx_command_t ngx_http_ecert_commands[];
+void *ngx_http_ecert_create_srv_conf(ngx_conf_t *cf);
+char *ngx_http_ecert_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child);
+
+/*
+ * The variable in the certificate's name that the ssl module sees.  It stays
+ * empty: nobody ever asks for its value.
+ */
+ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf);
+
+/* The POST_READ phase: comes before any directive of the server. */
+ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r);
+
+/* Logs err on one line; site may be NULL. */
+void ngx_http_ecert_log(ngx_uint_t level, ngx_log_t *log, const char *site,
+                        const ecert_err_t *err);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * Validation files, answered before anything that the server's directives
+ * could do to the request.
+ */
+
+#include "ngx_http_ecert.h"
+
+static void *ngx_http_ecert_alloc(void *pool, size_t size) {
+    return ngx_palloc(pool, size);
+}
+
+static ngx_int_t ngx_http_ecert_header(ngx_http_request_t *r, const char *key,
+                                       const char *value) {
+    ngx_table_elt_t *h = ngx_list_push(&r->headers_out.headers);
+
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+    ngx_memzero(h, sizeof(*h));
+    h->hash = 1;
+    h->key.data = (u_char *)(uintptr_t)key;
+    h->key.len = ngx_strlen(key);
+    h->value.data = (u_char *)(uintptr_t)value;
+    h->value.len = ngx_strlen(value);
+    return NGX_OK;
+}
+
+/*
+ * The validator compares bytes.  An encoding that is there already keeps gzip
+ * away; it is not in the list of headers, so it is not sent.  A type of length
+ * 0 is in nobody's list of types (sub_filter, addition, ssi), and a charset
+ * that is there already is not converted; neither changes what is sent.
+ */
+static ngx_int_t ngx_http_ecert_no_filters(ngx_http_request_t *r) {
+    ngx_table_elt_t *encoding = ngx_pcalloc(r->pool, sizeof(*encoding));
+
+    if (encoding == NULL) {
+        return NGX_ERROR;
+    }
+    ngx_str_set(&encoding->key, "Content-Encoding");
+    ngx_str_set(&encoding->value, "identity");
+    r->headers_out.content_encoding = encoding;
+
+    ngx_str_set(&r->headers_out.content_type, "text/plain");
+    r->headers_out.content_type_len = 0;
+    ngx_str_set(&r->headers_out.charset, "us-ascii");
+
+    r->allow_ranges = 0;
+    r->disable_not_modified = 1;
+    return NGX_OK;
+}
+
+static ngx_int_t ngx_http_ecert_send(ngx_http_request_t *r,
+                                     const ecert_answer_t *answer) {
+    ngx_http_complex_value_t body;
+
+    if (ngx_http_ecert_no_filters(r) != NGX_OK
+        || ngx_http_ecert_header(r, "Cache-Control", "no-store") != NGX_OK) {
+        return NGX_ERROR;
+    }
+    if (answer->allow != NULL
+        && ngx_http_ecert_header(r, "Allow", answer->allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    ngx_memzero(&body, sizeof(body));
+    body.value.data = answer->body;
+    body.value.len = answer->len;
+    return ngx_http_send_response(r, (ngx_uint_t)answer->status, NULL, &body);
+}
+
+ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r) {
+    ngx_http_ecert_srv_conf_t *escf;
+    ecert_answer_t answer;
+
+    escf = ngx_http_get_module_srv_conf(r, ngx_http_ecert_module);
+    if (!escf->dcv) {
+        return NGX_DECLINED;
+    }
+    ecert_live_answer(escf->main->live, (const char *)r->method_name.data,
+                      r->method_name.len,
+                      (const char *)r->headers_in.server.data,
+                      r->headers_in.server.len, (const char *)r->uri.data,
+                      r->uri.len, ngx_time(), ngx_http_ecert_alloc, r->pool,
+                      &answer);
+    if (answer.status == 0) {
+        return NGX_DECLINED;
+    }
+    /* finished here: a status handed back to nginx would meet error_page */
+    ngx_http_finalize_request(r, ngx_http_ecert_send(r, &answer));
+    return NGX_DONE;
+}

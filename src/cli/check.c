@@ -1,0 +1,273 @@
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "ecert_load.h"
+#include "ecert_report.h"
+#include "ecert_store.h"
+
+#define PATHS_MAX 64
+
+static const char usage[] =
+    "Usage: ecert check [OPTION]... [NAME]...\n"
+    "       ecert check [OPTION]... --certificate FILE --key FILE [NAME]...\n"
+    "Says what a server would say to these sites of the store (all of them\n"
+    "without NAME), or to these files for a server with these names.\n\n"
+    "  --certificate FILE  leaf, or leaf and chain: PEM, DER or PKCS#7\n"
+    "  --key FILE          its private key\n"
+    "  --issuers PATH      more CA certificates: a file or a folder; may be\n"
+    "                      given again\n"
+    "  --catalogue FILE    another CA's catalogue\n"
+    "  --cross-certificate auto|on|off|until=YYYY-MM-DD\n"
+    "  --at DATE           as if it were then (YYYY-MM-DD[THH:MM:SSZ])\n"
+    "  --explain           every certificate that was considered, and why\n"
+    "  --json              as JSON (schema ecert-status, version 1)\n"
+    "  --store DIR         the store (default: ECERT_STORE, else\n"
+    "                      /var/lib/ecert)\n"
+    "  --help              this text\n\n"
+    "Exit code: 0 all in order, 1 something is not, 2 wrong usage.\n\n"
+    "Example: ecert check --certificate new.pem --key new.key www.example.hk\n";
+
+typedef struct {
+    const char *store;
+    const char *certificate;
+    const char *key;
+    const char *catalogue;
+    const char *issuers[PATHS_MAX];
+    size_t n_issuers;
+    ecert_cross_t cross;
+    int64_t now;
+    int explain;
+    int json;
+    char **names;
+    size_t n_names;
+} options_t;
+
+/* The agent refuses relative paths; people may write them. */
+static const char *absolute(const char *path, ecert_err_t *err)
+{
+    char cwd[PATH_MAX], *full;
+    size_t size;
+
+    if (path == NULL || path[0] == '/') {
+        return path;
+    }
+    if (getcwd(cwd, sizeof(cwd)) == NULL) {
+        ecert_err(err, ECERT_ERR_SYSTEM, path, "getcwd");
+        return NULL;
+    }
+    size = strlen(cwd) + strlen(path) + 2;
+    full = malloc(size); /* lives as long as the command */
+    if (full == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        return NULL;
+    }
+    snprintf(full, size, "%s/%s", cwd, path);
+    return full;
+}
+
+/*
+ * A root that this machine does not know is worth a warning, but not a
+ * failure: the CA may be a private one.  A leaf alone is a failure.
+ */
+static int in_order(int rc, const ecert_loaded_t *loaded)
+{
+    size_t harmless = 0;
+
+    if (rc != 0 || loaded->state != ECERT_STATE_VALID) {
+        return 0;
+    }
+    if (!loaded->chain->complete && sk_X509_num(loaded->chain->served) > 0) {
+        harmless = 1;
+    }
+    return loaded->n_uncovered == 0 && loaded->n_warnings == harmless;
+}
+
+/* 1 when something is wrong with it. */
+static int check_site(ecert_loader_t *loader, const ecert_site_t *site,
+                      const options_t *options, json_t *sites)
+{
+    ecert_loaded_t loaded;
+    ecert_err_t err;
+    json_t *report;
+    int rc, bad;
+
+    ecert_err_clear(&err);
+    rc = ecert_load(loader, site, options->now, &loaded, &err);
+    bad = !in_order(rc, &loaded);
+    report = ecert_report_site(site, &loaded, rc == 0 ? NULL : &err,
+                               options->now);
+    if (!options->json) {
+        ecert_report_print_site(report, stdout, options->explain, options->now);
+    }
+    json_array_append_new(sites, report);
+    ecert_loaded_free(&loaded);
+    return bad;
+}
+
+static ecert_site_t describe_site(const options_t *options, const char *name)
+{
+    ecert_site_t site = {
+        .name = name,
+        .catalogue = options->catalogue,
+        .issuers = options->issuers,
+        .n_issuers = options->n_issuers,
+        .cross = options->cross,
+    };
+
+    if (name == NULL) {
+        site.certificate = options->certificate;
+        site.key = options->key;
+        site.names = (const char *const *)options->names;
+        site.n_names = options->n_names;
+    }
+    return site;
+}
+
+static int check_sites(ecert_loader_t *loader, const options_t *options,
+                       char **names, size_t n, json_t *sites)
+{
+    int bad = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        ecert_site_t site = describe_site(options, names[i]);
+
+        bad |= check_site(loader, &site, options, sites);
+    }
+    return bad;
+}
+
+static int check_store(ecert_loader_t *loader, const options_t *options,
+                       json_t *sites, ecert_err_t *err)
+{
+    char **names;
+    size_t n;
+    int bad;
+
+    if (options->n_names > 0) {
+        return check_sites(loader, options, options->names, options->n_names,
+                           sites);
+    }
+    if (ecert_store_sites(options->store, &names, &n, err) != 0) {
+        return -1;
+    }
+    bad = check_sites(loader, options, names, n, sites);
+    if (n == 0 && !options->json) {
+        printf("the store %s has no sites\n", options->store);
+    }
+    ecert_names_free(names, n);
+    return bad;
+}
+
+static int run(const options_t *options)
+{
+    json_t *report = ecert_report_head(options->store, options->now);
+    json_t *sites = json_array();
+    ecert_loader_t *loader;
+    ecert_err_t err;
+    int bad = -1;
+
+    json_object_set_new(report, "sites", sites);
+    loader = ecert_loader_new(options->store, &err);
+    if (loader != NULL && options->certificate != NULL) {
+        ecert_site_t site = describe_site(options, NULL);
+
+        bad = check_site(loader, &site, options, sites);
+    } else if (loader != NULL) {
+        bad = check_store(loader, options, sites, &err);
+    }
+    if (bad >= 0 && options->json) {
+        json_dumpf(report, stdout, JSON_INDENT(2));
+        putchar('\n');
+    }
+    ecert_loader_free(loader);
+    json_decref(report);
+    if (bad < 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
+}
+
+static int set_option(options_t *options, int c, const char *value,
+                      ecert_err_t *err)
+{
+    switch (c) {
+    case 'c':
+        options->certificate = absolute(value, err);
+        return options->certificate ? 0 : -1;
+    case 'k':
+        options->key = absolute(value, err);
+        return options->key ? 0 : -1;
+    case 'C':
+        options->catalogue = absolute(value, err);
+        return options->catalogue ? 0 : -1;
+    case 'i':
+        if (options->n_issuers == PATHS_MAX) {
+            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
+        }
+        options->issuers[options->n_issuers] = absolute(value, err);
+        return options->issuers[options->n_issuers++] ? 0 : -1;
+    case 'x':
+        return ecert_cross_parse(value, &options->cross, err);
+    case 'a':
+        return ecert_date_parse(value, &options->now, err);
+    case 's':
+        options->store = value;
+        return 0;
+    case 'e':
+        options->explain = 1;
+        return 0;
+    default:
+        options->json = 1;
+        return 0;
+    }
+}
+
+int ecert_cmd_check(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"certificate", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},
+        {"issuers", required_argument, NULL, 'i'},
+        {"catalogue", required_argument, NULL, 'C'},
+        {"cross-certificate", required_argument, NULL, 'x'},
+        {"at", required_argument, NULL, 'a'},
+        {"explain", no_argument, NULL, 'e'},
+        {"json", no_argument, NULL, 'j'},
+        {"store", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    options_t options = {.now = time(NULL)};
+    ecert_err_t err;
+    int c;
+
+    optind = 1;
+    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(usage, stdout);
+            return ECERT_EXIT_DONE;
+        }
+        if (c == '?') {
+            return ECERT_EXIT_USAGE;
+        }
+        if (set_option(&options, c, optarg, &err) != 0) {
+            ecert_cli_fail(NULL, &err);
+            return ECERT_EXIT_USAGE;
+        }
+    }
+    if ((options.certificate == NULL) != (options.key == NULL)) {
+        return ecert_cli_usage("check",
+                               "--certificate and --key go together");
+    }
+    options.names = argv + optind;
+    options.n_names = (size_t)(argc - optind);
+    options.store = absolute(ecert_cli_store(options.store), &err);
+    return run(&options);
+}

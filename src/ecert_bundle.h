@@ -1,0 +1,51 @@
+/*
+ * The files of one site, read and parsed: certificate, key, and the pool of
+ * CA certificates that a chain may be built from.
+ */
+
+#ifndef ECERT_BUNDLE_H
+#define ECERT_BUNDLE_H
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "ecert_err.h"
+#include "ecert_file.h"
+
+/* Certificate files that many sites read, parsed once while they stay as they
+ * are. */
+typedef struct ecert_shelf_s ecert_shelf_t;
+
+ecert_shelf_t *ecert_shelf_new(void);
+void ecert_shelf_free(ecert_shelf_t *shelf);
+
+typedef struct {
+    const char *certificate; /* absolute paths; NULL: none */
+    const char *key;
+    const char *chain;       /* may be missing on disk */
+    const char *store_issuers; /* folder; may be missing on disk */
+    const char *const *issuers;
+    size_t n_issuers;
+} ecert_bundle_files_t;
+
+typedef struct {
+    STACK_OF(X509) *certificates; /* of the certificate's file, in order */
+    EVP_PKEY *key;
+    STACK_OF(X509) *pool; /* all the others */
+} ecert_bundle_t;
+
+/*
+ * Reads it all.  A bad certificate or key file is an error; bad files in the
+ * pool are told through complain and passed over.
+ */
+int ecert_bundle_read(const ecert_bundle_files_t *files, ecert_shelf_t *shelf,
+                      ecert_trail_t *trail,
+                      void (*complain)(void *ctx, const ecert_err_t *err),
+                      void *ctx, ecert_bundle_t *bundle, ecert_err_t *err);
+void ecert_bundle_free(ecert_bundle_t *bundle);
+
+/* Only the trail that reading the same files would leave. */
+void ecert_bundle_look(const ecert_bundle_files_t *files,
+                       ecert_trail_t *trail);
+
+#endif

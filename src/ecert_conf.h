@@ -1,0 +1,104 @@
+/*
+ * What was configured: the adapters fill it from their directives, the agent
+ * and the command read it.  It crosses the process boundary as lines of text.
+ */
+
+#ifndef ECERT_CONF_H
+#define ECERT_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ecert_err.h"
+
+#define ECERT_STORE_DEFAULT "/var/lib/ecert"
+#define ECERT_SITES_MAX 16384
+
+/* ecert_cross_certificate auto | on | off | until=YYYY-MM-DD */
+typedef enum {
+    ECERT_CROSS_UNSET = 0, /* not said: site.json decides, else auto */
+    ECERT_CROSS_AUTO,      /* while the catalogue calls it useful */
+    ECERT_CROSS_ON,        /* as long as it is valid */
+    ECERT_CROSS_OFF,
+    ECERT_CROSS_UNTIL      /* to the end of that day, UTC */
+} ecert_cross_kind_t;
+
+typedef struct {
+    ecert_cross_kind_t kind;
+    int64_t until; /* first second, Unix time, at which it is no longer sent */
+} ecert_cross_t;
+
+/*
+ * One site: what one TLS vhost serves.  Either name (a site of the store) or
+ * certificate and key (files elsewhere, absolute) are set.
+ */
+typedef struct {
+    const char *name;           /* as written: Unicode or A-label, any case */
+    const char *certificate;
+    const char *key;
+    const char *catalogue;      /* NULL: the built-in one's path */
+    const char *const *issuers; /* absolute files or folders */
+    size_t n_issuers;
+    const char *const *names;   /* the vhost's names, as written */
+    size_t n_names;
+    ecert_cross_t cross;
+    const char *where;          /* "/etc/nginx/conf.d/a.conf:12" */
+    unsigned char id[32];       /* ecert_site_identity; set by ecert_conf_add */
+} ecert_site_t;
+
+typedef struct {
+    char *server;     /* "nginx/1.22.1": for status */
+    char *store;      /* absolute */
+    char *agent;      /* absolute path of the executable `ecert` */
+    char *log_file;   /* what descriptor 2 leads to, so that the agent can open
+                         it again after a rotation; NULL: no file */
+    char *log_prefix; /* strftime(3) format, then {level} and {pid} replaced */
+    int dcv;          /* anything to answer for at all */
+    size_t n_sites;
+    ecert_site_t *sites;
+} ecert_conf_t;
+
+ecert_conf_t *ecert_conf_new(void);
+void ecert_conf_free(ecert_conf_t *conf);
+
+/*
+ * Sets one of the strings above (a copy).  Refuses control characters and more
+ * than 4,096 bytes with CONF.
+ */
+int ecert_conf_set(char **field, const char *value, ecert_err_t *err);
+
+/*
+ * Adds a site (deep copy) and returns its index, which is its slot in the
+ * snapshot.  Sites with the same name or files, issuers, catalogue and cross
+ * policy are one: the vhost's names join the first's, its index is returned.
+ * -1 on bad values.
+ */
+int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
+                   ecert_err_t *err);
+
+/* How people call the site: its name, else its first name, else its file. */
+const char *ecert_site_label(const ecert_site_t *site);
+
+/*
+ * SHA-256 over what makes two sites the same one (see ecert_conf_add), so that
+ * a new agent finds the records of the old one.
+ */
+void ecert_site_identity(const ecert_site_t *site, unsigned char id[32]);
+
+/* auto, on, off, until=YYYY-MM-DD; anything else: CONF, naming the choices. */
+int ecert_cross_parse(const char *text, ecert_cross_t *cross, ecert_err_t *err);
+
+/*
+ * YYYY-MM-DD (midnight UTC) or YYYY-MM-DDTHH:MM:SSZ to Unix time; USAGE
+ * otherwise, also for a day that the calendar does not have.
+ */
+int ecert_date_parse(const char *text, int64_t *seconds, ecert_err_t *err);
+
+/* "2027-04-15T23:59:59Z" into out[32]; returns out. */
+char *ecert_date_format(int64_t seconds, char *out);
+
+/* Writes all of it to fd, reads it from fd's beginning to its end. */
+int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err);
+ecert_conf_t *ecert_conf_read(int fd, ecert_err_t *err);
+
+#endif

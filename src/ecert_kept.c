@@ -1,0 +1,381 @@
+#include "ecert_kept.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "ecert_log.h"
+#include "ecert_placeholder.h"
+
+void ecert_kept_init(ecert_kept_t *kept, const ecert_site_t *site,
+                     uint32_t slot)
+{
+    memset(kept, 0, sizeof(*kept));
+    kept->site = site;
+    kept->slot = slot;
+    kept->held.store_generation = -1;
+    ecert_trail_init(&kept->trail);
+}
+
+void ecert_kept_free(ecert_kept_t *kept)
+{
+    ecert_loaded_free(&kept->held);
+    ecert_trail_free(&kept->trail);
+}
+
+static const char *label(const ecert_kept_t *kept)
+{
+    return ecert_site_label(kept->site);
+}
+
+/* ---- saying ------------------------------------------------------------ */
+
+static int says(const ecert_loaded_t *loaded, const char *line)
+{
+    size_t i;
+
+    for (i = 0; i < loaded->n_warnings; i++) {
+        if (strcmp(loaded->warnings[i], line) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int lacks(const ecert_loaded_t *loaded, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < loaded->n_uncovered; i++) {
+        if (strcmp(loaded->uncovered[i], name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Warnings that the last load did not have. */
+static void tell_warnings(const ecert_kept_t *kept, const ecert_loaded_t *next)
+{
+    size_t i;
+
+    if (next->state == ECERT_STATE_EXPIRED
+        && kept->held.state != ECERT_STATE_EXPIRED) {
+        ecert_log(ECERT_LOG_ERROR,
+                  "site %s: expired: %s: the certificate has expired, and "
+                  "there is no better one; request and install a new one",
+                  label(kept), next->source);
+    }
+    for (i = 0; i < next->n_warnings; i++) {
+        if (!says(&kept->held, next->warnings[i])) {
+            ecert_log(ECERT_LOG_WARN, "site %s: %s", label(kept),
+                      next->warnings[i]);
+        }
+    }
+    for (i = 0; i < next->n_uncovered; i++) {
+        if (!lacks(&kept->held, next->uncovered[i])) {
+            ecert_log(ECERT_LOG_WARN,
+                      "site %s: names: %s: the virtual host's name %s is not "
+                      "covered by the certificate; take the name away or "
+                      "request a certificate with it",
+                      label(kept), next->source, next->uncovered[i]);
+        }
+    }
+}
+
+/* An error is told once, not each time that it is met again. */
+static void tell_error(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                       const ecert_err_t *err)
+{
+    char before[1700], now[1700];
+
+    ecert_err_line(&kept->error, NULL, before, sizeof(before));
+    ecert_err_line(err, NULL, now, sizeof(now));
+    if (strcmp(before, now) != 0) {
+        ecert_log_err(err->code == ECERT_ERR_NO_CERTIFICATE
+                              || err->code == ECERT_ERR_NOT_YET
+                          ? ECERT_LOG_WARN
+                          : ECERT_LOG_ERROR,
+                      label(kept), err);
+        kept->error_at = keeper->now;
+    }
+    kept->error = *err;
+}
+
+static void tell_published(const ecert_kept_t *kept)
+{
+    const ecert_chain_t *chain = kept->held.chain;
+    char name[128], fingerprint[65], until[32], elements[512] = "no chain";
+    size_t used = 0;
+    int i;
+
+    for (i = 0; i < sk_X509_num(chain->served) && used < sizeof(elements);
+         i++) {
+        used += (size_t)snprintf(
+            elements + used, sizeof(elements) - used, "%s%s",
+            i ? ", " : "chain ",
+            ecert_x509_label(sk_X509_value(chain->served, i), name,
+                             sizeof(name)));
+    }
+    ecert_log(ECERT_LOG_NOTICE, "site %s: live: %s, %s, SHA-256 %.16s, until %s",
+              label(kept), kept->held.source, elements,
+              ecert_x509_fingerprint(chain->considered[0].cert, fingerprint),
+              ecert_date_format(chain->not_after, until));
+}
+
+/* ---- publishing -------------------------------------------------------- */
+
+static int publish_record(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                          const ecert_cred_t *cred, ecert_err_t *err)
+{
+    unsigned char *bytes, digest[32];
+    size_t len;
+    int rc = 0;
+
+    if (ecert_cred_encode(cred, &bytes, &len, err) != 0) {
+        return -1;
+    }
+    if (EVP_Digest(bytes, len, digest, NULL, EVP_sha256(), NULL) != 1) {
+        rc = ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL, "SHA-256");
+    } else if (kept->published
+               && memcmp(digest, kept->digest, sizeof(digest)) == 0) {
+        rc = 1; /* nothing new: no new generation for the workers */
+    } else if (keeper->snap != NULL) {
+        rc = ecert_snap_publish(keeper->snap, kept->slot, bytes, len, err);
+    }
+    ecert_snap_free(bytes, len);
+    if (rc == 0) {
+        memcpy(kept->digest, digest, sizeof(digest));
+        kept->published = 1;
+    }
+    return rc;
+}
+
+/* Publishes what was loaded and takes it over; the key goes. */
+static int hold(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                ecert_loaded_t *next, ecert_err_t *err)
+{
+    int rc = publish_record(keeper, kept, next->cred, err);
+
+    if (rc < 0) {
+        return -1;
+    }
+    ecert_cred_free(next->cred);
+    next->cred = NULL;
+    tell_warnings(kept, next);
+    ecert_loaded_free(&kept->held);
+    kept->held = *next;
+    memset(next, 0, sizeof(*next));
+    return rc;
+}
+
+/* The credential in a slot, unless it is none or a placeholder. */
+static ecert_cred_t *read_record(const ecert_snap_t *snap, int64_t slot)
+{
+    ecert_cred_t *cred = NULL;
+    unsigned char *bytes;
+    uint64_t generation;
+    ecert_err_t err;
+    size_t len;
+
+    if (slot < 0
+        || ecert_snap_generation(snap, (uint32_t)slot) == 0
+        || ecert_snap_read(snap, (uint32_t)slot, &bytes, &len, &generation,
+                           &err) != 0) {
+        return NULL;
+    }
+    cred = ecert_cred_decode(bytes, len, &err);
+    ecert_snap_free(bytes, len);
+    if (cred != NULL && cred->placeholder) {
+        ecert_cred_free(cred);
+        return NULL;
+    }
+    return cred;
+}
+
+/*
+ * What is served already: published by the process that this one follows, or
+ * by the agent of the configuration before.
+ */
+static void take_over(ecert_keeper_t *keeper, ecert_kept_t *kept)
+{
+    ecert_cred_t *cred = NULL;
+    ecert_loaded_t old;
+    ecert_err_t err;
+
+    if (keeper->snap != NULL) {
+        cred = read_record(keeper->snap, kept->slot);
+    }
+    if (cred == NULL && keeper->previous != NULL) {
+        cred = read_record(keeper->previous,
+                           ecert_snap_find(keeper->previous, kept->site->id));
+    }
+    if (cred == NULL
+        || ecert_load_adopt(kept->site, cred, keeper->now, &old, &err) != 0) {
+        return;
+    }
+    snprintf(old.source, sizeof(old.source), "(as served before)");
+    if (hold(keeper, kept, &old, &err) < 0) {
+        ecert_loaded_free(&old);
+    }
+}
+
+/* The store's own file, else one for this run. */
+static ecert_cred_t *read_placeholder(ecert_keeper_t *keeper,
+                                      const ecert_kept_t *kept,
+                                      ecert_err_t *err)
+{
+    char path[4096];
+
+    if (keeper->store == NULL || keeper->snap == NULL
+        || ecert_placeholder_file(keeper->store, kept->site, path,
+                                  sizeof(path), err) != 0) {
+        return ecert_placeholder_new(kept->site, err);
+    }
+    return ecert_placeholder_read(path, kept->site, err);
+}
+
+static void hold_placeholder(ecert_keeper_t *keeper, ecert_kept_t *kept)
+{
+    ecert_loaded_t loaded;
+    ecert_err_t err;
+    ecert_cred_t *cred = read_placeholder(keeper, kept, &err);
+
+    if (cred == NULL
+        || ecert_load_adopt(kept->site, cred, keeper->now, &loaded, &err)
+               != 0) {
+        ecert_log_err(ECERT_LOG_ERROR, label(kept), &err);
+        return;
+    }
+    if (hold(keeper, kept, &loaded, &err) < 0) {
+        ecert_log_err(ECERT_LOG_ERROR, label(kept), &err);
+        ecert_loaded_free(&loaded);
+    }
+}
+
+/* ---- looking ----------------------------------------------------------- */
+
+/* A torn pair is "not yet" for a while; then it is an error. */
+static int wait_for_rest(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                         const ecert_loaded_t *next)
+{
+    if (!next->waiting) {
+        return 0;
+    }
+    if (kept->torn_at == 0) {
+        kept->torn_at = keeper->ms;
+    }
+    if (keeper->ms - kept->torn_at >= ECERT_PATIENCE_MS) {
+        return 0;
+    }
+    kept->retry_at = keeper->ms + ECERT_SETTLE_MS;
+    return 1;
+}
+
+static void bring_live(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                       ecert_loaded_t *next, int had_error)
+{
+    ecert_err_t err;
+    int rc = hold(keeper, kept, next, &err);
+
+    if (rc < 0) {
+        tell_error(keeper, kept, &err);
+    } else if (rc == 0) {
+        tell_published(kept);
+    } else if (had_error) {
+        ecert_log(ECERT_LOG_NOTICE, "site %s: in order again", label(kept));
+    }
+}
+
+/* rc, next and err as ecert_load gave them. */
+static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
+                  ecert_loaded_t *next, ecert_err_t *err)
+{
+    int had_error = kept->error.code != ECERT_OK;
+    int perfect = rc == 0 && next->state == ECERT_STATE_VALID
+                  && next->n_uncovered == 0 && next->chain->complete;
+    int torn = rc != 0 && wait_for_rest(keeper, kept, next);
+
+    if (!kept->published && !perfect) {
+        take_over(keeper, kept);
+    }
+    if (rc >= 0 && kept->published) {
+        ecert_err_t worse;
+
+        if (ecert_load_better(&kept->held, next, keeper->now, &worse) != 0) {
+            tell_error(keeper, kept, rc == 0 ? &worse : err);
+            return;
+        }
+    }
+    if (rc != 0 && !torn) {
+        tell_error(keeper, kept, err);
+    }
+    if (rc == 0) {
+        ecert_err_clear(&kept->error);
+        kept->torn_at = 0;
+    }
+    /* an older generation stands in only where nothing else is served */
+    if (rc == 0
+        || (rc > 0
+            && (!kept->published
+                || (kept->held.state == ECERT_STATE_PLACEHOLDER && !torn)))) {
+        bring_live(keeper, kept, next, had_error);
+    }
+    if (!kept->published) {
+        hold_placeholder(keeper, kept);
+    }
+}
+
+/* What is served may be older than the files: its end counts, too. */
+static void watch_expiry(const ecert_keeper_t *keeper, ecert_kept_t *kept)
+{
+    int64_t end;
+
+    if (kept->held.state != ECERT_STATE_VALID) {
+        return;
+    }
+    end = kept->held.chain->not_after + 1;
+    if (end > keeper->now
+        && (kept->next_change == 0 || end < kept->next_change)) {
+        kept->next_change = end;
+    }
+}
+
+void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept)
+{
+    ecert_loaded_t next;
+    ecert_err_t err;
+    int rc;
+
+    kept->retry_at = 0;
+    kept->busy_until = keeper->ms + ECERT_SETTLE_MS / 10;
+    rc = ecert_load(keeper->loader, kept->site, keeper->now, &next, &err);
+    kept->look = next.look;
+    kept->next_change = next.next_change;
+    ecert_trail_free(&kept->trail);
+    kept->trail = next.trail;
+    ecert_trail_init(&next.trail);
+    judge(keeper, kept, rc, &next, &err);
+    ecert_loaded_free(&next);
+    watch_expiry(keeper, kept);
+}
+
+void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
+{
+    if (keeper->ms < kept->busy_until) {
+        kept->retry_at = kept->busy_until;
+        return;
+    }
+    if (!ecert_load_unchanged(keeper->loader, kept->site, kept->look)) {
+        kept->torn_at = 0; /* something moved: a new patience */
+        ecert_kept_load(keeper, kept);
+    }
+}
+
+int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept)
+{
+    return (kept->retry_at != 0 && keeper->ms >= kept->retry_at)
+           || (kept->next_change != 0 && keeper->now >= kept->next_change);
+}

@@ -1,0 +1,56 @@
+/*
+ * One site as the agent keeps it: what is published, what went wrong last, and
+ * when to look again.
+ */
+
+#ifndef ECERT_KEPT_H
+#define ECERT_KEPT_H
+
+#include <stdint.h>
+
+#include "ecert_conf.h"
+#include "ecert_load.h"
+#include "ecert_snap.h"
+
+#define ECERT_SETTLE_MS 200    /* between two looks at a torn pair */
+#define ECERT_PATIENCE_MS 2000 /* then it is an error */
+
+typedef struct {
+    const ecert_site_t *site;
+    uint32_t slot;
+    ecert_loaded_t held;    /* what is published, without the key */
+    ecert_trail_t trail;    /* of the last look */
+    uint64_t look;
+    int64_t next_change;    /* Unix time; 0: never */
+    ecert_err_t error;      /* code ECERT_OK: none */
+    int64_t error_at;       /* Unix time */
+    int64_t torn_at;        /* monotonic ms since when it is torn; 0: not */
+    int64_t retry_at;       /* monotonic ms; 0: not */
+    int64_t busy_until;     /* monotonic ms; looks before it are put off */
+    unsigned char digest[32]; /* of the published record */
+    int published;
+} ecert_kept_t;
+
+typedef struct {
+    const char *store;
+    ecert_loader_t *loader;
+    ecert_snap_t *snap;     /* written; NULL: nothing is published (a test) */
+    ecert_snap_t *previous; /* of the agent before, or NULL */
+    int64_t now;            /* Unix time */
+    int64_t ms;             /* monotonic */
+} ecert_keeper_t;
+
+void ecert_kept_init(ecert_kept_t *kept, const ecert_site_t *site,
+                     uint32_t slot);
+void ecert_kept_free(ecert_kept_t *kept);
+
+/* Looks at the site's files and publishes what should be served; logs. */
+void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept);
+
+/* The same when something may have changed; cheap when nothing has. */
+void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept);
+
+/* Whether its time has come (a retry, a date). */
+int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept);
+
+#endif

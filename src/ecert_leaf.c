@@ -1,0 +1,64 @@
+#include "ecert_leaf.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
+                      ecert_err_t *err)
+{
+    X509 *leaf = NULL, *cert;
+
+    while ((cert = sk_X509_shift(bundle->certificates)) != NULL) {
+        if (leaf == NULL && X509_check_private_key(cert, bundle->key) == 1) {
+            leaf = cert;
+        } else if (sk_X509_push(bundle->pool, cert) <= 0) {
+            X509_free(cert);
+        }
+    }
+    ERR_clear_error();
+    if (leaf == NULL) {
+        ecert_err(err, ECERT_ERR_MISMATCH, file, NULL);
+    }
+    return leaf;
+}
+
+static int check_signature(X509 *leaf, const char *file, ecert_err_t *err)
+{
+    int digest = NID_undef;
+
+    /* what OpenSSL's security level 1 refuses would fail in the handshake */
+    if (X509_get_signature_info(leaf, &digest, NULL, NULL, NULL) == 1
+        && (digest == NID_sha1 || digest == NID_md5)) {
+        return ecert_err(err, ECERT_ERR_SIGNATURE, file, "%s",
+                         OBJ_nid2sn(digest));
+    }
+    ERR_clear_error();
+    return 0;
+}
+
+static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
+{
+    int self_signed = X509_NAME_cmp(X509_get_subject_name(leaf),
+                                    X509_get_issuer_name(leaf)) == 0;
+
+    if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) != 1) {
+        ERR_clear_error();
+        return ecert_err(err, ECERT_ERR_PURPOSE, file,
+                         "its key usages do not allow serverAuth");
+    }
+    /* whoever makes his own certificate with openssl gets a CA by default */
+    if (X509_check_ca(leaf) == 1 && !self_signed) {
+        ERR_clear_error();
+        return ecert_err(err, ECERT_ERR_PURPOSE, file, "it is a CA's");
+    }
+    ERR_clear_error();
+    return 0;
+}
+
+int ecert_leaf_check(X509 *leaf, const char *file, ecert_err_t *err)
+{
+    return check_purpose(leaf, file, err) == 0
+                   && check_signature(leaf, file, err) == 0
+               ? 0
+               : -1;
+}

@@ -1,0 +1,355 @@
+#include "ecert_live.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "ecert_cred.h"
+#include "ecert_dcv.h"
+#include "ecert_placeholder.h"
+#include "ecert_seen.h"
+#include "ecert_snap.h"
+
+/*
+ * One slot of the snapshot as this worker knows it.
+ *
+ * `view` is immutable and replaced as a whole.  A thread that uses it stands
+ * in `readers` while it does.  Whoever replaces it may free the old one only if
+ * afterwards it sees no reader: any thread that enters later finds the new one.
+ * Else the old one waits in `retired` for the next who leaves the slot empty.
+ * So nobody waits for anybody.  All of these are sequentially consistent: the
+ * argument needs one order of "enter, then load" and "replace, then count".
+ */
+typedef struct view_s view_t;
+
+struct view_s {
+    uint64_t generation;
+    ecert_cred_t *cred;      /* of a site */
+    unsigned char *table;    /* of the validation files */
+    size_t table_len;
+    view_t *next;            /* among the retired */
+};
+
+typedef struct {
+    _Atomic(view_t *) view;
+    _Atomic(view_t *) retired;
+    _Atomic uint32_t readers;
+    atomic_flag loading;
+    _Atomic uint64_t bad; /* a generation that could not be used, told once */
+} slot_t;
+
+struct ecert_live_s {
+    const ecert_conf_t *conf;
+    ecert_snap_t *snap;
+    ecert_seen_t *seen;
+    int row;
+    uint32_t n_slots;
+    slot_t *slots;
+};
+
+static void free_view(view_t *view) {
+    if (view != NULL) {
+        ecert_cred_free(view->cred);
+        ecert_snap_free(view->table, view->table_len);
+        free(view);
+    }
+}
+
+static void free_views(view_t *view) {
+    view_t *next;
+
+    for (; view != NULL; view = next) {
+        next = view->next;
+        free_view(view);
+    }
+}
+
+ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
+                             ecert_err_t *err) {
+    ecert_live_t *live = calloc(1, sizeof(*live));
+
+    if (live == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        return NULL;
+    }
+    live->conf = conf;
+    live->row = -1;
+    live->snap = ecert_snap_open(snap_fd, err);
+    live->seen = live->snap ? ecert_seen_open(seen_fd, err) : NULL;
+    if (live->seen == NULL) {
+        ecert_live_free(live);
+        return NULL;
+    }
+    live->n_slots = ecert_snap_sites(live->snap) + 1;
+    live->slots = calloc(live->n_slots, sizeof(*live->slots));
+    if (live->slots == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        ecert_live_free(live);
+        return NULL;
+    }
+    return live;
+}
+
+void ecert_live_free(ecert_live_t *live) {
+    uint32_t i;
+
+    if (live == NULL) {
+        return;
+    }
+    for (i = 0; live->slots != NULL && i < live->n_slots; i++) {
+        free_view(atomic_load(&live->slots[i].view));
+        free_views(atomic_load(&live->slots[i].retired));
+    }
+    free(live->slots);
+    ecert_seen_close(live->seen);
+    ecert_snap_close(live->snap);
+    free(live);
+}
+
+void ecert_live_worker(ecert_live_t *live) {
+    live->row = ecert_seen_claim(live->seen, getpid());
+    /* keys are in this process now: no core, no ptrace by its own user */
+    prctl(PR_SET_DUMPABLE, 0);
+}
+
+static view_t *decode_view(const ecert_live_t *live, uint32_t slot,
+                           unsigned char *bytes, size_t len, ecert_err_t *err) {
+    view_t *view = calloc(1, sizeof(*view));
+
+    if (view == NULL) {
+        ecert_snap_free(bytes, len);
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        return NULL;
+    }
+    if (slot == ecert_snap_dcv_slot(live->snap)) {
+        view->table = bytes;
+        view->table_len = len;
+        if (ecert_dcv_check(bytes, len, err) == 0) {
+            return view;
+        }
+    } else {
+        view->cred = ecert_cred_decode(bytes, len, err);
+        ecert_snap_free(bytes, len);
+        if (view->cred != NULL) {
+            return view;
+        }
+    }
+    free_view(view);
+    return NULL;
+}
+
+/* What is published now, decoded; NULL and err when it cannot be used. */
+static view_t *load_view(const ecert_live_t *live, uint32_t slot,
+                         ecert_err_t *err) {
+    unsigned char *bytes;
+    uint64_t generation;
+    view_t *view;
+    size_t len;
+
+    if (ecert_snap_read(live->snap, slot, &bytes, &len, &generation, err)
+        != 0) {
+        return NULL;
+    }
+    view = decode_view(live, slot, bytes, len, err);
+    if (view != NULL) {
+        view->generation = generation;
+    }
+    return view;
+}
+
+static void retire(slot_t *slot, view_t *view) {
+    view_t *head = atomic_load(&slot->retired);
+
+    do {
+        view->next = head;
+    } while (!atomic_compare_exchange_weak(&slot->retired, &head, view));
+}
+
+/* Called with nothing of the slot in hand. */
+static void leave(slot_t *slot) {
+    view_t *old = NULL;
+
+    /*
+     * Take the retired first, then count: had a reader of one of them come
+     * before, it is counted still; one that comes later cannot reach them.
+     */
+    if (atomic_load(&slot->retired) != NULL) {
+        old = atomic_exchange(&slot->retired, NULL);
+    }
+    if (atomic_fetch_sub(&slot->readers, 1) == 1) {
+        free_views(old);
+        return;
+    }
+    while (old != NULL) {
+        view_t *next = old->next;
+
+        retire(slot, old);
+        old = next;
+    }
+}
+
+/*
+ * Decodes the new generation.  One thread at a time keeps what it decoded; the
+ * others need it as much, and decode one for themselves, which *own returns.
+ */
+static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
+                       view_t **own, ecert_err_t *err) {
+    slot_t *slot = &live->slots[index];
+    view_t *old = atomic_load(&slot->view);
+    int keeper = !atomic_flag_test_and_set(&slot->loading);
+    view_t *view = load_view(live, index, err);
+
+    if (view == NULL) {
+        if (atomic_exchange(&slot->bad, generation) == generation) {
+            ecert_err_clear(err);
+        }
+        view = old;
+    } else if (keeper) {
+        old = atomic_exchange(&slot->view, view);
+        if (old != NULL) {
+            retire(slot, old);
+        }
+        ecert_seen_set(live->seen, live->row, index, view->generation);
+    } else {
+        *own = view;
+    }
+    if (keeper) {
+        atomic_flag_clear(&slot->loading);
+    }
+    return view;
+}
+
+/* The view to use now, or NULL.  Between enter and leave. */
+static view_t *current(ecert_live_t *live, uint32_t index, view_t **own,
+                       ecert_err_t *err) {
+    slot_t *slot = &live->slots[index];
+    uint64_t generation = ecert_snap_generation(live->snap, index);
+    view_t *view = atomic_load(&slot->view);
+
+    if (view != NULL && view->generation == generation) {
+        return view;
+    }
+    if (generation == 0 || atomic_load(&slot->bad) == generation) {
+        return view;
+    }
+    return refresh(live, index, generation, own, err);
+}
+
+/* Nothing was published, not even a placeholder: the agent never got ready. */
+static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
+                                 ecert_err_t *err) {
+    slot_t *slot = &live->slots[site];
+    view_t *view = calloc(1, sizeof(*view)), *none = NULL;
+    int rc;
+
+    if (view == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    view->cred = ecert_placeholder_new(&live->conf->sites[site], err);
+    if (view->cred == NULL) {
+        free_view(view);
+        return -1;
+    }
+    rc = ecert_cred_use(view->cred, ssl, err);
+    if (!atomic_compare_exchange_strong(&slot->view, &none, view)) {
+        free_view(view);
+    }
+    return rc;
+}
+
+int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
+                       ecert_err_t *err) {
+    view_t *view, *own = NULL;
+    slot_t *slot;
+    int rc;
+
+    ecert_err_clear(err);
+    if (SSL_num_renegotiations(ssl) > 0) {
+        return 0; /* a certificate never changes within a connection */
+    }
+    if (live == NULL || site >= live->n_slots - 1) {
+        return ecert_err(err, ECERT_ERR_SNAPSHOT, NULL, "no slot %u", site);
+    }
+    slot = &live->slots[site];
+    atomic_fetch_add(&slot->readers, 1);
+    view = current(live, site, &own, err);
+    if (view != NULL) {
+        rc = ecert_cred_use(view->cred, ssl, err);
+    } else {
+        rc = certify_without_agent(live, site, ssl, err);
+    }
+    if (rc == 0 && err->code != ECERT_OK) {
+        rc = 1;
+    }
+    leave(slot);
+    free_view(own);
+    return rc;
+}
+
+static int is_method(const char *method, size_t len, const char *word) {
+    return len == strlen(word) && memcmp(method, word, len) == 0;
+}
+
+static int copy_body(const ecert_token_t *token,
+                     void *(*alloc)(void *pool, size_t size), void *pool,
+                     ecert_answer_t *answer) {
+    answer->len = token->body_len;
+    if (token->body_len == 0) {
+        return 0;
+    }
+    answer->body = alloc(pool, token->body_len);
+    if (answer->body == NULL) {
+        return -1;
+    }
+    memcpy(answer->body, token->body, token->body_len);
+    return 0;
+}
+
+static void answer_token(const ecert_token_t *token, const char *method,
+                         size_t method_len,
+                         void *(*alloc)(void *pool, size_t size), void *pool,
+                         ecert_answer_t *answer) {
+    if (!is_method(method, method_len, "GET")
+        && !is_method(method, method_len, "HEAD")) {
+        answer->status = 405;
+        answer->allow = "GET, HEAD";
+        return;
+    }
+    if (copy_body(token, alloc, pool, answer) == 0) {
+        answer->status = 200;
+    }
+}
+
+void ecert_live_answer(ecert_live_t *live, const char *method,
+                       size_t method_len, const char *host, size_t host_len,
+                       const char *path, size_t path_len, int64_t now,
+                       void *(*alloc)(void *pool, size_t size), void *pool,
+                       ecert_answer_t *answer) {
+    char name[ECERT_DCV_HOST_MAX + 1];
+    view_t *view, *own = NULL;
+    ecert_token_t token;
+    ecert_err_t err;
+    const char *file;
+    size_t file_len;
+    slot_t *slot;
+
+    memset(answer, 0, sizeof(*answer));
+    file = ecert_dcv_file(path, path_len, &file_len);
+    if (live == NULL || file == NULL
+        || ecert_dcv_host(host, host_len, name) != 0) {
+        return;
+    }
+    slot = &live->slots[live->n_slots - 1];
+    atomic_fetch_add(&slot->readers, 1);
+    view = current(live, live->n_slots - 1, &own, &err);
+    if (view != NULL
+        && ecert_dcv_find(view->table, view->table_len, name, file, file_len,
+                          &token)
+        && now < token.expires) {
+        answer_token(&token, method, method_len, alloc, pool, answer);
+    }
+    leave(slot);
+    free_view(own);
+}

@@ -1,0 +1,64 @@
+/*
+ * The live half: one object per worker process, safe under threads.  It never
+ * waits: no lock, no file, no network.  Per handshake it compares one number;
+ * when that moved, it decodes the new record once and keeps it.
+ */
+
+#ifndef ECERT_LIVE_H
+#define ECERT_LIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <openssl/ssl.h>
+
+#include "ecert_conf.h"
+#include "ecert_err.h"
+
+typedef struct ecert_live_s ecert_live_t;
+
+/*
+ * Made in the process that forks the workers, so that they inherit the maps.
+ * The descriptors stay the caller's.  conf must live as long as it (its names
+ * are read when a placeholder has to be made in memory).
+ */
+ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
+                             ecert_err_t *err);
+void ecert_live_free(ecert_live_t *live);
+
+/*
+ * Once in each worker: takes its row, and makes the process leave no core
+ * dump and no /proc entry that others could open, for it holds private keys.
+ */
+void ecert_live_worker(ecert_live_t *live);
+
+/*
+ * For the certificate callback (SSL_CTX_set_cert_cb).  Puts the site's current
+ * credential into ssl; in a renegotiation it leaves everything as it is.
+ * 0, or -1: then the callback returns 0 and the handshake ends.  When a new
+ * record is damaged the last good one is used, 1 is returned, and err tells
+ * (once per record) what to log.
+ */
+int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
+                       ecert_err_t *err);
+
+typedef struct {
+    int status;          /* 200 or 405; 0: not ours, the server goes on */
+    const char *allow;   /* value of Allow with 405 */
+    unsigned char *body; /* len bytes, from alloc; NULL when len is 0 */
+    size_t len;
+} ecert_answer_t;
+
+/*
+ * The request for a validation file.  host is the request's host as received
+ * or as the server normalised it, path the decoded path, now Unix time.  The
+ * body is copied into memory from alloc(pool, size); a HEAD gets it too, for
+ * its length.
+ */
+void ecert_live_answer(ecert_live_t *live, const char *method,
+                       size_t method_len, const char *host, size_t host_len,
+                       const char *path, size_t path_len, int64_t now,
+                       void *(*alloc)(void *pool, size_t size), void *pool,
+                       ecert_answer_t *answer);
+
+#endif

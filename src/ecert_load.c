@@ -1,0 +1,663 @@
+#include "ecert_load.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+
+#include "ecert_bundle.h"
+#include "ecert_leaf.h"
+#include "ecert_name.h"
+#include "ecert_store.h"
+
+#define UNCOVERED_MAX 256
+#define TRUST_FILE "/etc/ssl/certs/ca-certificates.crt"
+
+struct ecert_loader_s {
+    char *store;
+    ecert_ca_t *ca;
+    STACK_OF(X509) *anchors;
+    ecert_shelf_t *shelf;
+};
+
+/* One load on its way: where to read, what the site demands. */
+typedef struct {
+    ecert_loader_t *loader;
+    const ecert_site_t *site;
+    int64_t now;
+    ecert_loaded_t *out;
+    char ascii[ECERT_NAME_MAX];
+    char dir[PATH_MAX]; /* the site's folder in the store */
+    char issuers[PATH_MAX];
+    ecert_site_json_t json;
+    ecert_ca_t *own_ca; /* when the site has another catalogue */
+} load_t;
+
+/* The three files of one generation; kept together for their memory. */
+typedef struct {
+    char certificate[PATH_MAX + 32];
+    char key[PATH_MAX + 32];
+    char chain[PATH_MAX + 32];
+} paths_t;
+
+const char *ecert_state_word(ecert_state_t state)
+{
+    static const char *const words[] = {"placeholder", "expired", "valid"};
+
+    return words[state];
+}
+
+/* Roots that this machine knows; without the file we know fewer. */
+static STACK_OF(X509) *read_anchors(void)
+{
+    STACK_OF(X509) *list = sk_X509_new_null();
+    X509_STORE *store = X509_STORE_new();
+    STACK_OF(X509_OBJECT) *objects;
+    int i;
+
+    if (list != NULL && store != NULL
+        && X509_STORE_load_file(store, TRUST_FILE) == 1) {
+        objects = X509_STORE_get0_objects(store);
+        for (i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+            X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+            if (cert != NULL && sk_X509_push(list, cert) > 0) {
+                X509_up_ref(cert);
+            }
+        }
+    }
+    X509_STORE_free(store);
+    ERR_clear_error();
+    return list;
+}
+
+ecert_loader_t *ecert_loader_new(const char *store, ecert_err_t *err)
+{
+    ecert_loader_t *loader = calloc(1, sizeof(*loader));
+
+    if (loader == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        return NULL;
+    }
+    if (store != NULL) {
+        loader->store = strdup(store);
+    }
+    loader->shelf = ecert_shelf_new();
+    loader->anchors = read_anchors();
+    loader->ca = ecert_ca_builtin(err);
+    if (loader->ca == NULL || loader->shelf == NULL || loader->anchors == NULL
+        || (store != NULL && loader->store == NULL)) {
+        if (loader->ca != NULL) {
+            ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        }
+        ecert_loader_free(loader);
+        return NULL;
+    }
+    return loader;
+}
+
+void ecert_loader_free(ecert_loader_t *loader)
+{
+    if (loader == NULL) {
+        return;
+    }
+    free(loader->store);
+    ecert_ca_free(loader->ca);
+    sk_X509_pop_free(loader->anchors, X509_free);
+    ecert_shelf_free(loader->shelf);
+    free(loader);
+}
+
+const ecert_ca_t *ecert_loader_ca(const ecert_loader_t *loader)
+{
+    return loader->ca;
+}
+
+const STACK_OF(X509) *ecert_loader_anchors(const ecert_loader_t *loader)
+{
+    return loader->anchors;
+}
+
+static void add_line(char ***list, size_t *n, size_t max, const char *line)
+{
+    char **more;
+
+    if (*n >= max) {
+        return;
+    }
+    more = realloc(*list, (*n + 1) * sizeof(*more));
+    if (more == NULL) {
+        return;
+    }
+    *list = more;
+    more[*n] = strdup(line);
+    *n += more[*n] != NULL;
+}
+
+/* The site's label is added by whoever shows the line. */
+static void complain(void *ctx, const ecert_err_t *err)
+{
+    ecert_loaded_t *out = ctx;
+    char line[1600];
+    size_t i;
+
+    ecert_err_line(err, NULL, line, sizeof(line));
+    for (i = 0; i < out->n_warnings; i++) {
+        if (strcmp(out->warnings[i], line) == 0) {
+            return;
+        }
+    }
+    add_line(&out->warnings, &out->n_warnings, ECERT_WARNINGS_MAX, line);
+}
+
+static void free_result(ecert_loaded_t *out)
+{
+    ecert_cred_free(out->cred);
+    ecert_chain_free(out->chain);
+    ecert_names_free(out->uncovered, out->n_uncovered);
+    out->cred = NULL;
+    out->chain = NULL;
+    out->uncovered = NULL;
+    out->n_uncovered = 0;
+}
+
+void ecert_loaded_free(ecert_loaded_t *out)
+{
+    free_result(out);
+    ecert_names_free(out->warnings, out->n_warnings);
+    ecert_trail_free(&out->trail);
+    memset(out, 0, sizeof(*out));
+}
+
+static void sooner(int64_t *when, int64_t other, int64_t now)
+{
+    if (other > now && (*when == 0 || other < *when)) {
+        *when = other;
+    }
+}
+
+/* ---- which files ------------------------------------------------------- */
+
+static int open_site(load_t *load, ecert_err_t *err)
+{
+    const char *store = load->loader->store;
+
+    if (store != NULL
+        && snprintf(load->issuers, sizeof(load->issuers), "%s/issuers", store)
+               >= (int)sizeof(load->issuers)) {
+        return ecert_err(err, ECERT_ERR_CONF, store, "the path is too long");
+    }
+    if (load->site->name == NULL) {
+        return 0;
+    }
+    if (ecert_name_ascii(load->site->name, load->ascii, err) != 0) {
+        return -1;
+    }
+    if (store == NULL) {
+        return ecert_err(err, ECERT_ERR_NO_SITE, load->ascii,
+                         "there is no store");
+    }
+    if (ecert_store_site(store, load->ascii, &load->out->trail, load->dir, err)
+        != 0) {
+        return -1;
+    }
+    return ecert_store_json(load->dir, load->ascii, &load->out->trail,
+                            &load->json, err);
+}
+
+static void close_site(load_t *load)
+{
+    ecert_site_json_free(&load->json);
+    ecert_ca_free(load->own_ca);
+}
+
+static void generation_paths(const load_t *load, const char *generation,
+                             paths_t *paths)
+{
+    snprintf(paths->certificate, sizeof(paths->certificate),
+             "%.4000s/%s/certificate.pem", load->dir, generation);
+    snprintf(paths->key, sizeof(paths->key), "%.4000s/%s/key.pem", load->dir,
+             generation);
+    snprintf(paths->chain, sizeof(paths->chain), "%.4000s/%s/chain.pem",
+             load->dir, generation);
+}
+
+/* paths must outlive the result. */
+static ecert_bundle_files_t site_files(const load_t *load,
+                                       const char *generation, paths_t *paths)
+{
+    ecert_bundle_files_t files = {
+        .certificate = load->site->certificate,
+        .key = load->site->key,
+        .store_issuers = load->issuers[0] ? load->issuers : NULL,
+        .issuers = load->site->issuers,
+        .n_issuers = load->site->n_issuers,
+    };
+
+    if (load->site->name != NULL) {
+        generation_paths(load, generation, paths);
+        files.certificate = paths->certificate;
+        files.key = paths->key;
+        files.chain = paths->chain;
+    }
+    return files;
+}
+
+/* ---- is it a certificate for this site? -------------------------------- */
+
+static int check_names(const load_t *load, X509 *leaf, const char *file,
+                       ecert_err_t *err)
+{
+    size_t i;
+
+    for (i = 0; i < load->json.n_names; i++) {
+        if (!ecert_name_covered(leaf, load->json.names[i])) {
+            return ecert_err(err, ECERT_ERR_NAMES, file, "%s is not in it",
+                             load->json.names[i]);
+        }
+    }
+    return 0;
+}
+
+/* Vhost names that the certificate does not cover: told, not refused. */
+static void note_uncovered(const ecert_site_t *site, X509 *leaf,
+                           ecert_loaded_t *out)
+{
+    char ascii[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+    size_t i;
+
+    for (i = 0; i < site->n_names; i++) {
+        if (ecert_name_ascii(site->names[i], ascii, &ignored) == 0
+            && !ecert_name_covered(leaf, ascii)) {
+            add_line(&out->uncovered, &out->n_uncovered, UNCOVERED_MAX, ascii);
+        }
+    }
+}
+
+static int check_time(load_t *load, const char *file, ecert_err_t *err)
+{
+    char when[32];
+    ecert_chain_t *chain = load->out->chain;
+
+    if (chain->not_before > load->now) {
+        sooner(&load->out->next_change, chain->not_before, load->now);
+        return ecert_err(err, ECERT_ERR_NOT_YET, file, "valid from %s",
+                         ecert_date_format(chain->not_before, when));
+    }
+    load->out->state = chain->not_after < load->now ? ECERT_STATE_EXPIRED
+                                                    : ECERT_STATE_VALID;
+    return 0;
+}
+
+/* ---- the chain --------------------------------------------------------- */
+
+static ecert_ca_t *read_catalogue(const char *path, ecert_trail_t *trail,
+                                  ecert_err_t *err)
+{
+    ecert_file_t file;
+    ecert_ca_t *ca;
+
+    if (ecert_file_read(path, ECERT_FILE_MAX, trail, &file, err) != 0) {
+        return NULL;
+    }
+    ca = ecert_ca_parse((char *)file.bytes, file.len, path, err);
+    ecert_file_free(&file);
+    return ca;
+}
+
+static const char *catalogue_path(const load_t *load)
+{
+    return load->site->catalogue ? load->site->catalogue
+                                 : load->json.catalogue;
+}
+
+/* A broken catalogue costs what it knows, not the certificate. */
+static void open_catalogue(load_t *load)
+{
+    const char *path = catalogue_path(load);
+    ecert_err_t err;
+
+    if (path == NULL) {
+        return;
+    }
+    load->own_ca = read_catalogue(path, &load->out->trail, &err);
+    if (load->own_ca == NULL) {
+        complain(load->out, &err);
+    }
+}
+
+static int build_chain(load_t *load, X509 *leaf, const STACK_OF(X509) *pool,
+                       ecert_err_t *err)
+{
+    ecert_chain_in_t in = {
+        .leaf = leaf,
+        .pool = pool,
+        .anchors = load->loader->anchors,
+        .ca = load->own_ca ? load->own_ca : load->loader->ca,
+        .cross = load->site->cross.kind != ECERT_CROSS_UNSET
+                     ? load->site->cross
+                     : load->json.cross,
+        .now = load->now,
+    };
+
+    load->out->chain = ecert_chain_build(&in, err);
+    return load->out->chain != NULL ? 0 : -1;
+}
+
+/* Loud, but served: half a chain is better than none. */
+static void note_incomplete(load_t *load)
+{
+    const ecert_chain_t *chain = load->out->chain;
+    ecert_err_t err;
+
+    if (!chain->complete) {
+        ecert_err(&err, ECERT_ERR_CHAIN, load->out->source, "%s",
+                  chain->missing);
+        complain(load->out, &err);
+    }
+}
+
+static int use_leaf(load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
+                    ecert_err_t *err)
+{
+    const char *file = load->out->source;
+
+    if (ecert_leaf_check(leaf, file, err) != 0
+        || check_names(load, leaf, file, err) != 0
+        || build_chain(load, leaf, bundle->pool, err) != 0
+        || check_time(load, file, err) != 0) {
+        return -1;
+    }
+    load->out->cred = ecert_cred_new(leaf, bundle->key,
+                                     load->out->chain->served, err);
+    if (load->out->cred == NULL) {
+        return -1;
+    }
+    sooner(&load->out->next_change, load->out->chain->next_change, load->now);
+    note_uncovered(load->site, leaf, load->out);
+    note_incomplete(load);
+    return 0;
+}
+
+/* ---- one generation, the best generation ------------------------------- */
+
+static int try_files(load_t *load, const ecert_bundle_files_t *files,
+                     ecert_err_t *err)
+{
+    ecert_loaded_t *out = load->out;
+    ecert_bundle_t bundle;
+    X509 *leaf;
+    int rc = -1;
+
+    free_result(out);
+    snprintf(out->source, sizeof(out->source), "%s", files->certificate);
+    if (ecert_bundle_read(files, load->loader->shelf, &out->trail, complain,
+                          out, &bundle, err) != 0) {
+        return -1;
+    }
+    leaf = ecert_leaf_take(&bundle, files->certificate, err);
+    if (leaf != NULL) {
+        rc = use_leaf(load, leaf, &bundle, err);
+    }
+    X509_free(leaf);
+    ecert_bundle_free(&bundle);
+    if (rc != 0) {
+        free_result(out);
+    }
+    return rc;
+}
+
+/* The failures of a pair that is being written right now. */
+static int may_mend(ecert_code_t code)
+{
+    switch (code) {
+    case ECERT_ERR_MISSING:
+    case ECERT_ERR_CHANGING:
+    case ECERT_ERR_EMPTY:
+    case ECERT_ERR_FORMAT:
+    case ECERT_ERR_TRUNCATED:
+    case ECERT_ERR_NO_KEY:
+    case ECERT_ERR_MISMATCH:
+    case ECERT_ERR_UNREADABLE:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/*
+ * `current` cannot be served: the newest generation that can, so that a
+ * restart does not lose the last good one.
+ */
+static int fall_back(load_t *load)
+{
+    ecert_loaded_t *out = load->out;
+    ecert_bundle_files_t files;
+    char generation[64];
+    uint64_t *numbers;
+    ecert_err_t other;
+    int64_t current;
+    paths_t paths;
+    size_t n, i;
+    int rc = -1;
+
+    if (ecert_store_generations(load->dir, &out->trail, &numbers, &n, &current,
+                                &other) != 0) {
+        return -1;
+    }
+    for (i = 0; rc != 0 && i < n; i++) {
+        if ((int64_t)numbers[i] == current) {
+            continue;
+        }
+        snprintf(generation, sizeof(generation), "generations/%llu",
+                 (unsigned long long)numbers[i]);
+        files = site_files(load, generation, &paths);
+        rc = try_files(load, &files, &other);
+        out->store_generation = rc == 0 ? (int64_t)numbers[i] : -1;
+    }
+    free(numbers);
+    return rc;
+}
+
+static void note_generation(load_t *load)
+{
+    ecert_err_t ignored;
+    uint64_t *numbers;
+    int64_t current;
+    size_t n;
+
+    if (ecert_store_generations(load->dir, NULL, &numbers, &n, &current,
+                                &ignored) == 0) {
+        load->out->store_generation = current;
+        free(numbers);
+    }
+}
+
+static int has_current(load_t *load, ecert_err_t *err)
+{
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/current/certificate.pem", load->dir);
+    if (ecert_file_look(path, NULL, err) == 0
+        || err->code != ECERT_ERR_MISSING) {
+        return 1;
+    }
+    snprintf(path, sizeof(path), "%s/current", load->dir);
+    if (ecert_file_look(path, NULL, err) == 0
+        || err->code != ECERT_ERR_MISSING) {
+        return 1;
+    }
+    ecert_err(err, ECERT_ERR_NO_CERTIFICATE, load->dir, NULL);
+    return 0;
+}
+
+static int load_site(load_t *load, ecert_err_t *err)
+{
+    ecert_loaded_t *out = load->out;
+    ecert_bundle_files_t files;
+    paths_t paths;
+    int rc;
+
+    files = site_files(load, "current", &paths);
+    if (load->site->name != NULL && !has_current(load, err)) {
+        ecert_bundle_look(&files, &out->trail);
+        out->look = out->trail.digest;
+        return -1;
+    }
+    open_catalogue(load);
+    rc = try_files(load, &files, err);
+    out->look = out->trail.digest;
+    if (load->site->name == NULL) {
+        out->waiting = rc != 0 && may_mend(err->code);
+        return rc;
+    }
+    if (rc == 0) {
+        note_generation(load);
+        return 0;
+    }
+    out->waiting = may_mend(err->code);
+    if (fall_back(load) != 0) {
+        return -1;
+    }
+    out->fallback = 1;
+    return 1;
+}
+
+int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
+               ecert_loaded_t *out, ecert_err_t *err)
+{
+    load_t load = {.loader = loader, .site = site, .now = now, .out = out};
+    int rc;
+
+    memset(out, 0, sizeof(*out));
+    out->store_generation = -1;
+    ecert_trail_init(&out->trail);
+    rc = open_site(&load, err);
+    if (rc != 0) {
+        out->look = out->trail.digest;
+    } else {
+        rc = load_site(&load, err);
+    }
+    close_site(&load);
+    return rc;
+}
+
+/* A chain of which nothing is known but what it consists of. */
+static ecert_chain_t *plain_chain(const ecert_cred_t *cred)
+{
+    ecert_chain_t *chain = calloc(1, sizeof(*chain));
+
+    if (chain == NULL) {
+        return NULL;
+    }
+    chain->served = X509_chain_up_ref(cred->chain);
+    chain->considered = calloc(1, sizeof(*chain->considered));
+    if (chain->served == NULL || chain->considered == NULL) {
+        ecert_chain_free(chain);
+        return NULL;
+    }
+    X509_up_ref(cred->leaf);
+    chain->considered[0].cert = cred->leaf;
+    chain->considered[0].why = ECERT_WHY_LEAF;
+    chain->n_considered = 1;
+    chain->not_before = ecert_x509_not_before(cred->leaf);
+    chain->not_after = ecert_x509_not_after(cred->leaf);
+    chain->complete = sk_X509_num(cred->chain) > 0;
+    return chain;
+}
+
+int ecert_load_adopt(const ecert_site_t *site, ecert_cred_t *cred, int64_t now,
+                     ecert_loaded_t *out, ecert_err_t *err)
+{
+    memset(out, 0, sizeof(*out));
+    out->store_generation = -1;
+    ecert_trail_init(&out->trail);
+    out->cred = cred;
+    out->chain = plain_chain(cred);
+    if (out->chain == NULL) {
+        ecert_loaded_free(out);
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    if (cred->placeholder) {
+        return 0;
+    }
+    out->state = out->chain->not_after < now ? ECERT_STATE_EXPIRED
+                                             : ECERT_STATE_VALID;
+    note_uncovered(site, cred->leaf, out);
+    return 0;
+}
+
+int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
+                         uint64_t look)
+{
+    ecert_loaded_t out = {.store_generation = -1};
+    load_t load = {.loader = loader, .site = site, .out = &out};
+    ecert_bundle_files_t files;
+    ecert_err_t err;
+    paths_t paths;
+    int same;
+
+    ecert_trail_init(&out.trail);
+    if (open_site(&load, &err) == 0) {
+        files = site_files(&load, "current", &paths);
+        if (catalogue_path(&load) != NULL
+            && (site->name == NULL || has_current(&load, &err))) {
+            ecert_file_look(catalogue_path(&load), &out.trail, &err);
+        }
+        ecert_bundle_look(&files, &out.trail);
+    }
+    same = out.trail.digest == look;
+    close_site(&load);
+    ecert_trail_free(&out.trail);
+    return same;
+}
+
+/* ---- may it replace what is served? ------------------------------------ */
+
+static ecert_state_t state_at(const ecert_loaded_t *loaded, int64_t now)
+{
+    if (loaded->state == ECERT_STATE_VALID && loaded->chain != NULL
+        && loaded->chain->not_after < now) {
+        return ECERT_STATE_EXPIRED;
+    }
+    return loaded->state;
+}
+
+static int same_leaf(const ecert_loaded_t *a, const ecert_loaded_t *b)
+{
+    if (a->chain == NULL || b->chain == NULL || a->chain->n_considered == 0
+        || b->chain->n_considered == 0) {
+        return 0;
+    }
+    return X509_cmp(a->chain->considered[0].cert, b->chain->considered[0].cert)
+           == 0;
+}
+
+int ecert_load_better(const ecert_loaded_t *held, const ecert_loaded_t *next,
+                      int64_t now, ecert_err_t *err)
+{
+    char when[32];
+
+    if (next->state < state_at(held, now)) {
+        return ecert_err(err, ECERT_ERR_EXPIRED, next->source,
+                         "since %s; the one before is valid and stays",
+                         ecert_date_format(next->chain->not_after, when));
+    }
+    if (held->state == ECERT_STATE_PLACEHOLDER) {
+        return 0;
+    }
+    if (next->n_uncovered > held->n_uncovered) {
+        return ecert_err(err, ECERT_ERR_NAMES, next->source,
+                         "%s is not in it; the one before covers it and stays",
+                         next->uncovered[0]);
+    }
+    if (same_leaf(held, next) && sk_X509_num(next->chain->served) == 0
+        && sk_X509_num(held->chain->served) > 0 && !next->chain->complete) {
+        return ecert_err(err, ECERT_ERR_CHAIN, next->source,
+                         "%s; the chain before stays", next->chain->missing);
+    }
+    return 0;
+}

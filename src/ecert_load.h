@@ -1,0 +1,87 @@
+/*
+ * From configuration and files to what may be served: the one place that
+ * decides.  The agent publishes it, `ecert check` prints it.
+ */
+
+#ifndef ECERT_LOAD_H
+#define ECERT_LOAD_H
+
+#include <stdint.h>
+
+#include "ecert_ca.h"
+#include "ecert_chain.h"
+#include "ecert_conf.h"
+#include "ecert_cred.h"
+#include "ecert_err.h"
+#include "ecert_file.h"
+
+#define ECERT_WARNINGS_MAX 32
+
+/* From worst to best: a worse state never replaces a better one. */
+typedef enum {
+    ECERT_STATE_PLACEHOLDER = 0,
+    ECERT_STATE_EXPIRED,
+    ECERT_STATE_VALID
+} ecert_state_t;
+
+const char *ecert_state_word(ecert_state_t state);
+
+/*
+ * What all sites have in common: the store, the catalogue, the roots that this
+ * machine trusts, and certificate files that many sites read.
+ */
+typedef struct ecert_loader_s ecert_loader_t;
+
+/* store may be NULL: then sites by name are NO_SITE.  conf strings are copied. */
+ecert_loader_t *ecert_loader_new(const char *store, ecert_err_t *err);
+void ecert_loader_free(ecert_loader_t *loader);
+const ecert_ca_t *ecert_loader_ca(const ecert_loader_t *loader);
+const STACK_OF(X509) *ecert_loader_anchors(const ecert_loader_t *loader);
+
+typedef struct {
+    ecert_cred_t *cred;       /* NULL when there is nothing to serve */
+    ecert_chain_t *chain;
+    ecert_state_t state;
+    ecert_trail_t trail;      /* what it depended on; set after a failure, too */
+    uint64_t look;            /* digest of the files that are always read */
+    int64_t store_generation; /* N of generations/N; -1 for files elsewhere */
+    char source[512];         /* the certificate's file */
+    char **uncovered;         /* vhost names that the leaf does not cover */
+    size_t n_uncovered;
+    char **warnings;          /* whole lines, see ecert_err_line */
+    size_t n_warnings;
+    int fallback;             /* an older generation than `current`, see err */
+    int waiting;              /* the failure may mend itself (a torn pair) */
+    int64_t next_change;      /* look again then, whatever the files do;
+                                 0: never */
+} ecert_loaded_t;
+
+/*
+ * Looks at one site.  0: out->cred may be served.  1: it may, but err tells
+ * what is wrong with something better (fallback).  -1: nothing to serve, err
+ * tells why.  out is always to be freed.
+ */
+int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
+               ecert_loaded_t *out, ecert_err_t *err);
+void ecert_loaded_free(ecert_loaded_t *out);
+
+/*
+ * The same description for a credential that was not loaded from files: the
+ * record of an agent before this one, or a placeholder.  Takes cred.
+ */
+int ecert_load_adopt(const ecert_site_t *site, ecert_cred_t *cred, int64_t now,
+                     ecert_loaded_t *out, ecert_err_t *err);
+
+/* 1 when the files of the site are what they were at the load with this look. */
+int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
+                         uint64_t look);
+
+/*
+ * Whether `next` may replace `held`, which is served now.  0, or -1 and err:
+ * EXPIRED in place of a valid one, NAMES when it covers fewer of the vhosts'
+ * names, CHAIN when it is the same leaf with its chain lost.
+ */
+int ecert_load_better(const ecert_loaded_t *held, const ecert_loaded_t *next,
+                      int64_t now, ecert_err_t *err);
+
+#endif

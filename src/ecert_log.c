@@ -1,0 +1,138 @@
+#include "ecert_log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE 4096
+
+static const ecert_conf_t *log_conf;
+
+static ecert_level_t quiet_from = ECERT_LOG_NOTICE + 1;
+static unsigned count;
+
+static const char *const words[] = {"error", "warn", "notice"};
+
+void ecert_log_open(const ecert_conf_t *conf)
+{
+    log_conf = conf;
+}
+
+void ecert_log_quiet(ecert_level_t level)
+{
+    quiet_from = level;
+}
+
+unsigned ecert_log_count(void)
+{
+    return count;
+}
+
+/* Nobody else can make or replace files in the log's folder. */
+static int folder_is_safe(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char folder[LINE];
+    struct stat st;
+
+    if (slash == NULL || slash == file || slash - file >= LINE) {
+        return 0;
+    }
+    memcpy(folder, file, (size_t)(slash - file));
+    folder[slash - file] = '\0';
+    return stat(folder, &st) == 0 && (st.st_uid == 0 || st.st_uid == geteuid())
+           && (st.st_mode & 022) == 0;
+}
+
+/* The server opens its log anew on a signal that does not reach the agent. */
+static void follow_rotation(void)
+{
+    const char *file = log_conf ? log_conf->log_file : NULL;
+    struct stat open_one, named;
+    int fd;
+
+    if (file == NULL || fstat(2, &open_one) != 0 || lstat(file, &named) != 0
+        || (open_one.st_ino == named.st_ino && open_one.st_dev == named.st_dev)
+        || !S_ISREG(named.st_mode) || !folder_is_safe(file)) {
+        return;
+    }
+    fd = open(file, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0) {
+        dup2(fd, 2);
+        close(fd);
+    }
+}
+
+/* The prefix with {level} and {pid} filled in. */
+static size_t put_prefix(char *out, size_t size, ecert_level_t level)
+{
+    const char *format = log_conf ? log_conf->log_prefix : NULL;
+    char text[512], *p;
+    time_t now = time(NULL);
+    struct tm tm;
+    size_t used = 0;
+
+    if (format == NULL) {
+        format = "ecert: {level}: ";
+    }
+    localtime_r(&now, &tm);
+    if (strftime(text, sizeof(text), format, &tm) == 0) {
+        text[0] = '\0';
+    }
+    for (p = text; *p != '\0' && used + 32 < size;) {
+        if (strncmp(p, "{level}", 7) == 0) {
+            used += (size_t)snprintf(out + used, size - used, "%s",
+                                     words[level]);
+            p += 7;
+        } else if (strncmp(p, "{pid}", 5) == 0) {
+            used += (size_t)snprintf(out + used, size - used, "%ld",
+                                     (long)getpid());
+            p += 5;
+        } else {
+            out[used++] = *p++;
+        }
+    }
+    out[used] = '\0';
+    return used;
+}
+
+static void put_line(ecert_level_t level, const char *text)
+{
+    char line[LINE];
+    size_t used = put_prefix(line, sizeof(line) - 1, level);
+    ssize_t written;
+
+    if (level >= quiet_from) {
+        return;
+    }
+    count++;
+    snprintf(line + used, sizeof(line) - 1 - used, "%s", text);
+    used = strlen(line);
+    line[used++] = '\n';
+    follow_rotation();
+    /* one write, so that lines of several processes stay whole */
+    written = write(2, line, used);
+    (void)written;
+}
+
+void ecert_log(ecert_level_t level, const char *fmt, ...)
+{
+    char text[LINE - 512];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    put_line(level, text);
+}
+
+void ecert_log_err(ecert_level_t level, const char *site,
+                   const ecert_err_t *err)
+{
+    char text[LINE - 512];
+
+    put_line(level, ecert_err_line(err, site, text, sizeof(text)));
+}

@@ -1,0 +1,238 @@
+#include "ecert_name.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include <arpa/inet.h>
+
+#include <idn2.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#define NAME_BYTES 253 /* RFC 1035, 2.3.4, without the trailing dot */
+#define LABEL_BYTES 63
+
+/* Every sign that IDNA takes for the dot between labels (RFC 3490, 3.1). */
+static size_t dot_length(const char *p) {
+    static const char *const dots[] = {".", "\xe3\x80\x82", "\xef\xbc\x8e",
+                                       "\xef\xbd\xa1"};
+    for (size_t i = 0; i < sizeof(dots) / sizeof(dots[0]); i++) {
+        size_t len = strlen(dots[i]);
+        if (strncmp(p, dots[i], len) == 0) {
+            return len;
+        }
+    }
+    return 0;
+}
+
+/* "*." in any spelling of the dot: its length, else 0. */
+static size_t wildcard_length(const char *name) {
+    if (name[0] != '*') {
+        return 0;
+    }
+    size_t dot = dot_length(name + 1);
+    return dot ? 1 + dot : 0;
+}
+
+static int is_address(const char *name) {
+    unsigned char bytes[16];
+    return name[0] == '[' || inet_pton(AF_INET, name, bytes) == 1
+           || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
+/* Letters, digits and inner hyphens (RFC 952, RFC 1123). */
+static const char *label_fault(const char *label, size_t len) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    if (len == 0) {
+        return "it has an empty label";
+    }
+    if (len > LABEL_BYTES) {
+        return "a label has more than 63 bytes";
+    }
+    if (label[0] == '-' || label[len - 1] == '-') {
+        return "a label begins or ends with a hyphen";
+    }
+    size_t good = strspn(label, allowed);
+    if (good < len && label[good] == '_') {
+        return "an underscore may not stand in the name of a certificate";
+    }
+    return good < len ? "it has a sign that host names may not have" : NULL;
+}
+
+static const char *labels_fault(const char *name) {
+    const char *label = name;
+    for (;;) {
+        size_t len = strcspn(label, ".");
+        const char *fault = label_fault(label, len);
+        if (fault != NULL) {
+            return fault;
+        }
+        if (label[len] == '\0') {
+            break;
+        }
+        label += len + 1;
+    }
+    /* Such a thing is read as an address by browsers: 1.2.3, 256.1.1.1. */
+    if (strspn(label, "0123456789") == strlen(label)) {
+        return "its last label is a number";
+    }
+    return NULL;
+}
+
+static void lower(char *s) {
+    for (; *s; s++) {
+        if (*s >= 'A' && *s <= 'Z') {
+            *s = (char)(*s + 'a' - 'A');
+        }
+    }
+}
+
+/* What may not even reach libidn2, and can be told in plainer words. */
+static const char *plain_fault(const char *name, const char *rest) {
+    if (*name == '\0') {
+        return "it is empty";
+    }
+    if (strstr(rest, "://") || strchr(rest, '/')) {
+        return "it looks like a URL; only the host's name is wanted";
+    }
+    if (is_address(rest)) {
+        return "it is an address, not a name";
+    }
+    if (strchr(rest, ':')) {
+        return "it has a colon; only the host's name is wanted, without port";
+    }
+    if (strchr(rest, '*')) {
+        return "a wildcard stands alone as the first label, as in *.example.hk";
+    }
+    if (strchr(rest, '_')) {
+        return "an underscore may not stand in the name of a certificate";
+    }
+    if (strpbrk(rest, " \t\r\n")) {
+        return "it has a space";
+    }
+    return *rest == '\0' ? "nothing stands behind the wildcard" : NULL;
+}
+
+static int to_ascii(const char *name, const char *rest, char *out, size_t size,
+                    ecert_err_t *err) {
+    uint8_t *ascii = NULL;
+    int rc = idn2_lookup_u8((const uint8_t *)rest, &ascii,
+                            IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL
+                                | IDN2_USE_STD3_ASCII_RULES);
+    if (rc != IDN2_OK) {
+        return ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
+    }
+    size_t len = strlen((const char *)ascii);
+    if (len > 0 && ascii[len - 1] == '.') {
+        ascii[--len] = '\0';
+    }
+    if (len < size) {
+        memcpy(out, ascii, len + 1);
+    }
+    idn2_free(ascii);
+    if (len >= size) {
+        return ecert_err(err, ECERT_ERR_NAME, name,
+                         "it has more than 253 bytes");
+    }
+    lower(out);
+    return 0;
+}
+
+int ecert_name_ascii(const char *name, char *out, ecert_err_t *err) {
+    char converted[ECERT_NAME_MAX];
+    size_t skip = wildcard_length(name);
+    const char *fault = plain_fault(name, name + skip);
+
+    if (fault != NULL) {
+        return ecert_err(err, ECERT_ERR_NAME, name, "%s", fault);
+    }
+    if (to_ascii(name, name + skip, converted, sizeof(converted), err) != 0) {
+        return -1;
+    }
+    fault = labels_fault(converted);
+    if (fault == NULL && is_address(converted)) {
+        fault = "it is an address, not a name";
+    }
+    if (fault == NULL && strlen(converted) + (skip ? 2 : 0) > NAME_BYTES) {
+        fault = "it has more than 253 bytes";
+    }
+    if (fault != NULL) {
+        return ecert_err(err, ECERT_ERR_NAME, name, "%s", fault);
+    }
+    snprintf(out, ECERT_NAME_MAX, "%s%.253s", skip ? "*." : "", converted);
+    return 0;
+}
+
+void ecert_name_unicode(const char *ascii, char *out, size_t size) {
+    size_t skip = wildcard_length(ascii);
+    char *unicode = NULL;
+    int rc = idn2_to_unicode_8z8z(ascii + skip, &unicode,
+                                  IDN2_NONTRANSITIONAL);
+    const char *rest = rc == IDN2_OK ? unicode : ascii + skip;
+    if (strlen(rest) + skip >= size) {
+        rest = ascii + skip;
+    }
+    snprintf(out, size, "%.*s%s", (int)skip, ascii, rest);
+    idn2_free(unicode);
+}
+
+int ecert_name_slug(const char *ascii, char *out, ecert_err_t *err) {
+    if (ecert_name_ascii(ascii, out, err) != 0) {
+        return -1;
+    }
+    if (out[0] == '*') {
+        out[0] = '_';
+    }
+    return 0;
+}
+
+int ecert_name_unslug(const char *folder, char *out, ecert_err_t *err) {
+    char name[1024];
+    if (folder[0] != '_' || dot_length(folder + 1) == 0) {
+        return ecert_name_ascii(folder, out, err);
+    }
+    if (strlen(folder) >= sizeof(name)) {
+        return ecert_err(err, ECERT_ERR_NAME, folder,
+                         "it has more than 253 bytes");
+    }
+    snprintf(name, sizeof(name), "*%s", folder + 1);
+    return ecert_name_ascii(name, out, err);
+}
+
+/* One SAN against one name, both as A-labels. */
+static int san_covers(const char *san, size_t len, const char *ascii) {
+    if (len > 0 && san[len - 1] == '.') {
+        len--;
+    }
+    /* A zero byte inside would end the name for whoever reads C strings. */
+    if (len == 0 || memchr(san, '\0', len) != NULL) {
+        return 0;
+    }
+    if (strlen(ascii) == len && strncasecmp(san, ascii, len) == 0) {
+        return 1;
+    }
+    if (len < 3 || san[0] != '*' || san[1] != '.' || ascii[0] == '*') {
+        return 0;
+    }
+    const char *rest = strchr(ascii, '.');
+    return rest != NULL && rest != ascii && strlen(rest) == len - 1
+           && strncasecmp(san + 1, rest, len - 1) == 0;
+}
+
+int ecert_name_covered(X509 *leaf, const char *ascii) {
+    GENERAL_NAMES *names =
+        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    int covered = 0;
+    for (int i = 0; !covered && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_DNS) {
+            covered = san_covers(
+                (const char *)ASN1_STRING_get0_data(name->d.dNSName),
+                (size_t)ASN1_STRING_length(name->d.dNSName), ascii);
+        }
+    }
+    GENERAL_NAMES_free(names);
+    ERR_clear_error(); /* of a SAN that cannot be read: it covers nothing */
+    return covered;
+}

@@ -1,0 +1,225 @@
+#include "ecert_pair.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ecert_log.h"
+
+#define GRACE_MS 1000        /* for the worker to leave by itself */
+#define FIRST_PAUSE_MS 50    /* doubled before each return of the worker */
+#define LONGEST_PAUSE_MS 30000
+#define HEALTHY_SECONDS 60   /* a worker that lived so long was no crash loop */
+
+struct ecert_pair_s {
+    int control;
+    int link;    /* this side's end */
+    pid_t other; /* the guard, seen from the worker, and the reverse */
+    unsigned restarts;
+};
+
+/* Only 0, 1, 2, the control pipe and the link: a guard owns nothing else. */
+static void close_others(int control, int link)
+{
+    int low = control < link ? control : link;
+    int high = control < link ? link : control;
+
+    if (low > 3) {
+        close_range(3, (unsigned)low - 1, 0);
+    }
+    if (high > low + 1) {
+        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+    }
+    close_range((unsigned)high + 1, ~0U, 0);
+}
+
+/* Waits until one of the two ends, or for timeout ms. 1: control; 2: link. */
+static int wait_end(const ecert_pair_t *pair, int timeout)
+{
+    struct pollfd fds[2] = {{.fd = pair->control, .events = POLLIN},
+                            {.fd = pair->link, .events = POLLIN}};
+
+    for (;;) {
+        int n = poll(fds, 2, timeout);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return 0;
+        }
+        return fds[0].revents ? 1 : 2;
+    }
+}
+
+static int wait_control(const ecert_pair_t *pair, int timeout)
+{
+    struct pollfd fd = {.fd = pair->control, .events = POLLIN};
+
+    return poll(&fd, 1, timeout) > 0;
+}
+
+static void kill_and_reap(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+/* The server is gone: the worker leaves by itself, or is made to. */
+static void leave_guard(ecert_pair_t *pair)
+{
+    struct pollfd fd = {.fd = pair->link, .events = POLLIN};
+
+    poll(&fd, 1, GRACE_MS);
+    kill_and_reap(pair->other);
+    _exit(0);
+}
+
+/* 1 in the worker, 0 in the guard, -1 when there is no new process. */
+static int fork_worker(ecert_pair_t *pair)
+{
+    int ends[2];
+    pid_t guard = getpid(), pid;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        return -1;
+    }
+    pid = fork();
+    if (pid < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return -1;
+    }
+    if (pair->link >= 0) {
+        close(pair->link);
+    }
+    close(ends[pid == 0 ? 0 : 1]);
+    pair->link = ends[pid == 0 ? 1 : 0];
+    pair->other = pid == 0 ? guard : pid;
+    return pid == 0;
+}
+
+static int pause_after(int pause, time_t lived)
+{
+    if (lived >= HEALTHY_SECONDS) {
+        pause = FIRST_PAUSE_MS;
+    }
+    return pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;
+}
+
+static void tell_death(pid_t pid, int status, int pause)
+{
+    if (WIFSIGNALED(status)) {
+        ecert_log(ECERT_LOG_ERROR,
+                  "agent: process %ld was killed by signal %d; it is started "
+                  "again in %d ms, workers go on with what they have",
+                  (long)pid, WTERMSIG(status), pause);
+        return;
+    }
+    ecert_log(ECERT_LOG_ERROR,
+              "agent: process %ld ended with code %d; it is started again in "
+              "%d ms, workers go on with what they have",
+              (long)pid, WEXITSTATUS(status), pause);
+}
+
+/* Forks until it works. 1 in the new worker, 0 in the guard. */
+static int fork_again(ecert_pair_t *pair)
+{
+    int rc;
+
+    pair->restarts++;
+    while ((rc = fork_worker(pair)) < 0) {
+        if (wait_control(pair, LONGEST_PAUSE_MS)) {
+            _exit(0); /* no process to be had, and none needed any more */
+        }
+    }
+    return rc;
+}
+
+/* Returns in a new worker only. */
+static void guard(ecert_pair_t *pair)
+{
+    int pause = FIRST_PAUSE_MS, status;
+    time_t born = time(NULL);
+
+    close_others(pair->control, pair->link);
+    for (;;) {
+        if (wait_end(pair, -1) == 1) {
+            leave_guard(pair);
+        }
+        status = 0;
+        while (waitpid(pair->other, &status, 0) < 0 && errno == EINTR) {
+        }
+        pause = pause_after(pause, time(NULL) - born);
+        tell_death(pair->other, status, pause);
+        if (wait_control(pair, pause)) {
+            _exit(0);
+        }
+        if (fork_again(pair)) {
+            return;
+        }
+        born = time(NULL);
+    }
+}
+
+ecert_pair_t *ecert_pair_start(int control, ecert_err_t *err)
+{
+    ecert_pair_t *pair = calloc(1, sizeof(*pair));
+    int rc;
+
+    if (pair == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        return NULL;
+    }
+    pair->control = control;
+    pair->link = -1;
+    rc = fork_worker(pair);
+    if (rc < 0) {
+        ecert_err(err, ECERT_ERR_SYSTEM, NULL, "cannot start the agent: fork");
+        free(pair);
+        return NULL;
+    }
+    if (rc == 0) {
+        guard(pair);
+    }
+    return pair;
+}
+
+int ecert_pair_fd(const ecert_pair_t *pair)
+{
+    return pair->link;
+}
+
+unsigned ecert_pair_restarts(const ecert_pair_t *pair)
+{
+    return pair->restarts;
+}
+
+int ecert_pair_heal(ecert_pair_t *pair, ecert_err_t *err)
+{
+    int rc = fork_worker(pair);
+
+    if (rc < 0) {
+        return ecert_err(err, ECERT_ERR_SYSTEM, NULL, "fork");
+    }
+    if (rc == 0) {
+        guard(pair);
+    }
+    return 0;
+}
+
+void ecert_pair_end(ecert_pair_t *pair)
+{
+    /* a stopped guard would stay for ever; a dead one's number is not reused
+     * while the link has not told us that it died */
+    if (wait_end(pair, 0) != 2) {
+        kill(pair->other, SIGKILL);
+    }
+}

@@ -1,0 +1,198 @@
+#include "ecert_pem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "ecert_pem_block.h"
+
+/* OpenSSL would ask on the terminal for a password. */
+static int no_password(char *buf, int size, int writing, void *encrypted) {
+    (void)buf;
+    (void)size;
+    (void)writing;
+    *(int *)encrypted = 1;
+    return -1;
+}
+
+static int encrypted_error(const char *file, ecert_err_t *err) {
+    ERR_clear_error();
+    return ecert_err(err, ECERT_ERR_ENCRYPTED, file, NULL);
+}
+
+static EVP_PKEY *decode_block(const ecert_pem_block_t *block, const char *file,
+                              ecert_err_t *err) {
+    size_t len = 0;
+    char *text = ecert_pem_block_text(block, &len);
+    BIO *bio = text ? BIO_new_mem_buf(text, (int)len) : NULL;
+    EVP_PKEY *key = NULL;
+    int encrypted = 0;
+
+    if (bio == NULL) {
+        ecert_err_openssl(err, ECERT_ERR_MEMORY, file, NULL);
+    } else {
+        key = PEM_read_bio_PrivateKey(bio, NULL, no_password, &encrypted);
+    }
+    if (bio != NULL && key == NULL) {
+        if (encrypted) {
+            encrypted_error(file, err);
+        } else {
+            ecert_pem_block_damaged(block, file, err);
+        }
+    }
+    BIO_free(bio);
+    OPENSSL_clear_free(text, len);
+    ERR_clear_error();
+    return key;
+}
+
+/* Keeps the first key; the same once more is fine, another is not. */
+static int keep(EVP_PKEY **kept, EVP_PKEY *key, const char *file,
+                ecert_err_t *err) {
+    if (*kept == NULL) {
+        *kept = key;
+        return 0;
+    }
+    int same = EVP_PKEY_eq(*kept, key) == 1;
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return same ? 0
+                : ecert_err(err, ECERT_ERR_TOO_MANY, file,
+                            "two different private keys");
+}
+
+static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
+                      const char *file, ecert_err_t *err) {
+    EVP_PKEY *key;
+    switch (block->kind) {
+    case ECERT_PEM_KEY_ENCRYPTED:
+        return encrypted_error(file, err);
+    case ECERT_PEM_KEY_FOREIGN:
+        return ecert_err(err, ECERT_ERR_FORMAT, file,
+                         "expected a private key in PKCS#8, PKCS#1 or SEC1, "
+                         "found OpenSSH's form");
+    case ECERT_PEM_KEY:
+        key = decode_block(block, file, err);
+        return key ? keep(kept, key, file, err) : -1;
+    default:
+        return 0;
+    }
+}
+
+static int read_pem(const unsigned char *bytes, size_t len, const char *file,
+                    EVP_PKEY **kept, ecert_err_t *err) {
+    ecert_pem_block_t block;
+    const char *other = NULL;
+    int rc;
+
+    ecert_pem_block_init(&block, bytes, len);
+    while ((rc = ecert_pem_block_next(&block, file, err)) == 1) {
+        if (read_block(&block, kept, file, err) != 0) {
+            return -1;
+        }
+        other = ecert_pem_kind_name(block.kind);
+    }
+    if (rc == 0 && *kept == NULL) {
+        return ecert_err(err, ECERT_ERR_NO_KEY, file, "it holds %s", other);
+    }
+    return rc;
+}
+
+/* An EncryptedPrivateKeyInfo has the shape of an X509_SIG. */
+static int is_encrypted_der(const unsigned char *bytes, size_t len) {
+    const unsigned char *p = bytes;
+    X509_SIG *sig = d2i_X509_SIG(NULL, &p, (long)len);
+    int encrypted = sig != NULL;
+    X509_SIG_free(sig);
+    ERR_clear_error();
+    return encrypted;
+}
+
+static int read_der(const unsigned char *bytes, size_t len, const char *file,
+                    EVP_PKEY **kept, ecert_err_t *err) {
+    const unsigned char *p = bytes;
+    if (is_encrypted_der(bytes, len)) {
+        return encrypted_error(file, err);
+    }
+    *kept = d2i_AutoPrivateKey(NULL, &p, (long)len);
+    ERR_clear_error();
+    return *kept ? 0 : ecert_pem_not(bytes, len, "a private key", file, err);
+}
+
+EVP_PKEY *ecert_pem_key(const unsigned char *bytes, size_t len,
+                        const char *file, ecert_err_t *err) {
+    EVP_PKEY *key = NULL;
+    int rc = ecert_pem_text(bytes, len, "a private key", file, err);
+    if (rc == 0) {
+        rc = read_der(bytes, len, file, &key, err);
+    } else if (rc == 1) {
+        rc = read_pem(bytes, len, file, &key, err);
+    }
+    if (rc == 0) {
+        rc = ecert_pem_key_check(key, file, err);
+    }
+    if (rc != 0) {
+        EVP_PKEY_free(key);
+        return NULL;
+    }
+    return key;
+}
+
+static int is_explicit(EVP_PKEY *key) {
+    int decoded = 0;
+    char encoding[32] = "";
+    EVP_PKEY_get_int_param(
+        key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &decoded);
+    EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, encoding,
+                                   sizeof(encoding), NULL);
+    ERR_clear_error();
+    return decoded == 1
+           || strcmp(encoding, OSSL_PKEY_EC_ENCODING_EXPLICIT) == 0;
+}
+
+/* The curve's NIST name where there is one, else OpenSSL's. */
+static void curve_name(EVP_PKEY *key, char *out, size_t size) {
+    char group[80] = "";
+    EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
+    const char *nist = EC_curve_nid2nist(OBJ_sn2nid(group));
+    snprintf(out, size, "%s", nist ? nist : group);
+    ERR_clear_error();
+}
+
+char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size) {
+    char curve[80];
+    if (EVP_PKEY_is_a(key, "EC")) {
+        curve_name(key, curve, sizeof(curve));
+        if (is_explicit(key)) {
+            snprintf(out, size, "EC with explicit parameters");
+        } else {
+            snprintf(out, size, "EC %s", curve);
+        }
+    } else if (EVP_PKEY_is_a(key, "ED25519")) {
+        snprintf(out, size, "Ed25519");
+    } else if (EVP_PKEY_is_a(key, "ED448")) {
+        snprintf(out, size, "Ed448");
+    } else {
+        const char *type = EVP_PKEY_get0_type_name(key);
+        snprintf(out, size, "%s-%d", type ? type : "unknown",
+                 EVP_PKEY_get_bits(key));
+    }
+    return out;
+}
+
+int ecert_pem_key_check(EVP_PKEY *key, const char *file, ecert_err_t *err) {
+    char name[96];
+    ecert_pem_key_name(key, name, sizeof(name));
+    int bits = EVP_PKEY_get_bits(key);
+    if (EVP_PKEY_is_a(key, "RSA") && bits >= 2048 && bits <= 8192) {
+        return 0;
+    }
+    if (strcmp(name, "EC P-256") == 0 || strcmp(name, "EC P-384") == 0) {
+        return 0;
+    }
+    return ecert_err(err, ECERT_ERR_KEY_TYPE, file, "it is %s", name);
+}

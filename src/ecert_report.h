@@ -1,0 +1,45 @@
+/*
+ * What is served and why, as JSON: schema "ecert-status", version 1
+ * (docs/status.md).  Names of members never change their meaning within a
+ * version; more may come.
+ */
+
+#ifndef ECERT_REPORT_H
+#define ECERT_REPORT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "ecert_conf.h"
+#include "ecert_err.h"
+#include "ecert_load.h"
+#include "ecert_store.h"
+
+#define ECERT_REPORT_SCHEMA "ecert-status"
+#define ECERT_REPORT_VERSION 1
+
+/*
+ * One site: what was loaded and the error that came with it (NULL or code
+ * ECERT_OK: none).  A new reference; NULL on lack of memory.
+ */
+json_t *ecert_report_site(const ecert_site_t *site,
+                          const ecert_loaded_t *loaded,
+                          const ecert_err_t *err, int64_t error_at);
+
+json_t *ecert_report_tokens(const ecert_tokens_t *tokens);
+
+/* The top of a report: schema, version, store, time; sites still to be set. */
+json_t *ecert_report_head(const char *store, int64_t now);
+
+/*
+ * The same for people.  explain: every certificate that was considered, and
+ * why.
+ */
+void ecert_report_print(const json_t *report, FILE *out, int explain,
+                        int64_t now);
+void ecert_report_print_site(const json_t *site, FILE *out, int explain,
+                             int64_t now);
+
+#endif

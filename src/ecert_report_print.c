@@ -1,0 +1,183 @@
+/* A report for people: short, aligned, one fact a line. */
+
+#include <string.h>
+
+#include "ecert_report.h"
+
+#define DAY 86400
+
+static const char *str(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+
+    return value ? value : "";
+}
+
+static long long days_left(const char *when, int64_t now)
+{
+    ecert_err_t ignored;
+    int64_t seconds = now;
+
+    ecert_date_parse(when, &seconds, &ignored);
+    return (long long)(seconds - now) / DAY;
+}
+
+static void print_certificate(const json_t *cert, FILE *out, const char *what)
+{
+    fprintf(out, "    %-18s %s\n", what, str(cert, "subject"));
+    fprintf(out, "    %-18s %.10s to %.10s, SHA-256 %.16s\n", "",
+            str(cert, "not_before"), str(cert, "not_after"),
+            str(cert, "sha256"));
+}
+
+static void print_chain(const json_t *site, FILE *out)
+{
+    const json_t *element;
+    size_t i;
+
+    json_array_foreach(json_object_get(site, "chain"), i, element) {
+        const char *role = str(element, "role");
+
+        print_certificate(element, out, role[0] ? role : "ca");
+    }
+    if (json_is_false(json_object_get(site, "complete"))
+        && strcmp(str(site, "state"), "placeholder") != 0) {
+        fprintf(out, "    %-18s %s\n", "incomplete", str(site, "missing"));
+    }
+}
+
+static void print_considered(const json_t *site, FILE *out)
+{
+    const json_t *one;
+    size_t i;
+
+    fprintf(out, "    considered\n");
+    json_array_foreach(json_object_get(site, "considered"), i, one) {
+        const char *note = str(one, "note");
+
+        fprintf(out, "      %-16s %s, SHA-256 %.16s: %s%s%s%s\n",
+                str(one, "why"), str(one, "subject"), str(one, "sha256"),
+                str(one, "sentence"), note[0] ? " (" : "", note,
+                note[0] ? ")" : "");
+    }
+}
+
+static void print_lines(const json_t *list, FILE *out, const char *what,
+                        const char *after)
+{
+    const json_t *line;
+    size_t i;
+
+    json_array_foreach(list, i, line) {
+        fprintf(out, "    %-18s %s%s\n", what, json_string_value(line), after);
+    }
+}
+
+static void print_workers(const json_t *site, FILE *out)
+{
+    const json_t *worker;
+    json_int_t published = json_integer_value(json_object_get(site,
+                                                              "published"));
+    size_t i, now = 0, older = 0, none = 0;
+
+    json_array_foreach(json_object_get(site, "workers"), i, worker) {
+        json_int_t serves = json_integer_value(json_object_get(worker,
+                                                               "serves"));
+
+        now += serves == published;
+        none += serves == 0;
+        older += serves != 0 && serves != published;
+    }
+    if (i == 0) {
+        return;
+    }
+    fprintf(out, "    %-18s %zu serve it, %zu served an older one last, %zu "
+                 "had no handshake yet\n", "workers", now, older, none);
+}
+
+static void print_state(const json_t *site, FILE *out, int64_t now)
+{
+    const json_t *leaf = json_object_get(site, "leaf");
+    const char *state = str(site, "state");
+
+    if (strcmp(state, "placeholder") == 0) {
+        fprintf(out, "    %-18s self-signed, until the certificate comes\n",
+                "placeholder");
+        return;
+    }
+    if (leaf == NULL) {
+        fprintf(out, "    %-18s nothing to serve\n", "state");
+        return;
+    }
+    fprintf(out, "    %-18s until %.10s, %lld days; %s\n", state,
+            str(leaf, "not_after"), days_left(str(leaf, "not_after"), now),
+            str(leaf, "key"));
+    fprintf(out, "    %-18s %s%s\n", "from", str(site, "source"),
+            json_is_true(json_object_get(site, "fallback"))
+                ? " (an older generation stands in)"
+                : "");
+    print_certificate(leaf, out, "leaf");
+}
+
+void ecert_report_print_site(const json_t *site, FILE *out, int explain,
+                             int64_t now)
+{
+    const json_t *error = json_object_get(site, "error");
+    const char *where = str(site, "where");
+
+    fprintf(out, "  %s%s%s%s\n", str(site, "site"), where[0] ? " (" : "", where,
+            where[0] ? ")" : "");
+    print_state(site, out, now);
+    print_chain(site, out);
+    print_workers(site, out);
+    print_lines(json_object_get(site, "uncovered"), out, "not covered",
+                ": the certificate does not have this name");
+    print_lines(json_object_get(site, "warnings"), out, "warning", "");
+    if (json_is_object(error)) {
+        fprintf(out, "    %-18s %s\n", "error", str(error, "line"));
+    }
+    if (explain) {
+        print_considered(site, out);
+    }
+}
+
+static void print_tokens(const json_t *tokens, FILE *out)
+{
+    const json_t *token;
+    size_t i;
+
+    json_array_foreach(tokens, i, token) {
+        fprintf(out, "  http://%s/.well-known/pki-validation/%s  %lld bytes, "
+                     "until %.10s\n",
+                str(token, "host"), str(token, "file"),
+                json_integer_value(json_object_get(token, "bytes")),
+                str(token, "expires"));
+    }
+}
+
+void ecert_report_print(const json_t *report, FILE *out, int explain,
+                        int64_t now)
+{
+    const json_t *site, *tokens = json_object_get(report, "validation_files");
+    const char *server = str(report, "server");
+    size_t i;
+
+    if (server[0] != '\0') {
+        fprintf(out, "%s, agent %lld, store %s, %s\n", server,
+                json_integer_value(json_object_get(report, "agent")),
+                str(report, "store"),
+                strcmp(str(report, "watching"), "events") == 0
+                    ? "changes are seen at once"
+                    : "changes are looked for every 30 seconds");
+    } else {
+        fprintf(out, "store %s; no server is running with it\n",
+                str(report, "store"));
+    }
+    json_array_foreach(json_object_get(report, "sites"), i, site) {
+        ecert_report_print_site(site, out, explain, now);
+    }
+    if (json_array_size(tokens) > 0) {
+        fprintf(out, "validation files\n");
+        print_tokens(tokens, out);
+    }
+}

@@ -1,0 +1,35 @@
+/*
+ * What workers say: one row of shared memory per worker, with the generation
+ * of each site that it serves.  Workers write it, so the agent believes none
+ * of it: numbers to show, never a length, an index or an address.
+ */
+
+#ifndef ECERT_SEEN_H
+#define ECERT_SEEN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ecert_err.h"
+
+#define ECERT_SEEN_WORKERS 1024
+
+typedef struct ecert_seen_s ecert_seen_t;
+
+int ecert_seen_create(uint32_t sites, ecert_err_t *err);
+ecert_seen_t *ecert_seen_open(int fd, ecert_err_t *err);
+void ecert_seen_close(ecert_seen_t *seen);
+
+/*
+ * Takes a row for this process: a free one or a dead process's.  Returns its
+ * index, -1 when all are taken (then this worker is not shown).
+ */
+int ecert_seen_claim(ecert_seen_t *seen, pid_t pid);
+void ecert_seen_set(ecert_seen_t *seen, int row, uint32_t site,
+                    uint64_t generation);
+
+/* The process of a row, 0 when free or dead; the generation it said. */
+pid_t ecert_seen_pid(const ecert_seen_t *seen, int row);
+uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site);
+
+#endif

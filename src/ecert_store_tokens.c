@@ -1,0 +1,295 @@
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ecert_name.h"
+#include "ecert_snap.h"
+#include "ecert_store.h"
+
+#define TOKENS_MAX 10000
+#define TOKEN_OVERHEAD 64 /* bytes in the published table, generously */
+#define BYTES_MAX (ECERT_SNAP_DCV_MAX - 64 * 1024)
+#define DAY INT64_C(86400)
+
+typedef struct {
+    ecert_tokens_t *out;
+    size_t size;      /* of out->tokens */
+    size_t files;     /* taken so far */
+    size_t bytes;     /* that they will need in the table */
+    int full;         /* and said so */
+    int64_t now;
+    ecert_trail_t *trail;
+    void (*complain)(void *ctx, const ecert_err_t *err);
+    void *ctx;
+    char ascii[ECERT_NAME_MAX];   /* of the host at hand */
+    char unicode[ECERT_NAME_MAX * 4]; /* "" when it is the same */
+} search_t;
+
+static void complain(const search_t *search, const ecert_err_t *err) {
+    if (search->complain != NULL) {
+        search->complain(search->ctx, err);
+    }
+}
+
+static void refuse(const search_t *search, const char *path,
+                   const char *detail) {
+    ecert_err_t err;
+
+    ecert_err(&err, ECERT_ERR_TOKEN, path, "%s", detail);
+    complain(search, &err);
+}
+
+/* What editors, browsers and copying programs leave behind or write first. */
+static int is_temporary(const char *name) {
+    static const char *const ends[] = {
+        "~",     ".tmp",  ".temp",     ".bak",     ".swp",        ".swx",
+        ".part", ".orig", ".filepart", ".partial", ".crdownload",
+    };
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t n = strlen(ends[i]);
+
+        if (len >= n && strcmp(name + len - n, ends[i]) == 0) {
+            return 1;
+        }
+    }
+    return name[0] == '.' || name[0] == '#';
+}
+
+static int is_token_name(const char *name) {
+    char path[sizeof(ECERT_DCV_PREFIX) + NAME_MAX];
+    size_t len;
+    int n = snprintf(path, sizeof(path), "%s%s", ECERT_DCV_PREFIX, name);
+
+    return n > 0 && (size_t)n < sizeof(path)
+           && ecert_dcv_file(path, (size_t)n, &len) != NULL;
+}
+
+/*
+ * From the day it was put there.  A time of change in the future (a copy from
+ * a machine whose clock is wrong) must not stretch the 30 days: the inode's
+ * own time cannot be set.
+ */
+static int64_t expiry(const struct stat *st) {
+    int64_t start = st->st_mtim.tv_sec < st->st_ctim.tv_sec
+                        ? st->st_mtim.tv_sec : st->st_ctim.tv_sec;
+
+    return start + ECERT_DCV_DAYS * DAY;
+}
+
+static void *copy(const void *bytes, size_t len) {
+    char *out = malloc(len + 1);
+
+    if (out != NULL) {
+        memcpy(out, bytes, len);
+        out[len] = '\0';
+    }
+    return out;
+}
+
+static void free_token(ecert_token_t *token) {
+    free((char *)token->host);
+    free((char *)token->file);
+    free((unsigned char *)token->body);
+}
+
+static int add(search_t *search, const char *host, const char *name,
+               const ecert_file_t *file) {
+    ecert_tokens_t *out = search->out;
+    ecert_token_t *token;
+
+    if (out->n == search->size) {
+        size_t size = search->size ? 2 * search->size : 16;
+
+        token = realloc(out->tokens, size * sizeof(*token));
+        if (token == NULL) {
+            return -1;
+        }
+        out->tokens = token;
+        search->size = size;
+    }
+    token = &out->tokens[out->n];
+    token->host = copy(host, strlen(host));
+    token->file = copy(name, strlen(name));
+    token->body = copy(file->bytes, file->len);
+    token->body_len = file->len;
+    token->expires = expiry(&file->st);
+    if (token->host == NULL || token->file == NULL || token->body == NULL) {
+        free_token(token);
+        return -1;
+    }
+    out->n++;
+    return 0;
+}
+
+static void set_full(search_t *search, const char *path) {
+    ecert_err_t err;
+
+    search->full = 1;
+    ecert_err(&err, ECERT_ERR_TOO_MANY, path,
+              "at most %d validation files and %d bytes are served; this one "
+              "and those behind it are not", TOKENS_MAX, BYTES_MAX);
+    ecert_err_hint(&err, "remove validation files that are no longer needed");
+    complain(search, &err);
+}
+
+/* 0 when it fits into the table, which is published whole or not at all. */
+static int reserve(search_t *search, const char *path, const char *name,
+                   const ecert_file_t *file) {
+    size_t each = strlen(name) + file->len + TOKEN_OVERHEAD;
+    size_t need = each + strlen(search->ascii);
+
+    if (search->unicode[0]) {
+        need += each + strlen(search->unicode);
+    }
+    if (search->files >= TOKENS_MAX || search->bytes + need > BYTES_MAX) {
+        set_full(search, path);
+        return -1;
+    }
+    search->files++;
+    search->bytes += need;
+    return 0;
+}
+
+static void complain_read(const search_t *search, const char *path,
+                          ecert_err_t *err) {
+    if (err->code == ECERT_ERR_MISSING) {
+        return; /* gone since the folder was listed */
+    }
+    if (err->code == ECERT_ERR_EMPTY) {
+        ecert_err(err, ECERT_ERR_CHANGING, path,
+                  "it is empty: an upload may be under way");
+    }
+    complain(search, err);
+}
+
+static int take_file(search_t *search, const char *folder, const char *name,
+                     ecert_err_t *err) {
+    char path[PATH_MAX];
+    ecert_file_t file;
+    int n = snprintf(path, sizeof(path), "%s/%s", folder, name), rc = 0;
+
+    if (n < 0 || (size_t)n >= sizeof(path) || is_temporary(name)) {
+        return 0;
+    }
+    if (!is_token_name(name)) {
+        refuse(search, path, "its name may have letters, digits, '.', '_' and "
+                             "'-' only");
+        return 0;
+    }
+    if (ecert_file_read(path, ECERT_DCV_BODY_MAX, search->trail, &file, err)
+        != 0) {
+        complain_read(search, path, err);
+        return 0;
+    }
+    if (expiry(&file.st) > search->now
+        && reserve(search, path, name, &file) == 0
+        && (add(search, search->ascii, name, &file) != 0
+            || (search->unicode[0]
+                && add(search, search->unicode, name, &file) != 0))) {
+        rc = ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+    }
+    ecert_file_free(&file);
+    return rc;
+}
+
+/* The host that a folder is named after; what cannot be one is refused. */
+static int take_name(search_t *search, const char *folder, const char *name) {
+    ecert_err_t why;
+
+    if (ecert_name_unslug(name, search->ascii, &why) != 0) {
+        refuse(search, folder, "the folder is not named after a host");
+        return -1;
+    }
+    if (search->ascii[0] == '*') {
+        refuse(search, folder, "the CA validates hosts, no wildcards: name the "
+                               "folder after the host itself");
+        return -1;
+    }
+    ecert_name_unicode(search->ascii, search->unicode, sizeof(search->unicode));
+    if (strcmp(search->ascii, search->unicode) == 0) {
+        search->unicode[0] = '\0';
+    }
+    return 0;
+}
+
+static int take_host(search_t *search, const char *dcv, const char *host,
+                     ecert_err_t *err) {
+    char folder[PATH_MAX], **names;
+    int n = snprintf(folder, sizeof(folder), "%s/%s", dcv, host), rc = 0;
+    size_t n_names;
+
+    if (n < 0 || (size_t)n >= sizeof(folder) || is_temporary(host)
+        || take_name(search, folder, host) != 0) {
+        return 0;
+    }
+    if (ecert_file_list(folder, TOKENS_MAX, search->trail, &names, &n_names,
+                        err) != 0) {
+        if (err->code == ECERT_ERR_MISSING) {
+            refuse(search, folder, "this is no folder: validation files stand "
+                                   "in a folder named after the host");
+        } else {
+            complain(search, err);
+        }
+        return 0;
+    }
+    for (size_t i = 0; i < n_names && rc == 0 && !search->full; i++) {
+        rc = take_file(search, folder, names[i], err);
+    }
+    ecert_names_free(names, n_names);
+    return rc;
+}
+
+/* Of two with one host and name the one put later shall count, so it is last. */
+static int by_expiry(const void *a, const void *b) {
+    const ecert_token_t *x = a, *y = b;
+    int order = strcmp(x->host, y->host);
+
+    if (x->expires != y->expires) {
+        return x->expires < y->expires ? -1 : 1;
+    }
+    order = order ? order : strcmp(x->file, y->file);
+    return order ? order : strcmp((const char *)x->body, (const char *)y->body);
+}
+
+int ecert_store_tokens(const char *store, int64_t now, ecert_trail_t *trail,
+                       void (*complain_to)(void *ctx, const ecert_err_t *err),
+                       void *ctx, ecert_tokens_t *tokens, ecert_err_t *err) {
+    search_t search = {.out = tokens, .now = now, .trail = trail,
+                       .complain = complain_to, .ctx = ctx};
+    char dcv[PATH_MAX], **hosts;
+    size_t n_hosts;
+    int rc = 0;
+
+    memset(tokens, 0, sizeof(*tokens));
+    if ((size_t)snprintf(dcv, sizeof(dcv), "%s/dcv", store) >= sizeof(dcv)) {
+        return ecert_err(err, ECERT_ERR_USAGE, store, "the path is too long");
+    }
+    if (ecert_file_list(dcv, ECERT_SITES_MAX, trail, &hosts, &n_hosts, err)
+        != 0) {
+        return err->code == ECERT_ERR_MISSING ? 0 : -1;
+    }
+    for (size_t i = 0; i < n_hosts && rc == 0 && !search.full; i++) {
+        rc = take_host(&search, dcv, hosts[i], err);
+    }
+    ecert_names_free(hosts, n_hosts);
+    if (rc != 0) {
+        ecert_tokens_free(tokens);
+        return -1;
+    }
+    if (tokens->n > 0) {
+        qsort(tokens->tokens, tokens->n, sizeof(*tokens->tokens), by_expiry);
+        tokens->next_change = tokens->tokens[0].expires;
+    }
+    return 0;
+}
+
+void ecert_tokens_free(ecert_tokens_t *tokens) {
+    for (size_t i = 0; i < tokens->n; i++) {
+        free_token(&tokens->tokens[i]);
+    }
+    free(tokens->tokens);
+    memset(tokens, 0, sizeof(*tokens));
+}

@@ -1,0 +1,129 @@
+#include "ecert_tokens.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "ecert_log.h"
+
+#define COMPLAINTS_MAX 64
+
+typedef struct {
+    char *lines[COMPLAINTS_MAX];
+    size_t n;
+    const ecert_dcv_kept_t *before;
+} complaints_t;
+
+void ecert_dcv_kept_init(ecert_dcv_kept_t *kept)
+{
+    memset(kept, 0, sizeof(*kept));
+    ecert_trail_init(&kept->trail);
+}
+
+static void free_complaints(ecert_dcv_kept_t *kept)
+{
+    ecert_names_free(kept->complaints, kept->n_complaints);
+    kept->complaints = NULL;
+    kept->n_complaints = 0;
+}
+
+void ecert_dcv_kept_free(ecert_dcv_kept_t *kept)
+{
+    free_complaints(kept);
+    ecert_tokens_free(&kept->held);
+    ecert_trail_free(&kept->trail);
+}
+
+static int said_before(const ecert_dcv_kept_t *kept, const char *line)
+{
+    size_t i;
+
+    for (i = 0; i < kept->n_complaints; i++) {
+        if (strcmp(kept->complaints[i], line) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void complain(void *ctx, const ecert_err_t *err)
+{
+    complaints_t *list = ctx;
+    char line[1700];
+
+    ecert_err_line(err, NULL, line, sizeof(line));
+    if (!said_before(list->before, line)) {
+        ecert_log(ECERT_LOG_WARN, "%s", line);
+    }
+    if (list->n < COMPLAINTS_MAX
+        && (list->lines[list->n] = strdup(line)) != NULL) {
+        list->n++;
+    }
+}
+
+static void keep_complaints(ecert_dcv_kept_t *kept, const complaints_t *list)
+{
+    free_complaints(kept);
+    kept->complaints = calloc(list->n + 1, sizeof(*kept->complaints));
+    if (kept->complaints != NULL) {
+        memcpy(kept->complaints, list->lines, list->n * sizeof(list->lines[0]));
+        kept->n_complaints = list->n;
+    }
+}
+
+/* Nothing is published while nothing has changed. */
+static int publish(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept,
+                   const ecert_tokens_t *tokens, ecert_err_t *err)
+{
+    unsigned char *table, digest[32];
+    size_t len;
+    int rc = 0;
+
+    if (ecert_dcv_encode(tokens->tokens, tokens->n, &table, &len, err) != 0) {
+        return -1;
+    }
+    if (EVP_Digest(table, len, digest, NULL, EVP_sha256(), NULL) != 1) {
+        rc = ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL, "SHA-256");
+    } else if (keeper->snap != NULL
+               && !(kept->published && memcmp(digest, kept->digest, 32) == 0)) {
+        rc = ecert_snap_publish(keeper->snap,
+                                ecert_snap_dcv_slot(keeper->snap), table, len,
+                                err);
+    }
+    ecert_snap_free(table, len);
+    if (rc == 0) {
+        memcpy(kept->digest, digest, sizeof(digest));
+        kept->published = 1;
+    }
+    return rc;
+}
+
+void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
+{
+    complaints_t list = {.before = kept};
+    ecert_tokens_t tokens;
+    ecert_err_t err;
+    int rc;
+
+    if (keeper->store == NULL) {
+        return;
+    }
+    ecert_trail_free(&kept->trail);
+    rc = ecert_store_tokens(keeper->store, keeper->now, &kept->trail, complain,
+                            &list, &tokens, &err);
+    if (rc == 0) {
+        kept->next_change = tokens.next_change;
+        rc = publish(keeper, kept, &tokens, &err);
+        if (rc == 0) {
+            ecert_tokens_free(&kept->held);
+            kept->held = tokens;
+        } else {
+            ecert_tokens_free(&tokens);
+        }
+    }
+    if (rc != 0) {
+        complain(&list, &err);
+    }
+    keep_complaints(kept, &list);
+}

@@ -1,0 +1,107 @@
+#include "ecert_x509.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#define DAY 86400
+
+/* Years 0 to 9999: OpenSSL counts the days, whatever the size of time_t. */
+static int64_t unix_time(const ASN1_TIME *time) {
+    int days = 0, seconds = 0;
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    int ok = epoch && ASN1_TIME_diff(&days, &seconds, epoch, time);
+    ASN1_TIME_free(epoch);
+    ERR_clear_error();
+    return ok ? (int64_t)days * DAY + seconds : 0;
+}
+
+int64_t ecert_x509_not_before(const X509 *cert) {
+    return unix_time(X509_get0_notBefore(cert));
+}
+
+int64_t ecert_x509_not_after(const X509 *cert) {
+    return unix_time(X509_get0_notAfter(cert));
+}
+
+char *ecert_x509_fingerprint(const X509 *cert, char *out) {
+    unsigned char md[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    if (!X509_digest(cert, EVP_sha256(), md, &len)) {
+        len = 0;
+        ERR_clear_error();
+    }
+    out[0] = '\0';
+    for (unsigned int i = 0; i < len && i < 32; i++) {
+        snprintf(out + (size_t)2 * i, 3, "%02X", md[i]);
+    }
+    return out;
+}
+
+char *ecert_x509_name_label(const X509_NAME *name, char *out, size_t size) {
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    if (at < 0) {
+        at = X509_NAME_entry_count(name) - 1;
+    }
+    unsigned char *text = NULL;
+    int len = -1;
+    if (at >= 0) {
+        const X509_NAME_ENTRY *part = X509_NAME_get_entry(name, at);
+        len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(part));
+    }
+    if (len > 0) {
+        ecert_escape(out, size, (const char *)text, (size_t)len);
+    } else {
+        snprintf(out, size, "(no name)");
+    }
+    OPENSSL_free(text);
+    ERR_clear_error();
+    return out;
+}
+
+char *ecert_x509_label(const X509 *cert, char *out, size_t size) {
+    return ecert_x509_name_label(X509_get_subject_name(cert), out, size);
+}
+
+int ecert_x509_self_signed(X509 *cert) {
+    int rc = X509_self_signed(cert, 1) == 1;
+    ERR_clear_error();
+    return rc;
+}
+
+int ecert_x509_ca(X509 *cert) {
+    int rc = X509_check_ca(cert) == 1;
+    ERR_clear_error();
+    return rc;
+}
+
+int ecert_x509_server_auth(X509 *cert) {
+    uint32_t flags = X509_get_extension_flags(cert);
+    int rc = (flags & EXFLAG_XKUSAGE) != 0
+             && (X509_get_extended_key_usage(cert) & XKU_SSL_SERVER) != 0;
+    ERR_clear_error();
+    return rc;
+}
+
+int ecert_x509_same_identity(X509 *a, X509 *b) {
+    if (X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b))) {
+        return 0;
+    }
+    const ASN1_BIT_STRING *x = X509_get0_pubkey_bitstr(a);
+    const ASN1_BIT_STRING *y = X509_get0_pubkey_bitstr(b);
+    return x != NULL && y != NULL && ASN1_STRING_cmp(x, y) == 0;
+}
+
+int ecert_x509_names_issuer(X509 *cert, X509 *issuer) {
+    return X509_NAME_cmp(X509_get_issuer_name(cert),
+                         X509_get_subject_name(issuer))
+           == 0;
+}
+
+char *ecert_day_format(int64_t seconds, char *out) {
+    ecert_date_format(seconds, out);
+    out[strcspn(out, "T")] = '\0';
+    return out;
+}

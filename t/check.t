@@ -1,0 +1,5 @@
+#!/bin/sh
+
+# What a script can prove about the tree.
+
+exec auto/check
