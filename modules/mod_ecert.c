@@ -31,7 +31,7 @@
 #include "mod_ssl.h"
 #include "mod_ssl_openssl.h"
 
-#define ECERT_KEPT "mod_ecert:snapshot"
+#define ECERT_KEPT       "mod_ecert:snapshot"
 #define ECERT_LOG_PREFIX "[%a %b %d %H:%M:%S %Y] [ecert:{level}] [pid {pid}] "
 
 /* The module's one exported symbol. */
@@ -56,7 +56,8 @@ static ecert_state_t *state;
 static int previous = -1; /* snapshot of the configuration before */
 
 /* The file that descriptor 2 leads to, or NULL: a pipe, syslog, a provider. */
-static const char *error_log_file(apr_pool_t *p, server_rec *s) {
+static const char *error_log_file(apr_pool_t *p, server_rec *s)
+{
     struct stat here, there;
     const char *path;
 
@@ -68,17 +69,19 @@ static const char *error_log_file(apr_pool_t *p, server_rec *s) {
         return NULL;
     }
     return S_ISREG(there.st_mode) && there.st_dev == here.st_dev
-                   && there.st_ino == here.st_ino ? path : NULL;
+                   && there.st_ino == here.st_ino
+               ? path
+               : NULL;
 }
 
-static int set_log(apr_pool_t *p, server_rec *main_server, const char *prefix) {
+static int set_log(apr_pool_t *p, server_rec *main_server, const char *prefix)
+{
     const char *file = error_log_file(p, main_server);
     ecert_conf_t *conf = state->conf;
     ecert_err_t err;
 
     if (ecert_conf_set(&conf->log_prefix, prefix, &err) != 0
-        || (file != NULL
-            && ecert_conf_set(&conf->log_file, file, &err) != 0)) {
+        || (file != NULL && ecert_conf_set(&conf->log_file, file, &err) != 0)) {
         mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
         return -1;
     }
@@ -86,7 +89,8 @@ static int set_log(apr_pool_t *p, server_rec *main_server, const char *prefix) {
 }
 
 /* Without a site, and without a store to answer from, there is no agent. */
-static int agent_needed(server_rec *main_server) {
+static int agent_needed(server_rec *main_server)
+{
     const ecert_conf_t *conf = state->conf;
     struct stat st;
 
@@ -102,7 +106,8 @@ static int agent_needed(server_rec *main_server) {
  * forked while we ran (mod_cgid's new daemon) has a copy of the pipe, and must
  * not keep the agent alive.
  */
-static void end_agent(ecert_launch_t *launch) {
+static void end_agent(ecert_launch_t *launch)
+{
     if (launch->control >= 0 && write(launch->control, "", 1) < 0) {
         ap_log_error(APLOG_MARK, APLOG_DEBUG, errno, NULL,
                      "the agent was gone already");
@@ -111,7 +116,8 @@ static void end_agent(ecert_launch_t *launch) {
     ecert_launch_close(launch);
 }
 
-static apr_status_t end_state(void *data) {
+static apr_status_t end_state(void *data)
+{
     ecert_state_t *gone = data;
 
     if (gone->parent == getpid()) {
@@ -125,7 +131,8 @@ static apr_status_t end_state(void *data) {
 
 /* In every mode, -t included: what is wrong in the directives ends here. */
 static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
-                              apr_pool_t *ptemp, server_rec *main_server) {
+                              apr_pool_t *ptemp, server_rec *main_server)
+{
     ecert_conf_t *conf = ecert_conf_new();
 
     (void)plog;
@@ -152,7 +159,8 @@ static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
  * hooks: take_snapshot saves it in time, and when the next configuration no
  * longer loads this module, libapr closes it.
  */
-static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap) {
+static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap)
+{
     apr_pool_t *process = s->process->pool;
     ecert_kept_t *kept = NULL;
     apr_file_t *owner;
@@ -163,8 +171,7 @@ static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap) {
     kept = data;
     if (kept == NULL) {
         kept = apr_palloc(process, sizeof(*kept));
-        apr_pool_userdata_set(kept, ECERT_KEPT, apr_pool_cleanup_null,
-                              process);
+        apr_pool_userdata_set(kept, ECERT_KEPT, apr_pool_cleanup_null, process);
     }
     kept->snap = -1;
     kept->generation = ap_state_query(AP_SQ_CONFIG_GEN);
@@ -173,8 +180,8 @@ static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap) {
     }
 }
 
-static int take_snapshot(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp) {
+static int take_snapshot(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
     ecert_kept_t *kept;
     void *data = NULL;
 
@@ -192,7 +199,8 @@ static int take_snapshot(apr_pool_t *pconf, apr_pool_t *plog,
     return OK;
 }
 
-static void warn_without_tls(server_rec *main_server) {
+static void warn_without_tls(server_rec *main_server)
+{
     int ssl = ap_find_linked_module("mod_ssl.c") != NULL;
     const ecert_srv_t *srv;
     server_rec *s;
@@ -205,7 +213,8 @@ static void warn_without_tls(server_rec *main_server) {
         if (ssl) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                          "%s: the site has no effect in this virtual host: "
-                         "\"SSLEngine on\" is missing", srv->where);
+                         "\"SSLEngine on\" is missing",
+                         srv->where);
         } else {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
                          "%s: no certificate is served: mod_ssl is not "
@@ -216,7 +225,8 @@ static void warn_without_tls(server_rec *main_server) {
 }
 
 static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
-                        server_rec *main_server) {
+                        server_rec *main_server)
+{
     ecert_err_t err;
     int rc;
 
@@ -250,7 +260,8 @@ static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
  * does not inherit the control pipe and keep the agent alive.
  */
 static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
-                             apr_pool_t *ptemp, server_rec *main_server) {
+                             apr_pool_t *ptemp, server_rec *main_server)
+{
     int rc = 0;
 
     (void)pconf;
@@ -269,7 +280,8 @@ static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
     return rc == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static void ecert_child_init(apr_pool_t *pchild, server_rec *s) {
+static void ecert_child_init(apr_pool_t *pchild, server_rec *s)
+{
     (void)pchild;
     (void)s;
     if (state == NULL || state->live == NULL) {
@@ -281,7 +293,8 @@ static void ecert_child_init(apr_pool_t *pchild, server_rec *s) {
     ecert_live_worker(state->live);
 }
 
-static void dump_sites(server_rec *main_server) {
+static void dump_sites(server_rec *main_server)
+{
     const ecert_conf_t *conf = state->conf;
     apr_file_t *out = NULL;
     size_t i, k;
@@ -303,7 +316,8 @@ static void dump_sites(server_rec *main_server) {
 }
 
 /* A bad site is told, but a server that could start must pass its test. */
-static void ecert_test_config(apr_pool_t *pconf, server_rec *main_server) {
+static void ecert_test_config(apr_pool_t *pconf, server_rec *main_server)
+{
     ecert_err_t err;
 
     if (ap_exists_config_define("DUMP_ECERT")) {
@@ -324,15 +338,18 @@ static void ecert_test_config(apr_pool_t *pconf, server_rec *main_server) {
 
 /* Made in the store; where that cannot be written, among the run-time files. */
 static const char *placeholder(apr_pool_t *p, server_rec *s,
-                               const ecert_site_t *site) {
+                               const ecert_site_t *site)
+{
     const char *dir = ap_runtime_dir_relative(p, "");
     char path[APR_PATH_MAX];
     ecert_err_t err, why;
 
     if (ecert_placeholder_file(state->conf->store, site, path, sizeof(path),
-                               &why) == 0
-        || (dir != NULL && ecert_placeholder_file(dir, site, path,
-                                                  sizeof(path), &err) == 0)) {
+                               &why)
+            == 0
+        || (dir != NULL
+            && ecert_placeholder_file(dir, site, path, sizeof(path), &err)
+                   == 0)) {
         return apr_pstrdup(p, path);
     }
     mod_ecert_log(s, APLOG_EMERG, ecert_site_label(site), &why);
@@ -349,7 +366,8 @@ static const char *placeholder(apr_pool_t *p, server_rec *s,
  */
 static int ecert_add_cert_files(server_rec *s, apr_pool_t *p,
                                 apr_array_header_t *cert_files,
-                                apr_array_header_t *key_files) {
+                                apr_array_header_t *key_files)
+{
     ecert_srv_t *srv = ecert_srv(s);
     const char *file;
 
@@ -370,7 +388,8 @@ static int ecert_add_cert_files(server_rec *s, apr_pool_t *p,
 }
 
 /* The certificate callback.  It does not run when a session is resumed. */
-static int certify(SSL *ssl, void *arg) {
+static int certify(SSL *ssl, void *arg)
+{
     server_rec *s = arg;
     int site = ecert_srv(s)->site;
     ecert_err_t err;
@@ -381,14 +400,15 @@ static int certify(SSL *ssl, void *arg) {
     }
     rc = ecert_live_certify(state->live, (uint32_t)site, ssl, &err);
     if (rc != 0) {
-        mod_ecert_log(s, APLOG_ERR,
-                      ecert_site_label(&state->conf->sites[site]), &err);
+        mod_ecert_log(s, APLOG_ERR, ecert_site_label(&state->conf->sites[site]),
+                      &err);
     }
     return rc >= 0;
 }
 
 static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
-                             SSL_CTX *ctx) {
+                             SSL_CTX *ctx)
+{
     (void)p;
     if (!is_proxy && ecert_srv(s)->site >= 0) {
         SSL_CTX_set_cert_cb(ctx, certify, s);
@@ -398,12 +418,14 @@ static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
 
 /* ---- validation files ---- */
 
-static void *from_pool(void *pool, size_t size) {
+static void *from_pool(void *pool, size_t size)
+{
     return apr_palloc(pool, size);
 }
 
 /* A validator gets the whole file, whatever range it asks for. */
-static void drop_ranges(request_rec *r) {
+static void drop_ranges(request_rec *r)
+{
     ap_filter_t *f, *next;
 
     for (f = r->output_filters; f != NULL; f = next) {
@@ -414,7 +436,8 @@ static void drop_ranges(request_rec *r) {
     }
 }
 
-static int send_answer(request_rec *r, const ecert_answer_t *answer) {
+static int send_answer(request_rec *r, const ecert_answer_t *answer)
+{
     int rc = ap_discard_request_body(r);
 
     if (rc != OK) {
@@ -439,7 +462,8 @@ static int send_answer(request_rec *r, const ecert_answer_t *answer) {
  * ProxyPass, .htaccess.  r->uri is the path as sent, neither decoded nor
  * normalised, so that no other spelling of it can reach us.
  */
-static int ecert_quick_handler(request_rec *r, int lookup) {
+static int ecert_quick_handler(request_rec *r, int lookup)
+{
     ecert_answer_t answer = {0};
 
     if (lookup || r->main != NULL || r->prev != NULL || r->hostname == NULL
@@ -459,7 +483,8 @@ static int ecert_quick_handler(request_rec *r, int lookup) {
 
 /* ---- module ---- */
 
-static void ecert_register_hooks(apr_pool_t *p) {
+static void ecert_register_hooks(apr_pool_t *p)
+{
     (void)p;
     ap_hook_pre_config(take_snapshot, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(ecert_check_config, NULL, NULL, APR_HOOK_MIDDLE);
@@ -468,8 +493,7 @@ static void ecert_register_hooks(apr_pool_t *p) {
     ap_hook_child_init(ecert_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_quick_handler(ecert_quick_handler, NULL, NULL,
                           APR_HOOK_REALLY_FIRST);
-    ap_hook_ssl_add_cert_files(ecert_add_cert_files, NULL, NULL,
-                               APR_HOOK_LAST);
+    ap_hook_ssl_add_cert_files(ecert_add_cert_files, NULL, NULL, APR_HOOK_LAST);
     /* Optional: the module loads before mod_ssl, after it and without it. */
     APR_OPTIONAL_HOOK(ssl, init_server, ecert_init_server, NULL, NULL,
                       APR_HOOK_MIDDLE);

@@ -16,11 +16,13 @@ APLOG_USE_MODULE(ecert);
 #define ECERT_AGENT "/usr/sbin/ecert"
 #endif
 
-ecert_srv_t *ecert_srv(const server_rec *s) {
+ecert_srv_t *ecert_srv(const server_rec *s)
+{
     return ap_get_module_config(s->module_config, &ecert_module);
 }
 
-void *ecert_srv_create(apr_pool_t *p, server_rec *s) {
+void *ecert_srv_create(apr_pool_t *p, server_rec *s)
+{
     ecert_srv_t *srv = apr_pcalloc(p, sizeof(*srv));
 
     (void)s;
@@ -30,7 +32,8 @@ void *ecert_srv_create(apr_pool_t *p, server_rec *s) {
     return srv;
 }
 
-void *ecert_srv_merge(apr_pool_t *p, void *basev, void *addv) {
+void *ecert_srv_merge(apr_pool_t *p, void *basev, void *addv)
+{
     const ecert_srv_t *base = basev, *add = addv;
     ecert_srv_t *srv = apr_pmemdup(p, add, sizeof(*add));
 
@@ -49,10 +52,11 @@ void *ecert_srv_merge(apr_pool_t *p, void *basev, void *addv) {
 }
 
 /* The directive `name` of the server that cmd's directive stands in, if any. */
-static const ap_directive_t *beside(cmd_parms *cmd, const char *name) {
+static const ap_directive_t *beside(cmd_parms *cmd, const char *name)
+{
     const ap_directive_t *parent = cmd->directive->parent;
-    const ap_directive_t *d = parent != NULL ? parent->first_child
-                                             : ap_conftree;
+    const ap_directive_t *d =
+        parent != NULL ? parent->first_child : ap_conftree;
 
     for (; d != NULL; d = d->next) {
         if (strcasecmp(d->directive, name) == 0) {
@@ -62,17 +66,19 @@ static const ap_directive_t *beside(cmd_parms *cmd, const char *name) {
     return NULL;
 }
 
-static const char *check_context(cmd_parms *cmd, unsigned forbidden) {
+static const char *check_context(cmd_parms *cmd, unsigned forbidden)
+{
     ecert_srv(cmd->server)->used = 1;
-    return ap_check_cmd_context(cmd, forbidden | NOT_IN_DIR_LOC_FILE
-                                         | NOT_IN_LIMIT);
+    return ap_check_cmd_context(cmd,
+                                forbidden | NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
 }
 
 /*
  * A site's directive: says where the site was written, and refuses a second
  * owner of the certificate while `apachectl configtest` can still tell.
  */
-static const char *begin_site(cmd_parms *cmd) {
+static const char *begin_site(cmd_parms *cmd)
+{
     static const char *const rivals[] = {"SSLCertificateFile",
                                          "SSLCertificateKeyFile"};
     ecert_srv_t *srv = ecert_srv(cmd->server);
@@ -99,7 +105,8 @@ static const char *begin_site(cmd_parms *cmd) {
     return NULL;
 }
 
-static const char *set_site(cmd_parms *cmd, void *dir, const char *arg) {
+static const char *set_site(cmd_parms *cmd, void *dir, const char *arg)
+{
     ecert_srv_t *srv = ecert_srv(cmd->server);
     const char *err;
 
@@ -126,37 +133,42 @@ static const char *set_site(cmd_parms *cmd, void *dir, const char *arg) {
 }
 
 /* Sets the field at offset cmd->info of the server's record. */
-static const char *store_path(cmd_parms *cmd, const char *arg) {
-    const char **field = (const char **)((char *)ecert_srv(cmd->server)
-                                         + (size_t)cmd->info);
+static const char *store_path(cmd_parms *cmd, const char *arg)
+{
+    const char **field =
+        (const char **)((char *)ecert_srv(cmd->server) + (size_t)cmd->info);
 
     *field = ap_server_root_relative(cmd->pool, arg);
-    return *field != NULL ? NULL : apr_pstrcat(cmd->pool, "invalid path ",
-                                               arg, NULL);
+    return *field != NULL ? NULL
+                          : apr_pstrcat(cmd->pool, "invalid path ", arg, NULL);
 }
 
-static const char *set_path(cmd_parms *cmd, void *dir, const char *arg) {
+static const char *set_path(cmd_parms *cmd, void *dir, const char *arg)
+{
     const char *err = check_context(cmd, 0);
 
     (void)dir;
     return err != NULL ? err : store_path(cmd, arg);
 }
 
-static const char *set_global_path(cmd_parms *cmd, void *dir, const char *arg) {
+static const char *set_global_path(cmd_parms *cmd, void *dir, const char *arg)
+{
     const char *err = check_context(cmd, GLOBAL_ONLY);
 
     (void)dir;
     return err != NULL ? err : store_path(cmd, arg);
 }
 
-static const char *set_site_path(cmd_parms *cmd, void *dir, const char *arg) {
+static const char *set_site_path(cmd_parms *cmd, void *dir, const char *arg)
+{
     const char *err = begin_site(cmd);
 
     (void)dir;
     return err != NULL ? err : store_path(cmd, arg);
 }
 
-static const char *add_issuers(cmd_parms *cmd, void *dir, const char *arg) {
+static const char *add_issuers(cmd_parms *cmd, void *dir, const char *arg)
+{
     const char *err = check_context(cmd, 0);
     const char *path;
 
@@ -172,7 +184,8 @@ static const char *add_issuers(cmd_parms *cmd, void *dir, const char *arg) {
     return NULL;
 }
 
-static const char *set_cross(cmd_parms *cmd, void *dir, const char *arg) {
+static const char *set_cross(cmd_parms *cmd, void *dir, const char *arg)
+{
     const char *refused = check_context(cmd, 0);
     ecert_err_t err;
     char line[ECERT_LINE];
@@ -188,7 +201,8 @@ static const char *set_cross(cmd_parms *cmd, void *dir, const char *arg) {
     return NULL;
 }
 
-static const char *set_dcv(cmd_parms *cmd, void *dir, int on) {
+static const char *set_dcv(cmd_parms *cmd, void *dir, int on)
+{
     const char *err = check_context(cmd, 0);
 
     (void)dir;
@@ -197,7 +211,8 @@ static const char *set_dcv(cmd_parms *cmd, void *dir, int on) {
 }
 
 void mod_ecert_log(server_rec *s, int level, const char *site,
-                   const ecert_err_t *err) {
+                   const ecert_err_t *err)
+{
     char line[ECERT_LINE];
 
     ap_log_error(APLOG_MARK, level, 0, s, "%s",
@@ -206,7 +221,8 @@ void mod_ecert_log(server_rec *s, int level, const char *site,
 
 /* The names a client may ask this server for, as the certificate sees them. */
 static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
-                                          const ecert_srv_t *srv) {
+                                          const ecert_srv_t *srv)
+{
     apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
     const char *name;
     int i;
@@ -215,8 +231,8 @@ static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
         APR_ARRAY_PUSH(names, const char *) = s->server_hostname;
     }
     for (i = 0; s->names != NULL && i < s->names->nelts; i++) {
-        APR_ARRAY_PUSH(names, const char *) = APR_ARRAY_IDX(s->names, i,
-                                                            const char *);
+        APR_ARRAY_PUSH(names, const char *) =
+            APR_ARRAY_IDX(s->names, i, const char *);
     }
     for (i = 0; s->wild_names != NULL && i < s->wild_names->nelts; i++) {
         name = APR_ARRAY_IDX(s->wild_names, i, const char *);
@@ -229,7 +245,8 @@ static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
 }
 
 /* 0, also when the server has no site; else says why not and returns -1. */
-static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf) {
+static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf)
+{
     ecert_srv_t *srv = ecert_srv(s);
     const apr_array_header_t *names;
     ecert_site_t site = {0};
@@ -245,7 +262,8 @@ static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf) {
     if ((site.certificate == NULL) != (site.key == NULL)) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
                      "%s: ECertCertificate and ECertCertificateKey belong "
-                     "together, and one of them is missing", srv->where);
+                     "together, and one of them is missing",
+                     srv->where);
         return -1;
     }
     if (site.name != NULL && site.certificate != NULL) {
@@ -273,8 +291,8 @@ static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf) {
     return 0;
 }
 
-static int set_conf(apr_pool_t *p, server_rec *main_server,
-                    ecert_conf_t *conf) {
+static int set_conf(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
+{
     const ecert_srv_t *srv = ecert_srv(main_server);
     const char *store = srv->store != NULL ? srv->store : ECERT_STORE_DEFAULT;
     const char *agent = srv->agent != NULL ? srv->agent : ECERT_AGENT;
@@ -294,7 +312,8 @@ static int set_conf(apr_pool_t *p, server_rec *main_server,
 }
 
 /* Last virtual host first, as httpd links them, and the main server behind. */
-static apr_array_header_t *servers_of(apr_pool_t *p, server_rec *main_server) {
+static apr_array_header_t *servers_of(apr_pool_t *p, server_rec *main_server)
+{
     apr_array_header_t *all = apr_array_make(p, 16, sizeof(server_rec *));
     server_rec *s;
 
@@ -305,8 +324,8 @@ static apr_array_header_t *servers_of(apr_pool_t *p, server_rec *main_server) {
     return all;
 }
 
-int mod_ecert_fill(apr_pool_t *p, server_rec *main_server,
-                   ecert_conf_t *conf) {
+int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
+{
     const apr_array_header_t *all = servers_of(p, main_server);
     const ecert_srv_t *srv;
     server_rec *s;
@@ -353,6 +372,4 @@ const command_rec ecert_commands[] = {
                   "what is known about the CA, a JSON file"),
     AP_INIT_FLAG("ECertDCV", set_dcv, NULL, RSRC_CONF,
                  "on or off: answer validation files"),
-    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}
-};
-
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

@@ -31,7 +31,8 @@ static ngx_int_t ngx_http_ecert_header(ngx_http_request_t *r, const char *key,
  * 0 is in nobody's list of types (sub_filter, addition, ssi), and a charset
  * that is there already is not converted; neither changes what is sent.
  */
-static ngx_int_t ngx_http_ecert_no_filters(ngx_http_request_t *r) {
+static ngx_int_t ngx_http_ecert_no_filters(ngx_http_request_t *r)
+{
     ngx_table_elt_t *encoding = ngx_pcalloc(r->pool, sizeof(*encoding));
 
     if (encoding == NULL) {
@@ -51,7 +52,8 @@ static ngx_int_t ngx_http_ecert_no_filters(ngx_http_request_t *r) {
 }
 
 static ngx_int_t ngx_http_ecert_send(ngx_http_request_t *r,
-                                     const ecert_answer_t *answer) {
+                                     const ecert_answer_t *answer)
+{
     ngx_http_complex_value_t body;
 
     if (ngx_http_ecert_no_filters(r) != NGX_OK

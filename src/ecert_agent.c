@@ -433,22 +433,16 @@ static int fail(const ecert_err_t *err)
 
 static int open_maps(agent_t *agent, ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
     agent->keeper.snap = ecert_snap_open_writer(ECERT_FD_SNAP, err);
-    if (agent->keeper.snap == NULL) {
+    if (agent->keeper.snap == NULL || ecert_snap_seal(ECERT_FD_SNAP, err) != 0) {
         return -1;
     }
     agent->seen = ecert_seen_open(ECERT_FD_SEEN, err);
     if (agent->seen == NULL) {
         return -1;
     }
-    if (fcntl(ECERT_FD_PREVIOUS, F_GETFD) >= 0) {
-        agent->keeper.previous = ecert_snap_open(ECERT_FD_PREVIOUS, &ignored);
-    }
     close(ECERT_FD_SNAP);
     close(ECERT_FD_SEEN);
-    close(ECERT_FD_PREVIOUS);
     return 0;
 }
 

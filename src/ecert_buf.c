@@ -6,18 +6,21 @@
 
 #include <openssl/crypto.h>
 
-void ecert_buf_init(ecert_buf_t *buf, size_t max) {
+void ecert_buf_init(ecert_buf_t *buf, size_t max)
+{
     memset(buf, 0, sizeof(*buf));
     buf->max = max;
 }
 
-void ecert_buf_free(ecert_buf_t *buf) {
+void ecert_buf_free(ecert_buf_t *buf)
+{
     OPENSSL_clear_free(buf->bytes, buf->size);
     ecert_buf_init(buf, buf->max);
 }
 
 /* Room for len more bytes and the terminator; -1 when that is refused. */
-static int make_room(ecert_buf_t *buf, size_t len) {
+static int make_room(ecert_buf_t *buf, size_t len)
+{
     if (buf->failed || len > buf->max - buf->len) {
         buf->failed = 1;
         return -1;
@@ -43,7 +46,8 @@ static int make_room(ecert_buf_t *buf, size_t len) {
     return 0;
 }
 
-int ecert_buf_add(ecert_buf_t *buf, const void *bytes, size_t len) {
+int ecert_buf_add(ecert_buf_t *buf, const void *bytes, size_t len)
+{
     if (make_room(buf, len) != 0) {
         return -1;
     }
@@ -55,7 +59,8 @@ int ecert_buf_add(ecert_buf_t *buf, const void *bytes, size_t len) {
     return 0;
 }
 
-int ecert_buf_printf(ecert_buf_t *buf, const char *fmt, ...) {
+int ecert_buf_printf(ecert_buf_t *buf, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
     int len = vsnprintf(NULL, 0, fmt, args);

@@ -11,7 +11,7 @@
 #define ECERT_CA_JSON "src/ca/hongkongpost.json"
 #endif
 
-#define DAY 86400
+#define DAY         86400
 #define ENTRIES_MAX 1024
 
 struct ecert_ca_s {
@@ -38,14 +38,16 @@ typedef struct {
     ecert_err_t *err;
 } place_t;
 
-static int wrong(const place_t *at, const char *member, const char *expected) {
+static int wrong(const place_t *at, const char *member, const char *expected)
+{
     return ecert_err(at->err, ECERT_ERR_CATALOGUE, at->file,
                      "entries[%zu].%s: expected %s", at->i, member, expected);
 }
 
 /* A string member; absent is NULL and fine unless it is required. */
 static int get_string(const place_t *at, json_t *object, const char *member,
-                      int required, char **out) {
+                      int required, char **out)
+{
     json_t *value = json_object_get(object, member);
     if (value == NULL && !required) {
         return 0;
@@ -61,13 +63,15 @@ static int get_string(const place_t *at, json_t *object, const char *member,
     return 0;
 }
 
-static int hex_digit(char c) {
+static int hex_digit(char c)
+{
     const char *digits = "0123456789abcdef";
     const char *found = c ? strchr(digits, c | 0x20) : NULL;
     return found ? (int)(found - digits) : -1;
 }
 
-static int get_sha256(const place_t *at, json_t *object, unsigned char *out) {
+static int get_sha256(const place_t *at, json_t *object, unsigned char *out)
+{
     const char *text = json_string_value(json_object_get(object, "sha256"));
     if (text == NULL || strlen(text) != 64) {
         return wrong(at, "sha256", "64 hexadecimal digits");
@@ -82,7 +86,8 @@ static int get_sha256(const place_t *at, json_t *object, unsigned char *out) {
     return 0;
 }
 
-static int get_role(const place_t *at, json_t *object, ecert_ca_role_t *out) {
+static int get_role(const place_t *at, json_t *object, ecert_ca_role_t *out)
+{
     static const char *const words[] = {"", "root", "sub", "cross"};
     const char *text = json_string_value(json_object_get(object, "role"));
     for (int i = ECERT_CA_ROOT; text && i <= ECERT_CA_CROSS; i++) {
@@ -94,7 +99,8 @@ static int get_role(const place_t *at, json_t *object, ecert_ca_role_t *out) {
     return wrong(at, "role", "\"root\", \"sub\" or \"cross\"");
 }
 
-static int get_status(const place_t *at, json_t *object, int *denied) {
+static int get_status(const place_t *at, json_t *object, int *denied)
+{
     json_t *value = json_object_get(object, "status");
     const char *text = json_string_value(value);
     if (value == NULL || (text && strcmp(text, "current") == 0)) {
@@ -107,7 +113,8 @@ static int get_status(const place_t *at, json_t *object, int *denied) {
     return 0;
 }
 
-static int get_useful_until(const place_t *at, json_t *object, int64_t *out) {
+static int get_useful_until(const place_t *at, json_t *object, int64_t *out)
+{
     json_t *value = json_object_get(object, "useful_until");
     if (value == NULL) {
         return 0;
@@ -124,7 +131,8 @@ static int get_useful_until(const place_t *at, json_t *object, int64_t *out) {
 }
 
 static int parse_entry(const place_t *at, json_t *object,
-                       ecert_ca_entry_t *entry) {
+                       ecert_ca_entry_t *entry)
+{
     if (!json_is_object(object)) {
         return ecert_err(at->err, ECERT_ERR_CATALOGUE, at->file,
                          "entries[%zu]: expected an object", at->i);
@@ -144,7 +152,8 @@ static int parse_entry(const place_t *at, json_t *object,
 }
 
 /* Ids and fingerprints stand once each; an issuer is the id of another. */
-static int check_entry(const place_t *at, const ecert_ca_t *ca) {
+static int check_entry(const place_t *at, const ecert_ca_t *ca)
+{
     const ecert_ca_entry_t *entry = &ca->entries[at->i];
     for (size_t i = 0; i < at->i; i++) {
         if (strcmp(ca->entries[i].id, entry->id) == 0) {
@@ -161,7 +170,8 @@ static int check_entry(const place_t *at, const ecert_ca_t *ca) {
 }
 
 static int parse_entries(ecert_ca_t *ca, json_t *list, const char *file,
-                         ecert_err_t *err) {
+                         ecert_err_t *err)
+{
     size_t n = json_array_size(list);
     if (!json_is_array(list) || n == 0 || n > ENTRIES_MAX) {
         return ecert_err(err, ECERT_ERR_CATALOGUE, file,
@@ -188,7 +198,8 @@ static int parse_entries(ecert_ca_t *ca, json_t *list, const char *file,
 }
 
 /* What other programs read of it is checked here, too: members and types. */
-static int check_head(json_t *root, const char *file, ecert_err_t *err) {
+static int check_head(json_t *root, const char *file, ecert_err_t *err)
+{
     static const struct {
         const char *member;
         json_type type;
@@ -221,7 +232,8 @@ static int check_head(json_t *root, const char *file, ecert_err_t *err) {
 }
 
 ecert_ca_t *ecert_ca_parse(const char *bytes, size_t len, const char *file,
-                           ecert_err_t *err) {
+                           ecert_err_t *err)
+{
     json_error_t where;
     json_t *root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &where);
     if (root == NULL) {
@@ -244,13 +256,15 @@ ecert_ca_t *ecert_ca_parse(const char *bytes, size_t len, const char *file,
     return ca;
 }
 
-ecert_ca_t *ecert_ca_builtin(ecert_err_t *err) {
+ecert_ca_t *ecert_ca_builtin(ecert_err_t *err)
+{
     return ecert_ca_parse(ecert_ca_json,
                           (size_t)(ecert_ca_json_end - ecert_ca_json),
                           "built-in catalogue", err);
 }
 
-void ecert_ca_free(ecert_ca_t *ca) {
+void ecert_ca_free(ecert_ca_t *ca)
+{
     if (ca == NULL) {
         return;
     }
@@ -265,7 +279,8 @@ void ecert_ca_free(ecert_ca_t *ca) {
     free(ca);
 }
 
-const ecert_ca_entry_t *ecert_ca_find(const ecert_ca_t *ca, X509 *cert) {
+const ecert_ca_entry_t *ecert_ca_find(const ecert_ca_t *ca, X509 *cert)
+{
     unsigned char md[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
     if (ca == NULL || !X509_digest(cert, EVP_sha256(), md, &len) || len != 32) {
@@ -279,7 +294,8 @@ const ecert_ca_entry_t *ecert_ca_find(const ecert_ca_t *ca, X509 *cert) {
     return NULL;
 }
 
-const ecert_ca_entry_t *ecert_ca_find_id(const ecert_ca_t *ca, const char *id) {
+const ecert_ca_entry_t *ecert_ca_find_id(const ecert_ca_t *ca, const char *id)
+{
     for (size_t i = 0; ca != NULL && i < ca->n; i++) {
         if (strcmp(ca->entries[i].id, id) == 0) {
             return &ca->entries[i];
@@ -288,7 +304,8 @@ const ecert_ca_entry_t *ecert_ca_find_id(const ecert_ca_t *ca, const char *id) {
     return NULL;
 }
 
-static int is_root(const ecert_ca_t *ca, const char *name, size_t len) {
+static int is_root(const ecert_ca_t *ca, const char *name, size_t len)
+{
     for (size_t i = 0; i < ca->n; i++) {
         const ecert_ca_entry_t *entry = &ca->entries[i];
         if (entry->role == ECERT_CA_ROOT && !entry->denied
@@ -300,7 +317,8 @@ static int is_root(const ecert_ca_t *ca, const char *name, size_t len) {
     return 0;
 }
 
-int ecert_ca_root_name(const ecert_ca_t *ca, const X509_NAME *subject) {
+int ecert_ca_root_name(const ecert_ca_t *ca, const X509_NAME *subject)
+{
     int n = ca == NULL ? 0 : X509_NAME_entry_count(subject);
     int found = 0;
     for (int i = 0; i < n && !found; i++) {
@@ -317,10 +335,12 @@ int ecert_ca_root_name(const ecert_ca_t *ca, const X509_NAME *subject) {
     return found;
 }
 
-size_t ecert_ca_count(const ecert_ca_t *ca) {
+size_t ecert_ca_count(const ecert_ca_t *ca)
+{
     return ca == NULL ? 0 : ca->n;
 }
 
-const ecert_ca_entry_t *ecert_ca_entry(const ecert_ca_t *ca, size_t i) {
+const ecert_ca_entry_t *ecert_ca_entry(const ecert_ca_t *ca, size_t i)
+{
     return ca != NULL && i < ca->n ? &ca->entries[i] : NULL;
 }

@@ -3,7 +3,8 @@
 #include "ecert_chain_work.h"
 #include "ecert_x509.h"
 
-ecert_candidate_t *ecert_candidate_of(ecert_work_t *work, X509 *cert) {
+ecert_candidate_t *ecert_candidate_of(ecert_work_t *work, X509 *cert)
+{
     for (size_t i = 0; i < work->n; i++) {
         if (work->all[i].cert == cert) {
             return &work->all[i];
@@ -13,7 +14,8 @@ ecert_candidate_t *ecert_candidate_of(ecert_work_t *work, X509 *cert) {
 }
 
 /* A known root under another issuer's signature. */
-static int is_cross(const ecert_work_t *work, const ecert_candidate_t *c) {
+static int is_cross(const ecert_work_t *work, const ecert_candidate_t *c)
+{
     if (c->self_signed || !ecert_x509_ca(c->cert)) {
         return 0;
     }
@@ -27,7 +29,8 @@ static int is_cross(const ecert_work_t *work, const ecert_candidate_t *c) {
 }
 
 static ecert_ca_role_t role_of(const ecert_work_t *work,
-                               const ecert_candidate_t *c) {
+                               const ecert_candidate_t *c)
+{
     if (c->entry != NULL) {
         return c->entry->role;
     }
@@ -40,7 +43,8 @@ static ecert_ca_role_t role_of(const ecert_work_t *work,
     return ecert_x509_ca(c->cert) ? ECERT_CA_SUB : ECERT_CA_UNKNOWN;
 }
 
-static int is_duplicate(const ecert_work_t *work, size_t i) {
+static int is_duplicate(const ecert_work_t *work, size_t i)
+{
     if (X509_cmp(work->in->leaf, work->all[i].cert) == 0) {
         return 1;
     }
@@ -52,7 +56,8 @@ static int is_duplicate(const ecert_work_t *work, size_t i) {
     return 0;
 }
 
-static void collect(ecert_work_t *work) {
+static void collect(ecert_work_t *work)
+{
     for (size_t i = 0; i < work->n; i++) {
         ecert_candidate_t *c = &work->all[i];
         c->cert = sk_X509_value(work->in->pool, (int)i);
@@ -61,12 +66,13 @@ static void collect(ecert_work_t *work) {
         c->not_after = ecert_x509_not_after(c->cert);
         c->server_auth = ecert_x509_server_auth(c->cert);
         c->self_signed = ecert_x509_self_signed(c->cert);
-        c->why = is_duplicate(work, i) ? ECERT_WHY_DUPLICATE
-                                       : ECERT_WHY_UNDECIDED;
+        c->why =
+            is_duplicate(work, i) ? ECERT_WHY_DUPLICATE : ECERT_WHY_UNDECIDED;
     }
 }
 
-static int collect_roots(ecert_work_t *work) {
+static int collect_roots(ecert_work_t *work)
+{
     for (int i = 0; i < sk_X509_num(work->in->anchors); i++) {
         if (!sk_X509_push(work->roots, sk_X509_value(work->in->anchors, i))) {
             return -1;
@@ -84,8 +90,8 @@ static int collect_roots(ecert_work_t *work) {
 }
 
 /* What speaks against an element by itself. */
-static ecert_why_t judge(const ecert_work_t *work,
-                         const ecert_candidate_t *c) {
+static ecert_why_t judge(const ecert_work_t *work, const ecert_candidate_t *c)
+{
     int cross = c->role == ECERT_CA_CROSS;
     if (c->entry && c->entry->denied) {
         return ECERT_WHY_DENIED;
@@ -96,7 +102,8 @@ static ecert_why_t judge(const ecert_work_t *work,
     if (!ecert_x509_ca(c->cert)) {
         return ECERT_WHY_NOT_CA;
     }
-    /* For an old leaf its old Sub CA will do; a dead cross-certificate never. */
+    /* For an old leaf its old Sub CA will do; a dead cross-certificate never.
+     */
     if (c->not_after < work->at || (cross && c->not_after < work->in->now)) {
         return ECERT_WHY_EXPIRED;
     }
@@ -105,7 +112,8 @@ static ecert_why_t judge(const ecert_work_t *work,
 
 /* Marks all that bear the name of child's issuer. */
 static void reach(ecert_work_t *work, X509 *child, ecert_candidate_t **queue,
-                  size_t *queued) {
+                  size_t *queued)
+{
     for (size_t i = 0; i < work->n; i++) {
         ecert_candidate_t *c = &work->all[i];
         if (c->reached || c->why != ECERT_WHY_UNDECIDED
@@ -122,7 +130,8 @@ static void reach(ecert_work_t *work, X509 *child, ecert_candidate_t **queue,
 }
 
 /* Preference among issuers: serverAuth, then the later notBefore. */
-static int better(const ecert_candidate_t *a, const ecert_candidate_t *b) {
+static int better(const ecert_candidate_t *a, const ecert_candidate_t *b)
+{
     int known_a = a->entry != NULL, known_b = b->entry != NULL;
     if (a->server_auth != b->server_auth) {
         return a->server_auth;
@@ -139,7 +148,8 @@ static int better(const ecert_candidate_t *a, const ecert_candidate_t *b) {
     return X509_cmp(a->cert, b->cert) < 0; /* only so that it never wavers */
 }
 
-static void sort(ecert_candidate_t **list, size_t n) {
+static void sort(ecert_candidate_t **list, size_t n)
+{
     for (size_t i = 1; i < n; i++) {
         ecert_candidate_t *c = list[i];
         size_t at = i;
@@ -150,8 +160,9 @@ static void sort(ecert_candidate_t **list, size_t n) {
     }
 }
 
-static int push_role(STACK_OF(X509) *to, ecert_candidate_t **list, size_t n,
-                     const ecert_work_t *work, int cross) {
+static int push_role(STACK_OF(X509) * to, ecert_candidate_t **list, size_t n,
+                     const ecert_work_t *work, int cross)
+{
     for (size_t i = 0; i < n; i++) {
         if ((list[i]->role == ECERT_CA_CROSS) != cross
             || (cross
@@ -165,14 +176,16 @@ static int push_role(STACK_OF(X509) *to, ecert_candidate_t **list, size_t n,
     return 0;
 }
 
-int ecert_candidates(ecert_work_t *work, ecert_err_t *err) {
+int ecert_candidates(ecert_work_t *work, ecert_err_t *err)
+{
     int n = sk_X509_num(work->in->pool);
     work->n = n > 0 ? (size_t)n : 0;
     work->all = calloc(work->n + 1, sizeof(*work->all));
     work->roots = sk_X509_new_null();
     work->plain = sk_X509_new_null();
     work->crosses = sk_X509_new_null();
-    ecert_candidate_t **queue = calloc(work->n + 1, sizeof(ecert_candidate_t *));
+    ecert_candidate_t **queue =
+        calloc(work->n + 1, sizeof(ecert_candidate_t *));
     size_t queued = 0;
     int rc = -1;
 
@@ -199,7 +212,8 @@ int ecert_candidates(ecert_work_t *work, ecert_err_t *err) {
     return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
 
-void ecert_candidates_free(ecert_work_t *work) {
+void ecert_candidates_free(ecert_work_t *work)
+{
     free(work->all);
     sk_X509_free(work->roots);
     sk_X509_free(work->plain);

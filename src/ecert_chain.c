@@ -10,7 +10,8 @@
 #include "ecert_x509.h"
 
 ecert_why_t ecert_cross_why(const ecert_work_t *work,
-                            const ecert_candidate_t *candidate) {
+                            const ecert_candidate_t *candidate)
+{
     const ecert_cross_t *policy = &work->in->cross;
     const ecert_ca_entry_t *entry = candidate ? candidate->entry : NULL;
     switch (policy->kind) {
@@ -30,7 +31,8 @@ ecert_why_t ecert_cross_why(const ecert_work_t *work,
 }
 
 /* The catalogue knows the root that the path's last element names. */
-static int known_above(const ecert_work_t *work, const ecert_path_t *path) {
+static int known_above(const ecert_work_t *work, const ecert_path_t *path)
+{
     X509 *top = path->certs[path->n - 1];
     const ecert_ca_entry_t *entry = ecert_ca_find(work->in->ca, top);
     return ecert_ca_root_name(work->in->ca, X509_get_issuer_name(top))
@@ -38,7 +40,8 @@ static int known_above(const ecert_work_t *work, const ecert_path_t *path) {
 }
 
 static void remember_fault(ecert_work_t *work, const ecert_path_t *path,
-                           const ecert_err_t *err) {
+                           const ecert_err_t *err)
+{
     if (work->fault[0] == '\0') {
         snprintf(work->fault, sizeof(work->fault), "%.150s", err->detail);
     }
@@ -52,7 +55,8 @@ static void remember_fault(ecert_work_t *work, const ecert_path_t *path,
 
 /* Takes the path when it verifies and is better than what was there. */
 static int consider(ecert_search_t *search, const ecert_path_t *path,
-                    ecert_choice_t *choice) {
+                    ecert_choice_t *choice)
+{
     ecert_work_t *work = search->ctx;
     ecert_err_t err;
     int complete = path->root != NULL || known_above(work, path);
@@ -75,7 +79,8 @@ static int consider(ecert_search_t *search, const ecert_path_t *path,
     return complete;
 }
 
-static int visit_direct(ecert_search_t *search, const ecert_path_t *path) {
+static int visit_direct(ecert_search_t *search, const ecert_path_t *path)
+{
     ecert_work_t *work = search->ctx;
     if (path->n == 1 && path->root == NULL) {
         return 0; /* the leaf alone is no path */
@@ -83,7 +88,8 @@ static int visit_direct(ecert_search_t *search, const ecert_path_t *path) {
     return consider(search, path, &work->direct);
 }
 
-static int visit_cross(ecert_search_t *search, const ecert_path_t *path) {
+static int visit_cross(ecert_search_t *search, const ecert_path_t *path)
+{
     ecert_work_t *work = search->ctx;
     size_t below = work->direct.found ? work->direct.path.n : 1;
     if (path->n <= below) {
@@ -96,7 +102,8 @@ static int visit_cross(ecert_search_t *search, const ecert_path_t *path) {
     return consider(search, path, &work->cross);
 }
 
-static void search_paths(ecert_work_t *work) {
+static void search_paths(ecert_work_t *work)
+{
     ecert_search_t *search = work->search;
     ecert_path_t path = {.certs = {work->in->leaf}, .n = 1};
 
@@ -122,7 +129,8 @@ static void search_paths(ecert_work_t *work) {
  * Nobody here knows the root, so nothing tells a cross-certificate from a Sub
  * CA; but who switches cross-certificates off means this topmost element.
  */
-static void cut_unproven_top(ecert_work_t *work) {
+static void cut_unproven_top(ecert_work_t *work)
+{
     ecert_cross_kind_t kind = work->in->cross.kind;
     if ((kind == ECERT_CROSS_OFF || kind == ECERT_CROSS_UNTIL)
         && work->chosen == &work->direct.path && !work->direct.complete
@@ -133,7 +141,8 @@ static void cut_unproven_top(ecert_work_t *work) {
     }
 }
 
-static void choose(ecert_work_t *work) {
+static void choose(ecert_work_t *work)
+{
     if (work->cross.found) {
         work->chosen = &work->cross.path;
     } else if (work->direct.found) {
@@ -143,13 +152,15 @@ static void choose(ecert_work_t *work) {
     cut_unproven_top(work);
 }
 
-static void sooner(int64_t *next, int64_t moment, int64_t now) {
+static void sooner(int64_t *next, int64_t moment, int64_t now)
+{
     if (moment > now && (*next == 0 || moment < *next)) {
         *next = moment;
     }
 }
 
-static int64_t next_change(const ecert_work_t *work) {
+static int64_t next_change(const ecert_work_t *work)
+{
     const ecert_chain_in_t *in = work->in;
     int64_t next = 0;
 
@@ -177,7 +188,8 @@ static int64_t next_change(const ecert_work_t *work) {
     return next;
 }
 
-static int fill_considered(ecert_chain_t *chain, const ecert_work_t *work) {
+static int fill_considered(ecert_chain_t *chain, const ecert_work_t *work)
+{
     chain->considered = calloc(work->n + 1, sizeof(*chain->considered));
     if (chain->considered == NULL) {
         return -1;
@@ -203,7 +215,8 @@ static int fill_considered(ecert_chain_t *chain, const ecert_work_t *work) {
     return 0;
 }
 
-static int fill(ecert_chain_t *chain, ecert_work_t *work) {
+static int fill(ecert_chain_t *chain, ecert_work_t *work)
+{
     chain->served = sk_X509_new_null();
     if (chain->served == NULL || fill_considered(chain, work) != 0) {
         return -1;
@@ -226,7 +239,8 @@ static int fill(ecert_chain_t *chain, ecert_work_t *work) {
 }
 
 /* A leaf outside its time is judged at the nearest moment of its life. */
-static int64_t moment(const ecert_chain_t *chain, int64_t now) {
+static int64_t moment(const ecert_chain_t *chain, int64_t now)
+{
     if (now < chain->not_before) {
         return chain->not_before;
     }
@@ -234,7 +248,8 @@ static int64_t moment(const ecert_chain_t *chain, int64_t now) {
 }
 
 ecert_chain_t *ecert_chain_assemble(const ecert_chain_in_t *in,
-                                    int unsigned_leaf, ecert_err_t *err) {
+                                    int unsigned_leaf, ecert_err_t *err)
+{
     ecert_work_t work = {.in = in, .unsigned_leaf = unsigned_leaf};
     ecert_chain_t *chain = calloc(1, sizeof(*chain));
     int rc = -1;
@@ -267,11 +282,13 @@ ecert_chain_t *ecert_chain_assemble(const ecert_chain_in_t *in,
     return chain;
 }
 
-ecert_chain_t *ecert_chain_build(const ecert_chain_in_t *in, ecert_err_t *err) {
+ecert_chain_t *ecert_chain_build(const ecert_chain_in_t *in, ecert_err_t *err)
+{
     return ecert_chain_assemble(in, 0, err);
 }
 
-void ecert_chain_free(ecert_chain_t *chain) {
+void ecert_chain_free(ecert_chain_t *chain)
+{
     if (chain == NULL) {
         return;
     }

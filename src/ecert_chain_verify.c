@@ -14,14 +14,16 @@ typedef struct {
     ecert_err_t *err;
 } client_t;
 
-static void set_no_issuer(const ecert_path_t *path, ecert_err_t *err) {
+static void set_no_issuer(const ecert_path_t *path, ecert_err_t *err)
+{
     char label[128];
     ecert_x509_label(path->certs[path->n - 1], label, sizeof(label));
     ecert_err(err, ECERT_ERR_CHAIN, NULL,
               "%s: its issuer is neither served nor trusted", label);
 }
 
-static int visit(ecert_search_t *search, const ecert_path_t *path) {
+static int visit(ecert_search_t *search, const ecert_path_t *path)
+{
     client_t *client = search->ctx;
     ecert_err_t err;
 
@@ -46,7 +48,8 @@ static int visit(ecert_search_t *search, const ecert_path_t *path) {
     return err.code == ECERT_ERR_OPENSSL;
 }
 
-static int check_host(X509 *leaf, const char *host, ecert_err_t *err) {
+static int check_host(X509 *leaf, const char *host, ecert_err_t *err)
+{
     unsigned int flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
                          | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
     int ok = X509_check_ip_asc(leaf, host, 0) == 1
@@ -56,9 +59,10 @@ static int check_host(X509 *leaf, const char *host, ecert_err_t *err) {
               : ecert_err(err, ECERT_ERR_NAMES, NULL, "it is not for %s", host);
 }
 
-int ecert_chain_verify(X509 *leaf, const STACK_OF(X509) *served,
-                       const STACK_OF(X509) *roots, const char *host,
-                       int64_t at, ecert_err_t *err) {
+int ecert_chain_verify(X509 *leaf, const STACK_OF(X509) * served,
+                       const STACK_OF(X509) * roots, const char *host,
+                       int64_t at, ecert_err_t *err)
+{
     ecert_path_t path = {.certs = {leaf}, .n = 1};
     client_t client = {at, 0, 0, err};
     ecert_search_t *search = calloc(1, sizeof(*search));

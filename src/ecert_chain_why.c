@@ -12,15 +12,18 @@ static const struct {
 #undef X
 };
 
-const char *ecert_why_word(ecert_why_t why) {
+const char *ecert_why_word(ecert_why_t why)
+{
     return (unsigned)why < ECERT_WHY_LAST ? whys[why].word : "unknown";
 }
 
-const char *ecert_why_sentence(ecert_why_t why) {
+const char *ecert_why_sentence(ecert_why_t why)
+{
     return (unsigned)why < ECERT_WHY_LAST ? whys[why].sentence : "unknown";
 }
 
-static int is_served(const ecert_work_t *work, X509 *cert) {
+static int is_served(const ecert_work_t *work, X509 *cert)
+{
     for (size_t i = 1; i < work->served; i++) {
         if (work->chosen->certs[i] == cert) {
             return 1;
@@ -30,7 +33,8 @@ static int is_served(const ecert_work_t *work, X509 *cert) {
 }
 
 /* The served certificate with this one's name and key, if there is one. */
-static ecert_candidate_t *served_twin(ecert_work_t *work, X509 *cert) {
+static ecert_candidate_t *served_twin(ecert_work_t *work, X509 *cert)
+{
     for (size_t i = 1; i < work->served; i++) {
         X509 *other = work->chosen->certs[i];
         if (other != cert && ecert_x509_same_identity(other, cert)) {
@@ -41,7 +45,8 @@ static ecert_candidate_t *served_twin(ecert_work_t *work, X509 *cert) {
 }
 
 /* Whether it signed any element that could stand below it. */
-static int signed_something(ecert_work_t *work, X509 *cert) {
+static int signed_something(ecert_work_t *work, X509 *cert)
+{
     if (ecert_x509_names_issuer(work->in->leaf, cert)
         && (work->unsigned_leaf
             || ecert_path_signed(work->search, work->in->leaf, cert))) {
@@ -59,7 +64,8 @@ static int signed_something(ecert_work_t *work, X509 *cert) {
 }
 
 static ecert_why_t why_left(ecert_work_t *work, const ecert_candidate_t *c,
-                            const ecert_candidate_t *twin) {
+                            const ecert_candidate_t *twin)
+{
     int cross = c->role == ECERT_CA_CROSS;
     if (work->cut_top && c->cert == work->chosen->certs[work->served]) {
         return ecert_cross_why(work, c);
@@ -68,8 +74,7 @@ static ecert_why_t why_left(ecert_work_t *work, const ecert_candidate_t *c,
         return ecert_cross_why(work, c);
     }
     if (!signed_something(work, c->cert)) {
-        return work->search->exhausted ? ECERT_WHY_BUDGET
-                                       : ECERT_WHY_SIGNATURE;
+        return work->search->exhausted ? ECERT_WHY_BUDGET : ECERT_WHY_SIGNATURE;
     }
     if (c->fault[0] != '\0') {
         return ECERT_WHY_INVALID;
@@ -83,14 +88,16 @@ static ecert_why_t why_left(ecert_work_t *work, const ecert_candidate_t *c,
     return work->search->exhausted ? ECERT_WHY_BUDGET : ECERT_WHY_OTHER_PATH;
 }
 
-static void note_twin(ecert_candidate_t *c, const ecert_candidate_t *twin) {
+static void note_twin(ecert_candidate_t *c, const ecert_candidate_t *twin)
+{
     char hex[65], day[32];
     snprintf(c->note, sizeof(c->note), "the one of %s, %.16s..., is served",
              ecert_day_format(twin->not_before, day),
              ecert_x509_fingerprint(twin->cert, hex));
 }
 
-static void note_taken(const ecert_work_t *work, ecert_candidate_t *c) {
+static void note_taken(const ecert_work_t *work, ecert_candidate_t *c)
+{
     char until[32], useful[32] = "";
     const char *comma = "";
     if (c->entry && c->entry->useful_until
@@ -107,7 +114,8 @@ static void note_taken(const ecert_work_t *work, ecert_candidate_t *c) {
              ecert_day_format(c->not_after, until), comma, useful);
 }
 
-static void note_past(const ecert_work_t *work, ecert_candidate_t *c) {
+static void note_past(const ecert_work_t *work, ecert_candidate_t *c)
+{
     char day[32];
     int64_t end = work->in->cross.kind == ECERT_CROSS_UNTIL
                       ? work->in->cross.until
@@ -118,14 +126,16 @@ static void note_past(const ecert_work_t *work, ecert_candidate_t *c) {
                                                        : "the catalogue");
 }
 
-static void add_note(ecert_candidate_t *c, const char *text) {
+static void add_note(ecert_candidate_t *c, const char *text)
+{
     size_t used = strlen(c->note);
     snprintf(c->note + used, sizeof(c->note) - used, "%s%s", used ? "; " : "",
              text);
 }
 
 static void note(ecert_work_t *work, ecert_candidate_t *c,
-                 const ecert_candidate_t *twin) {
+                 const ecert_candidate_t *twin)
+{
     char day[32];
     switch (c->why) {
     case ECERT_WHY_TAKEN:
@@ -170,7 +180,8 @@ static void note(ecert_work_t *work, ecert_candidate_t *c,
     }
 }
 
-void ecert_chain_explain(ecert_work_t *work) {
+void ecert_chain_explain(ecert_work_t *work)
+{
     for (size_t i = 0; i < work->n; i++) {
         ecert_candidate_t *c = &work->all[i];
         ecert_candidate_t *twin = served_twin(work, c->cert);
@@ -184,8 +195,8 @@ void ecert_chain_explain(ecert_work_t *work) {
 }
 
 /* The catalogue's current entry of this name, with its address. */
-static const ecert_ca_entry_t *download(const ecert_ca_t *ca,
-                                        const char *name) {
+static const ecert_ca_entry_t *download(const ecert_ca_t *ca, const char *name)
+{
     for (size_t i = 0; i < ecert_ca_count(ca); i++) {
         const ecert_ca_entry_t *entry = ecert_ca_entry(ca, i);
         if (!entry->denied && entry->url && entry->role == ECERT_CA_SUB
@@ -197,7 +208,8 @@ static const ecert_ca_entry_t *download(const ecert_ca_t *ca,
 }
 
 /* What is wrong with the ones that bear the missing issuer's name. */
-static const char *only_as(const ecert_work_t *work, X509 *top) {
+static const char *only_as(const ecert_work_t *work, X509 *top)
+{
     const char *only = "";
     for (size_t i = 0; i < work->n; i++) {
         const ecert_candidate_t *c = &work->all[i];
@@ -231,15 +243,17 @@ static const char *only_as(const ecert_work_t *work, X509 *top) {
     return only;
 }
 
-void ecert_chain_missing(ecert_work_t *work, char *out, size_t size) {
+void ecert_chain_missing(ecert_work_t *work, char *out, size_t size)
+{
     X509 *top = work->served > 1 ? work->chosen->certs[work->served - 1]
                                  : work->in->leaf;
     char issuer[96];
     ecert_x509_name_label(X509_get_issuer_name(top), issuer, sizeof(issuer));
 
     if (ecert_x509_self_signed(work->in->leaf)) {
-        snprintf(out, size, "the certificate is self-signed: no client has "
-                            "reason to trust it");
+        snprintf(out, size,
+                 "the certificate is self-signed: no client has "
+                 "reason to trust it");
         return;
     }
     if (!work->chosen && work->fault[0] != '\0') {

@@ -19,10 +19,10 @@ typedef struct {
     ecert_ca_role_t role;
     int self_signed;
     int server_auth;
-    int reached;      /* by names, through elements that could be used */
-    int usable;       /* reached, and nothing speaks against it by itself */
+    int reached; /* by names, through elements that could be used */
+    int usable;  /* reached, and nothing speaks against it by itself */
     ecert_why_t why;
-    char fault[160];  /* why a path through it did not verify */
+    char fault[160]; /* why a path through it did not verify */
     char note[192];
 } ecert_candidate_t;
 
@@ -39,14 +39,15 @@ typedef struct {
     int64_t at; /* the moment that paths are verified at */
     ecert_candidate_t *all;
     size_t n;
-    STACK_OF(X509) *roots;   /* in->anchors and the pool's self-signed ones */
-    STACK_OF(X509) *plain;   /* usable, without cross-certificates */
-    STACK_OF(X509) *crosses; /* usable under the policy, then the plain ones */
+    STACK_OF(X509) * roots;   /* in->anchors and the pool's self-signed ones */
+    STACK_OF(X509) * plain;   /* usable, without cross-certificates */
+    STACK_OF(X509) * crosses; /* usable under the policy, then the plain ones */
     ecert_search_t *search;
     ecert_choice_t direct, cross;
-    size_t served; /* elements of the chosen path that are served, and the leaf */
+    size_t
+        served; /* elements of the chosen path that are served, and the leaf */
     const ecert_path_t *chosen;
-    int cut_top;    /* the topmost was taken to be a cross-certificate */
+    int cut_top;     /* the topmost was taken to be a cross-certificate */
     char fault[160]; /* of the first path that did not verify */
 } ecert_work_t;
 

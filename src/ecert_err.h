@@ -79,7 +79,7 @@
     X(SNAPSHOT, "snapshot", "the shared snapshot cannot be used",              \
       "reload the server; if it stays, report it")                             \
     X(AGENT, "agent", "the agent cannot do its work",                          \
-      "check ecert_agent, and look at the error log")                          \
+      "check ecert_agent (ECertAgent), and look at the error log")                          \
     X(OPENSSL, "openssl", "OpenSSL refused an operation",                      \
       "look at OpenSSL's message")
 

@@ -19,8 +19,9 @@
 /*
  * Everything that a look at some files depended on: the folders on the way
  * (watch these), and a digest of what was seen (device, inode, size, times of
- * each file; "not there" counts, too).  Two looks with equal digests saw the
- * same files.
+ * each file; "not there" and other failures count, too).  Two looks with equal
+ * digests saw the same files.  A read of a file that was changed in the last
+ * 100 ms, or while it was read, gives a digest that equals no other.
  */
 typedef struct {
     char **dirs; /* absolute, each once */

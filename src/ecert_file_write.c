@@ -85,7 +85,7 @@ static int sync_folder(int dir) {
     return rc;
 }
 
-/* A refused write is the system's no, whatever errno: not an unreadable file. */
+/* A refused write is the system's no: whatever errno, nothing is unreadable. */
 static int failed(const char *path, const char *doing, ecert_err_t *err) {
     return ecert_err(err, ECERT_ERR_SYSTEM, path, "%s", doing);
 }

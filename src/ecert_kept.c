@@ -172,7 +172,7 @@ static int hold(ecert_keeper_t *keeper, ecert_kept_t *kept,
 }
 
 /* The credential in a slot, unless it is none or a placeholder. */
-static ecert_cred_t *read_record(const ecert_snap_t *snap, int64_t slot)
+static ecert_cred_t *read_record(const ecert_snap_t *snap, uint32_t slot)
 {
     ecert_cred_t *cred = NULL;
     unsigned char *bytes;
@@ -180,10 +180,8 @@ static ecert_cred_t *read_record(const ecert_snap_t *snap, int64_t slot)
     ecert_err_t err;
     size_t len;
 
-    if (slot < 0
-        || ecert_snap_generation(snap, (uint32_t)slot) == 0
-        || ecert_snap_read(snap, (uint32_t)slot, &bytes, &len, &generation,
-                           &err) != 0) {
+    if (ecert_snap_generation(snap, slot) == 0
+        || ecert_snap_read(snap, slot, &bytes, &len, &generation, &err) != 0) {
         return NULL;
     }
     cred = ecert_cred_decode(bytes, len, &err);
@@ -197,7 +195,7 @@ static ecert_cred_t *read_record(const ecert_snap_t *snap, int64_t slot)
 
 /*
  * What is served already: published by the process that this one follows, or
- * by the agent of the configuration before.
+ * copied from the configuration before (ecert_launch).
  */
 static void take_over(ecert_keeper_t *keeper, ecert_kept_t *kept)
 {
@@ -207,10 +205,6 @@ static void take_over(ecert_keeper_t *keeper, ecert_kept_t *kept)
 
     if (keeper->snap != NULL) {
         cred = read_record(keeper->snap, kept->slot);
-    }
-    if (cred == NULL && keeper->previous != NULL) {
-        cred = read_record(keeper->previous,
-                           ecert_snap_find(keeper->previous, kept->site->id));
     }
     if (cred == NULL
         || ecert_load_adopt(kept->site, cred, keeper->now, &old, &err) != 0) {

@@ -34,10 +34,9 @@ typedef struct {
 typedef struct {
     const char *store;
     ecert_loader_t *loader;
-    ecert_snap_t *snap;     /* written; NULL: nothing is published (a test) */
-    ecert_snap_t *previous; /* of the agent before, or NULL */
-    int64_t now;            /* Unix time */
-    int64_t ms;             /* monotonic */
+    ecert_snap_t *snap; /* written; NULL: nothing is published (a test) */
+    int64_t now;        /* Unix time */
+    int64_t ms;         /* monotonic */
 } ecert_keeper_t;
 
 void ecert_kept_init(ecert_kept_t *kept, const ecert_site_t *site,

@@ -219,8 +219,48 @@ static int make_memory(ecert_launch_t *launch, const ecert_conf_t *conf,
     return 0;
 }
 
+static void copy_slot(ecert_snap_t *to, uint32_t slot, const ecert_snap_t *from,
+                      uint32_t old)
+{
+    unsigned char *bytes;
+    uint64_t generation;
+    ecert_err_t ignored;
+    size_t len;
+
+    if (ecert_snap_read(from, old, &bytes, &len, &generation, &ignored) == 0) {
+        ecert_snap_publish(to, slot, bytes, len, &ignored);
+        ecert_snap_free(bytes, len);
+    }
+}
+
+/* The records of the configuration before, as far as its sites go on. */
+static void seed(int snap, int previous, const ecert_conf_t *conf)
+{
+    ecert_err_t ignored;
+    ecert_snap_t *from, *to;
+    uint32_t i;
+    int64_t old;
+
+    if (previous < 0) {
+        return;
+    }
+    from = ecert_snap_open(previous, &ignored);
+    to = from ? ecert_snap_open_writer(snap, &ignored) : NULL;
+    for (i = 0; to != NULL && i < conf->n_sites; i++) {
+        old = ecert_snap_find(from, conf->sites[i].id);
+        if (old >= 0) {
+            copy_slot(to, i, from, (uint32_t)old);
+        }
+    }
+    if (to != NULL) {
+        copy_slot(to, ecert_snap_dcv_slot(to), from, ecert_snap_dcv_slot(from));
+    }
+    ecert_snap_close(to);
+    ecert_snap_close(from);
+}
+
 static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
-                 int previous, ecert_err_t *err) {
+                 ecert_err_t *err) {
     int control[2] = {-1, -1}, ready[2] = {-1, -1};
     int conf_fd = conf_memory(conf, err), rc = 1;
 
@@ -230,8 +270,7 @@ static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
     } else if (conf_fd >= 0) {
         child_t child = {.path = conf->agent,
                          .fds = {-1, -1, log_fd, control[0], ready[1],
-                                 launch->snap, launch->seen, conf_fd,
-                                 previous}};
+                                 launch->snap, launch->seen, conf_fd}};
 
         rc = spawn(&child, err) == 0 ? 0 : 1;
     }
@@ -252,7 +291,8 @@ int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
     if (make_memory(launch, conf, err) != 0) {
         return -1;
     }
-    return start(launch, conf, log_fd, previous, err);
+    seed(launch->snap, previous, conf);
+    return start(launch, conf, log_fd, err);
 }
 
 int ecert_launch_test(const ecert_conf_t *conf, int log_fd, ecert_err_t *err) {

@@ -27,7 +27,9 @@ void ecert_launch_init(ecert_launch_t *launch);
  * configuration and with log_fd as its standard error; it keeps no other
  * descriptor, has default signals and an empty environment but PATH.  It is no
  * child of the server: nothing to reap, nothing that counts as a lost worker.
- * previous is the snapshot of the configuration before, or -1.
+ * previous is the snapshot of the configuration before, or -1: its records of
+ * the same sites come first, so that nothing served is lost if the agent fails
+ * or finds the files broken.
  * Returns 0 when the agent said that everything is published; 1 when it did
  * not within ECERT_LAUNCH_PATIENCE (err tells; the server goes on with
  * placeholders); -1 when there is no shared memory (the server cannot start).
@@ -61,7 +63,6 @@ enum {
     ECERT_FD_SNAP,
     ECERT_FD_SEEN,
     ECERT_FD_CONF,
-    ECERT_FD_PREVIOUS, /* may be closed */
     ECERT_FD_END
 };
 

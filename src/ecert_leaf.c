@@ -4,7 +4,7 @@
 #include <openssl/x509v3.h>
 
 X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
-                      ecert_err_t *err)
+                      const char *key_file, ecert_err_t *err)
 {
     X509 *leaf = NULL, *cert;
 
@@ -17,7 +17,7 @@ X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
     }
     ERR_clear_error();
     if (leaf == NULL) {
-        ecert_err(err, ECERT_ERR_MISMATCH, file, NULL);
+        ecert_err(err, ECERT_ERR_MISMATCH, file, "the key is in %s", key_file);
     }
     return leaf;
 }

@@ -10,11 +10,11 @@
 
 /*
  * The certificate in the bundle that belongs to its key, wherever in the file
- * it stood; the caller's.  All others move to the pool.  MISMATCH when there
- * is none.
+ * it stood; the caller's.  All others move to the pool.  MISMATCH, naming both
+ * files, when there is none.
  */
 X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
-                      ecert_err_t *err);
+                      const char *key_file, ecert_err_t *err);
 
 /*
  * PURPOSE unless key usage and EKU allow a TLS server (BR 7.1.2.7.10) and it

@@ -10,11 +10,12 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#define NAME_BYTES 253 /* RFC 1035, 2.3.4, without the trailing dot */
+#define NAME_BYTES  253 /* RFC 1035, 2.3.4, without the trailing dot */
 #define LABEL_BYTES 63
 
 /* Every sign that IDNA takes for the dot between labels (RFC 3490, 3.1). */
-static size_t dot_length(const char *p) {
+static size_t dot_length(const char *p)
+{
     static const char *const dots[] = {".", "\xe3\x80\x82", "\xef\xbc\x8e",
                                        "\xef\xbd\xa1"};
     for (size_t i = 0; i < sizeof(dots) / sizeof(dots[0]); i++) {
@@ -27,7 +28,8 @@ static size_t dot_length(const char *p) {
 }
 
 /* "*." in any spelling of the dot: its length, else 0. */
-static size_t wildcard_length(const char *name) {
+static size_t wildcard_length(const char *name)
+{
     if (name[0] != '*') {
         return 0;
     }
@@ -35,14 +37,16 @@ static size_t wildcard_length(const char *name) {
     return dot ? 1 + dot : 0;
 }
 
-static int is_address(const char *name) {
+static int is_address(const char *name)
+{
     unsigned char bytes[16];
     return name[0] == '[' || inet_pton(AF_INET, name, bytes) == 1
            || inet_pton(AF_INET6, name, bytes) == 1;
 }
 
 /* Letters, digits and inner hyphens (RFC 952, RFC 1123). */
-static const char *label_fault(const char *label, size_t len) {
+static const char *label_fault(const char *label, size_t len)
+{
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
     if (len == 0) {
         return "it has an empty label";
@@ -60,7 +64,8 @@ static const char *label_fault(const char *label, size_t len) {
     return good < len ? "it has a sign that host names may not have" : NULL;
 }
 
-static const char *labels_fault(const char *name) {
+static const char *labels_fault(const char *name)
+{
     const char *label = name;
     for (;;) {
         size_t len = strcspn(label, ".");
@@ -80,7 +85,8 @@ static const char *labels_fault(const char *name) {
     return NULL;
 }
 
-static void lower(char *s) {
+static void lower(char *s)
+{
     for (; *s; s++) {
         if (*s >= 'A' && *s <= 'Z') {
             *s = (char)(*s + 'a' - 'A');
@@ -89,7 +95,8 @@ static void lower(char *s) {
 }
 
 /* What may not even reach libidn2, and can be told in plainer words. */
-static const char *plain_fault(const char *name, const char *rest) {
+static const char *plain_fault(const char *name, const char *rest)
+{
     if (*name == '\0') {
         return "it is empty";
     }
@@ -114,14 +121,42 @@ static const char *plain_fault(const char *name, const char *rest) {
     return *rest == '\0' ? "nothing stands behind the wildcard" : NULL;
 }
 
+/*
+ * libidn2 2.3 with IDN2_USE_STD3_ASCII_RULES leaves out some of what the rules
+ * forbid (U+226E, U+226F, U+2260) and so gives another name; without it, they
+ * pass.  A good name is the same both ways.
+ */
+static int lookup(const char *name, const char *rest, uint8_t **ascii,
+                  ecert_err_t *err)
+{
+    int flags = IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL;
+    uint8_t *lax = NULL;
+
+    *ascii = NULL;
+    int rc = idn2_lookup_u8((const uint8_t *)rest, ascii,
+                            flags | IDN2_USE_STD3_ASCII_RULES);
+    if (rc == IDN2_OK) {
+        rc = idn2_lookup_u8((const uint8_t *)rest, &lax, flags);
+    }
+    if (rc == IDN2_OK
+        && strcasecmp((const char *)*ascii, (const char *)lax) != 0) {
+        rc = IDN2_DISALLOWED;
+    }
+    idn2_free(lax);
+    if (rc == IDN2_OK) {
+        return 0;
+    }
+    idn2_free(*ascii);
+    *ascii = NULL;
+    return ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
+}
+
 static int to_ascii(const char *name, const char *rest, char *out, size_t size,
-                    ecert_err_t *err) {
-    uint8_t *ascii = NULL;
-    int rc = idn2_lookup_u8((const uint8_t *)rest, &ascii,
-                            IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL
-                                | IDN2_USE_STD3_ASCII_RULES);
-    if (rc != IDN2_OK) {
-        return ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
+                    ecert_err_t *err)
+{
+    uint8_t *ascii;
+    if (lookup(name, rest, &ascii, err) != 0) {
+        return -1;
     }
     size_t len = strlen((const char *)ascii);
     if (len > 0 && ascii[len - 1] == '.') {
@@ -139,7 +174,8 @@ static int to_ascii(const char *name, const char *rest, char *out, size_t size,
     return 0;
 }
 
-int ecert_name_ascii(const char *name, char *out, ecert_err_t *err) {
+int ecert_name_ascii(const char *name, char *out, ecert_err_t *err)
+{
     char converted[ECERT_NAME_MAX];
     size_t skip = wildcard_length(name);
     const char *fault = plain_fault(name, name + skip);
@@ -164,20 +200,26 @@ int ecert_name_ascii(const char *name, char *out, ecert_err_t *err) {
     return 0;
 }
 
-void ecert_name_unicode(const char *ascii, char *out, size_t size) {
+void ecert_name_unicode(const char *ascii, char *out, size_t size)
+{
+    char again[ECERT_NAME_MAX];
+    ecert_err_t ignored;
     size_t skip = wildcard_length(ascii);
     char *unicode = NULL;
-    int rc = idn2_to_unicode_8z8z(ascii + skip, &unicode,
-                                  IDN2_NONTRANSITIONAL);
-    const char *rest = rc == IDN2_OK ? unicode : ascii + skip;
-    if (strlen(rest) + skip >= size) {
-        rest = ascii + skip;
+    int rc = idn2_to_unicode_8z8z(ascii + skip, &unicode, IDN2_NONTRANSITIONAL);
+    /* Only what leads back to the same name is shown in its place. */
+    if (rc == IDN2_OK && strlen(unicode) + skip < size
+        && ecert_name_ascii(unicode, again, &ignored) == 0
+        && strcmp(again, ascii + skip) == 0) {
+        snprintf(out, size, "%.*s%s", (int)skip, ascii, unicode);
+    } else {
+        snprintf(out, size, "%s", ascii);
     }
-    snprintf(out, size, "%.*s%s", (int)skip, ascii, rest);
     idn2_free(unicode);
 }
 
-int ecert_name_slug(const char *ascii, char *out, ecert_err_t *err) {
+int ecert_name_slug(const char *ascii, char *out, ecert_err_t *err)
+{
     if (ecert_name_ascii(ascii, out, err) != 0) {
         return -1;
     }
@@ -187,7 +229,8 @@ int ecert_name_slug(const char *ascii, char *out, ecert_err_t *err) {
     return 0;
 }
 
-int ecert_name_unslug(const char *folder, char *out, ecert_err_t *err) {
+int ecert_name_unslug(const char *folder, char *out, ecert_err_t *err)
+{
     char name[1024];
     if (folder[0] != '_' || dot_length(folder + 1) == 0) {
         return ecert_name_ascii(folder, out, err);
@@ -201,7 +244,8 @@ int ecert_name_unslug(const char *folder, char *out, ecert_err_t *err) {
 }
 
 /* One SAN against one name, both as A-labels. */
-static int san_covers(const char *san, size_t len, const char *ascii) {
+static int san_covers(const char *san, size_t len, const char *ascii)
+{
     if (len > 0 && san[len - 1] == '.') {
         len--;
     }
@@ -220,16 +264,17 @@ static int san_covers(const char *san, size_t len, const char *ascii) {
            && strncasecmp(san + 1, rest, len - 1) == 0;
 }
 
-int ecert_name_covered(X509 *leaf, const char *ascii) {
+int ecert_name_covered(X509 *leaf, const char *ascii)
+{
     GENERAL_NAMES *names =
         X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     int covered = 0;
     for (int i = 0; !covered && i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
         if (name->type == GEN_DNS) {
-            covered = san_covers(
-                (const char *)ASN1_STRING_get0_data(name->d.dNSName),
-                (size_t)ASN1_STRING_length(name->d.dNSName), ascii);
+            covered =
+                san_covers((const char *)ASN1_STRING_get0_data(name->d.dNSName),
+                           (size_t)ASN1_STRING_length(name->d.dNSName), ascii);
         }
     }
     GENERAL_NAMES_free(names);

@@ -9,10 +9,11 @@
  * 112 bits: RSA and DSA from 2048, EC from 224, SHA-224 and better, as the
  * Baseline Requirements have it; SHA-1 and RSA-1024 fail.
  */
-#define AUTH_LEVEL 2
+#define AUTH_LEVEL   2
 #define KEY_BITS_MAX 8192 /* larger ones cost seconds (threats: slow keys) */
 
-static int spend(ecert_search_t *search) {
+static int spend(ecert_search_t *search)
+{
     if (search->nodes >= ECERT_CHAIN_NODES) {
         search->exhausted = 1;
         return -1;
@@ -21,7 +22,8 @@ static int spend(ecert_search_t *search) {
     return 0;
 }
 
-static int check_signature(X509 *cert, X509 *issuer) {
+static int check_signature(X509 *cert, X509 *issuer)
+{
     EVP_PKEY *key = X509_get0_pubkey(issuer);
     int ok = key != NULL && EVP_PKEY_get_bits(key) <= KEY_BITS_MAX
              && X509_verify(cert, key) == 1;
@@ -29,7 +31,8 @@ static int check_signature(X509 *cert, X509 *issuer) {
     return ok;
 }
 
-int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer) {
+int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer)
+{
     for (size_t i = 0; i < search->n_edges; i++) {
         ecert_edge_t *edge = &search->edges[i];
         if (edge->cert == cert && edge->issuer == issuer) {
@@ -48,7 +51,8 @@ int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer) {
 }
 
 /* RFC 4158, 2.4.2: the same name and key twice is a loop. */
-static int in_path(const ecert_path_t *path, X509 *cert) {
+static int in_path(const ecert_path_t *path, X509 *cert)
+{
     for (size_t i = 0; i < path->n; i++) {
         if (path->certs[i] == cert
             || ecert_x509_same_identity(path->certs[i], cert)) {
@@ -59,7 +63,8 @@ static int in_path(const ecert_path_t *path, X509 *cert) {
 }
 
 static int leads_up(ecert_search_t *search, const ecert_path_t *path,
-                    X509 *issuer) {
+                    X509 *issuer)
+{
     X509 *top = path->certs[path->n - 1];
     if (!ecert_x509_names_issuer(top, issuer) || spend(search) != 0) {
         return 0;
@@ -68,7 +73,8 @@ static int leads_up(ecert_search_t *search, const ecert_path_t *path,
            || ecert_path_signed(search, top, issuer);
 }
 
-static int try_roots(ecert_search_t *search, ecert_path_t *path, int *found) {
+static int try_roots(ecert_search_t *search, ecert_path_t *path, int *found)
+{
     int rc = 0;
     for (int i = 0; rc == 0 && i < sk_X509_num(search->roots); i++) {
         X509 *root = sk_X509_value(search->roots, i);
@@ -82,7 +88,8 @@ static int try_roots(ecert_search_t *search, ecert_path_t *path, int *found) {
     return rc;
 }
 
-int ecert_path_search(ecert_search_t *search, ecert_path_t *path) {
+int ecert_path_search(ecert_search_t *search, ecert_path_t *path)
+{
     int found = 0;
     int rc = try_roots(search, path, &found);
 
@@ -102,7 +109,8 @@ int ecert_path_search(ecert_search_t *search, ecert_path_t *path) {
 }
 
 static int fill(const ecert_path_t *path, size_t bottom, X509_STORE *store,
-                STACK_OF(X509) *untrusted) {
+                STACK_OF(X509) * untrusted)
+{
     X509 *anchor = path->root ? path->root : path->certs[path->n - 1];
     for (size_t i = bottom + 1; i < path->n; i++) {
         if (!sk_X509_push(untrusted, path->certs[i])) {
@@ -112,8 +120,8 @@ static int fill(const ecert_path_t *path, size_t bottom, X509_STORE *store,
     return X509_STORE_add_cert(store, anchor) == 1 ? 0 : -1;
 }
 
-static int verify_with(X509_STORE_CTX *ctx, const ecert_path_t *path,
-                       int how) {
+static int verify_with(X509_STORE_CTX *ctx, const ecert_path_t *path, int how)
+{
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     unsigned long flags = X509_V_FLAG_NO_CHECK_TIME; /* see check_times */
     if (path->root == NULL || !ecert_x509_self_signed(path->root)) {
@@ -137,7 +145,8 @@ static int verify_with(X509_STORE_CTX *ctx, const ecert_path_t *path,
  * second of notAfter is still inside.
  */
 static int check_times(const ecert_path_t *path, size_t bottom, int64_t at,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     char label[128], day[32];
     for (size_t i = bottom; i <= path->n; i++) {
         const X509 *cert = i < path->n ? path->certs[i] : path->root;
@@ -157,7 +166,8 @@ static int check_times(const ecert_path_t *path, size_t bottom, int64_t at,
     return 0;
 }
 
-static int refused(X509_STORE_CTX *ctx, ecert_err_t *err) {
+static int refused(X509_STORE_CTX *ctx, ecert_err_t *err)
+{
     char label[128] = "";
     X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
     int code = X509_STORE_CTX_get_error(ctx);
@@ -169,7 +179,8 @@ static int refused(X509_STORE_CTX *ctx, ecert_err_t *err) {
 }
 
 int ecert_path_verify(const ecert_path_t *path, int how, int64_t at,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     size_t bottom = (how & ECERT_PATH_UNSIGNED_LEAF) && path->n > 1 ? 1 : 0;
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();

@@ -16,8 +16,8 @@
 #include "ecert_chain.h"
 #include "ecert_err.h"
 
-#define ECERT_PATH_VERIFIES 64 /* whole paths verified in one search */
-#define ECERT_PATH_EDGES 1000  /* signatures checked in all searches */
+#define ECERT_PATH_VERIFIES 64   /* whole paths verified in one search */
+#define ECERT_PATH_EDGES    1000 /* signatures checked in all searches */
 
 /* From the leaf upwards, without the root. */
 typedef struct {
@@ -36,8 +36,8 @@ typedef struct ecert_search_s ecert_search_t;
 
 struct ecert_search_s {
     /* Elements in order of preference; roots are tried before them. */
-    const STACK_OF(X509) *pool;
-    const STACK_OF(X509) *roots;
+    const STACK_OF(X509) * pool;
+    const STACK_OF(X509) * roots;
     /* The leaf's own signature is not looked at: for issuers without a leaf. */
     int unsigned_leaf;
     /* Called for each path that cannot go on; not 0 ends the search. */
@@ -59,7 +59,7 @@ int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer);
 
 /* How to look at a path. */
 #define ECERT_PATH_UNSIGNED_LEAF 1 /* leave out the leaf, and the purpose */
-#define ECERT_PATH_STRICT 2        /* all of RFC 5280, and ecert_path_profile */
+#define ECERT_PATH_STRICT        2 /* all of RFC 5280, and ecert_path_profile */
 
 /*
  * One path as a TLS client sees it: 0, or -1 and CHAIN with the reason.

@@ -8,12 +8,14 @@
 #include "ecert_x509.h"
 
 /* Whether the extension is there at all, readable or not. */
-static int has_ext(const X509 *cert, int nid) {
+static int has_ext(const X509 *cert, int nid)
+{
     return X509_get_ext_by_NID(cert, nid, -1) >= 0;
 }
 
 /* Labels of letters, digits and hyphens; a wildcard only as the first. */
-static int dns_name_ok(const char *name, size_t len) {
+static int dns_name_ok(const char *name, size_t len)
+{
     size_t label = 0;
     if (len > 2 && name[0] == '*' && name[1] == '.') {
         name += 2;
@@ -36,7 +38,8 @@ static int dns_name_ok(const char *name, size_t len) {
     return len > 0;
 }
 
-static int names_ok(const X509 *leaf) {
+static int names_ok(const X509 *leaf)
+{
     GENERAL_NAMES *names =
         X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     int ok = names != NULL;
@@ -52,14 +55,16 @@ static int names_ok(const X509 *leaf) {
     return ok;
 }
 
-static int key_ok(X509 *leaf) {
+static int key_ok(X509 *leaf)
+{
     EVP_PKEY *key = X509_get0_pubkey(leaf);
     return key != NULL
            && (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "EC")
                || EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448"));
 }
 
-static int aia_ok(const X509 *leaf) {
+static int aia_ok(const X509 *leaf)
+{
     AUTHORITY_INFO_ACCESS *aia =
         X509_get_ext_d2i(leaf, NID_info_access, NULL, NULL);
     int ok = aia != NULL;
@@ -67,7 +72,8 @@ static int aia_ok(const X509 *leaf) {
     return ok;
 }
 
-static const char *leaf_fault(X509 *leaf) {
+static const char *leaf_fault(X509 *leaf)
+{
     const ASN1_INTEGER *serial = X509_get0_serialNumber(leaf);
     if (ASN1_STRING_length(serial) == 1
         && *ASN1_STRING_get0_data(serial) == 0) {
@@ -96,7 +102,8 @@ static const char *leaf_fault(X509 *leaf) {
 }
 
 /* Name constraints that name nothing (RFC 5280, 4.2.1.10). */
-static int constraints_ok(const X509 *cert) {
+static int constraints_ok(const X509 *cert)
+{
     NAME_CONSTRAINTS *nc =
         X509_get_ext_d2i(cert, NID_name_constraints, NULL, NULL);
     int ok = nc != NULL
@@ -106,14 +113,16 @@ static int constraints_ok(const X509 *cert) {
     return ok;
 }
 
-static int refuse(const X509 *cert, const char *fault, ecert_err_t *err) {
+static int refuse(const X509 *cert, const char *fault, ecert_err_t *err)
+{
     char label[128];
     ecert_x509_label(cert, label, sizeof(label));
     ERR_clear_error();
     return ecert_err(err, ECERT_ERR_CHAIN, NULL, "%s: %s", label, fault);
 }
 
-int ecert_path_profile(const ecert_path_t *path, ecert_err_t *err) {
+int ecert_path_profile(const ecert_path_t *path, ecert_err_t *err)
+{
     const char *fault = leaf_fault(path->certs[0]);
     if (fault != NULL) {
         return refuse(path->certs[0], fault, err);

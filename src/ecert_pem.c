@@ -13,11 +13,12 @@
 /* What a file of certificates is being read into. */
 typedef struct {
     const char *file;
-    STACK_OF(X509) *found;
+    STACK_OF(X509) * found;
     ecert_err_t *err;
 } reader_t;
 
-static size_t count_names(X509 *cert) {
+static size_t count_names(X509 *cert)
+{
     GENERAL_NAMES *names =
         X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     size_t n = names ? (size_t)sk_GENERAL_NAME_num(names) : 0;
@@ -27,7 +28,8 @@ static size_t count_names(X509 *cert) {
 }
 
 /* Takes cert over, also on failure. */
-static int take(reader_t *r, X509 *cert) {
+static int take(reader_t *r, X509 *cert)
+{
     size_t names = count_names(cert);
     if (names > ECERT_PEM_SANS) {
         X509_free(cert);
@@ -48,7 +50,8 @@ static int take(reader_t *r, X509 *cert) {
 }
 
 /* All certificates of a PKCS#7; 1 when the bytes are none. */
-static int take_pkcs7(reader_t *r, const unsigned char *der, size_t len) {
+static int take_pkcs7(reader_t *r, const unsigned char *der, size_t len)
+{
     const unsigned char *p = der;
     PKCS7 *p7 = d2i_PKCS7(NULL, &p, (long)len);
     STACK_OF(X509) *certs = NULL;
@@ -72,7 +75,8 @@ static int take_pkcs7(reader_t *r, const unsigned char *der, size_t len) {
 
 /* One certificate in DER; *used is its length.  1 when the bytes are none. */
 static int take_x509(reader_t *r, const unsigned char *der, size_t len,
-                     size_t *used) {
+                     size_t *used)
+{
     const unsigned char *p = der;
     X509 *cert = d2i_X509(NULL, &p, (long)len);
     ERR_clear_error();
@@ -83,14 +87,14 @@ static int take_x509(reader_t *r, const unsigned char *der, size_t len,
     return take(r, cert);
 }
 
-static int take_block(reader_t *r, const ecert_pem_block_t *block) {
+static int take_block(reader_t *r, const ecert_pem_block_t *block)
+{
     unsigned char *der = NULL;
     size_t len = 0, used = 0;
     if (ecert_pem_block_der(block, &der, &len) != 0) {
         return ecert_pem_block_damaged(block, r->file, r->err);
     }
-    int rc = block->kind == ECERT_PEM_PKCS7 ? 1
-                                            : take_x509(r, der, len, &used);
+    int rc = block->kind == ECERT_PEM_PKCS7 ? 1 : take_x509(r, der, len, &used);
     if (rc == 1) {
         /* certutil -encode writes a PKCS#7 as "CERTIFICATE", too. */
         rc = take_pkcs7(r, der, len);
@@ -103,7 +107,8 @@ static int take_block(reader_t *r, const ecert_pem_block_t *block) {
     return rc;
 }
 
-static int read_pem(reader_t *r, const unsigned char *bytes, size_t len) {
+static int read_pem(reader_t *r, const unsigned char *bytes, size_t len)
+{
     ecert_pem_block_t block;
     const char *other = NULL;
     int rc;
@@ -126,7 +131,8 @@ static int read_pem(reader_t *r, const unsigned char *bytes, size_t len) {
 }
 
 /* DER: certificates one behind the other, or one PKCS#7. */
-static int read_der(reader_t *r, const unsigned char *bytes, size_t len) {
+static int read_der(reader_t *r, const unsigned char *bytes, size_t len)
+{
     size_t at = 0, used = 0;
     int rc = 0;
 
@@ -147,11 +153,11 @@ static int read_der(reader_t *r, const unsigned char *bytes, size_t len) {
                    : rc;
 }
 
-static int append(STACK_OF(X509) *list, STACK_OF(X509) *found,
-                  const char *file, ecert_err_t *err) {
+static int append(STACK_OF(X509) * list, STACK_OF(X509) * found,
+                  const char *file, ecert_err_t *err)
+{
     int before = sk_X509_num(list);
-    if (sk_X509_num(found) > 0
-        && !sk_X509_reserve(list, sk_X509_num(found))) {
+    if (sk_X509_num(found) > 0 && !sk_X509_reserve(list, sk_X509_num(found))) {
         return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
     }
     while (sk_X509_num(found) > 0) {
@@ -161,8 +167,9 @@ static int append(STACK_OF(X509) *list, STACK_OF(X509) *found,
 }
 
 int ecert_pem_certificates(const unsigned char *bytes, size_t len,
-                           const char *file, STACK_OF(X509) *list,
-                           ecert_err_t *err) {
+                           const char *file, STACK_OF(X509) * list,
+                           ecert_err_t *err)
+{
     reader_t reader = {file, sk_X509_new_null(), err};
     int rc;
 

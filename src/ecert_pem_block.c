@@ -8,8 +8,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-#define BEGIN "-----BEGIN "
-#define END "-----END "
+#define BEGIN  "-----BEGIN "
+#define END    "-----END "
 #define DASHES "-----"
 
 static const struct {
@@ -38,7 +38,8 @@ static const struct {
     {"DSA PARAMETERS", ECERT_PEM_PARAMETERS},
 };
 
-const char *ecert_pem_kind_name(ecert_pem_kind_t kind) {
+const char *ecert_pem_kind_name(ecert_pem_kind_t kind)
+{
     switch (kind) {
     case ECERT_PEM_CERTIFICATE:
         return "a certificate";
@@ -64,13 +65,15 @@ const char *ecert_pem_kind_name(ecert_pem_kind_t kind) {
 }
 
 void ecert_pem_block_init(ecert_pem_block_t *block, const unsigned char *bytes,
-                          size_t len) {
+                          size_t len)
+{
     memset(block, 0, sizeof(*block));
     block->rest = bytes;
     block->rest_len = len;
 }
 
-static size_t count_lines(const unsigned char *bytes, size_t len) {
+static size_t count_lines(const unsigned char *bytes, size_t len)
+{
     size_t lines = 0;
     for (size_t i = 0; i < len; i++) {
         if (bytes[i] == '\n'
@@ -82,7 +85,8 @@ static size_t count_lines(const unsigned char *bytes, size_t len) {
 }
 
 /* Goes forward to `next`, which lies in the rest. */
-static void advance(ecert_pem_block_t *block, const unsigned char *next) {
+static void advance(ecert_pem_block_t *block, const unsigned char *next)
+{
     size_t step = (size_t)(next - block->rest);
     block->lines += count_lines(block->rest, step);
     block->rest = next;
@@ -90,7 +94,8 @@ static void advance(ecert_pem_block_t *block, const unsigned char *next) {
 }
 
 static int set_label(ecert_pem_block_t *block, const unsigned char *label,
-                     size_t len) {
+                     size_t len)
+{
     if (len >= sizeof(block->label) || memchr(label, '\n', len)) {
         return -1;
     }
@@ -107,7 +112,8 @@ static int set_label(ecert_pem_block_t *block, const unsigned char *label,
 }
 
 /* Whether the last line is the beginning of a BEGIN line that was cut off. */
-static int ends_in_begin(const unsigned char *bytes, size_t len) {
+static int ends_in_begin(const unsigned char *bytes, size_t len)
+{
     size_t start = len;
     while (start > 0 && bytes[start - 1] != '\n' && bytes[start - 1] != '\r') {
         start--;
@@ -118,7 +124,8 @@ static int ends_in_begin(const unsigned char *bytes, size_t len) {
 }
 
 int ecert_pem_block_damaged(const ecert_pem_block_t *block, const char *file,
-                            ecert_err_t *err) {
+                            ecert_err_t *err)
+{
     return ecert_err(err, ECERT_ERR_TRUNCATED, file,
                      "block %zu, %s%sline %zu, is damaged; nothing of this "
                      "file is taken",
@@ -127,7 +134,8 @@ int ecert_pem_block_damaged(const ecert_pem_block_t *block, const char *file,
 }
 
 static int no_end(const ecert_pem_block_t *block, const char *file,
-                  ecert_err_t *err) {
+                  ecert_err_t *err)
+{
     return ecert_err(err, ECERT_ERR_TRUNCATED, file,
                      "block %zu, %s%sline %zu, has no end; nothing of this "
                      "file is taken",
@@ -137,7 +145,8 @@ static int no_end(const ecert_pem_block_t *block, const char *file,
 
 /* Behind the label: finds the END line of the same label. */
 static int find_end(ecert_pem_block_t *block, const unsigned char *body,
-                    const char *file, ecert_err_t *err) {
+                    const char *file, ecert_err_t *err)
+{
     const unsigned char *limit = block->rest + block->rest_len;
     char end[sizeof(END) + sizeof(block->label) + sizeof(DASHES)];
     int end_len = snprintf(end, sizeof(end), END "%s" DASHES, block->label);
@@ -155,14 +164,15 @@ static int find_end(ecert_pem_block_t *block, const unsigned char *body,
 }
 
 int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
-                         ecert_err_t *err) {
+                         ecert_err_t *err)
+{
     const unsigned char *begin =
         memmem(block->rest, block->rest_len, BEGIN, strlen(BEGIN));
     block->label[0] = '\0';
     block->number++;
     if (begin == NULL) {
-        block->line = block->lines + 1
-                      + count_lines(block->rest, block->rest_len);
+        block->line =
+            block->lines + 1 + count_lines(block->rest, block->rest_len);
         return ends_in_begin(block->rest, block->rest_len)
                    ? no_end(block, file, err)
                    : 0;
@@ -180,7 +190,8 @@ int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
     return find_end(block, dashes + strlen(DASHES), file, err);
 }
 
-char *ecert_pem_block_text(const ecert_pem_block_t *block, size_t *len) {
+char *ecert_pem_block_text(const ecert_pem_block_t *block, size_t *len)
+{
     char *text = OPENSSL_malloc(block->len + 2);
     int line_start = 1;
     size_t n = 0;
@@ -208,7 +219,8 @@ char *ecert_pem_block_text(const ecert_pem_block_t *block, size_t *len) {
 }
 
 int ecert_pem_block_der(const ecert_pem_block_t *block, unsigned char **der,
-                        size_t *len) {
+                        size_t *len)
+{
     size_t text_len = 0;
     char *text = ecert_pem_block_text(block, &text_len);
     BIO *bio = text ? BIO_new_mem_buf(text, (int)text_len) : NULL;

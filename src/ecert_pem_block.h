@@ -30,11 +30,11 @@ typedef struct {
     const unsigned char *rest; /* what is still to be looked at */
     size_t rest_len;
     ecert_pem_kind_t kind;
-    int trusted;      /* OpenSSL's "TRUSTED CERTIFICATE" */
-    char label[64];   /* as far as it fits */
-    size_t number;    /* 1 for the first block */
-    size_t line;      /* where it begins, 1 for the first line */
-    size_t lines;     /* lines before rest */
+    int trusted;                /* OpenSSL's "TRUSTED CERTIFICATE" */
+    char label[64];             /* as far as it fits */
+    size_t number;              /* 1 for the first block */
+    size_t line;                /* where it begins, 1 for the first line */
+    size_t lines;               /* lines before rest */
     const unsigned char *start; /* from the BEGIN line ... */
     size_t len;                 /* ... to the end of the END line */
 } ecert_pem_block_t;
@@ -64,8 +64,8 @@ int ecert_pem_block_damaged(const ecert_pem_block_t *block, const char *file,
  * 1: the bytes have PEM blocks; 0: they may be DER; -1: EMPTY, FORMAT or
  * TRUNCATED, where `expected` ("a certificate") is named.
  */
-int ecert_pem_text(const unsigned char *bytes, size_t len,
-                   const char *expected, const char *file, ecert_err_t *err);
+int ecert_pem_text(const unsigned char *bytes, size_t len, const char *expected,
+                   const char *file, ecert_err_t *err);
 
 /* Why these DER bytes are not `expected`: TRUNCATED or FORMAT; -1. */
 int ecert_pem_not(const unsigned char *der, size_t len, const char *expected,

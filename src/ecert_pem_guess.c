@@ -9,11 +9,13 @@
 #include <openssl/pkcs7.h>
 #include <openssl/x509.h>
 
-static int has(const unsigned char *bytes, size_t len, const char *text) {
+static int has(const unsigned char *bytes, size_t len, const char *text)
+{
     return memmem(bytes, len, text, strlen(text)) != NULL;
 }
 
-static int is_utf16(const unsigned char *bytes, size_t len) {
+static int is_utf16(const unsigned char *bytes, size_t len)
+{
     if (len < 2) {
         return 0;
     }
@@ -23,9 +25,10 @@ static int is_utf16(const unsigned char *bytes, size_t len) {
            || (bytes[0] == 0 && bytes[1] == '-');
 }
 
-static int is_html(const unsigned char *text, size_t len) {
-    static const char *const starts[] = {"<!doctype", "<html", "<head",
-                                         "<?xml", "<body"};
+static int is_html(const unsigned char *text, size_t len)
+{
+    static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml",
+                                         "<body"};
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         size_t n = strlen(starts[i]);
         if (len >= n && strncasecmp((const char *)text, starts[i], n) == 0) {
@@ -36,7 +39,8 @@ static int is_html(const unsigned char *text, size_t len) {
 }
 
 /* Base64 of DER without the lines around it begins with "MI". */
-static int is_bare_base64(const unsigned char *text, size_t len) {
+static int is_bare_base64(const unsigned char *text, size_t len)
+{
     if (len < 64 || text[0] != 'M' || text[1] != 'I') {
         return 0;
     }
@@ -48,7 +52,8 @@ static int is_bare_base64(const unsigned char *text, size_t len) {
     return 1;
 }
 
-static const char *look_of_text(const unsigned char *text, size_t len) {
+static const char *look_of_text(const unsigned char *text, size_t len)
+{
     if (is_html(text, len)) {
         return "a web page (HTML)";
     }
@@ -59,13 +64,15 @@ static const char *look_of_text(const unsigned char *text, size_t len) {
 }
 
 /* A BEGIN line that was cut off and is all that there is. */
-static int is_cut_begin(const unsigned char *text, size_t len) {
+static int is_cut_begin(const unsigned char *text, size_t len)
+{
     static const char begin[] = "-----BEGIN ";
     return len > 0 && len < strlen(begin) && memcmp(text, begin, len) == 0;
 }
 
-int ecert_pem_text(const unsigned char *bytes, size_t len,
-                   const char *expected, const char *file, ecert_err_t *err) {
+int ecert_pem_text(const unsigned char *bytes, size_t len, const char *expected,
+                   const char *file, ecert_err_t *err)
+{
     size_t skip = len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     while (skip < len && isspace(bytes[skip])) {
         skip++;
@@ -95,7 +102,8 @@ int ecert_pem_text(const unsigned char *bytes, size_t len,
 }
 
 /* What the outermost header of DER promises, in bytes; 0: cannot be told. */
-static size_t promised(const unsigned char *der, size_t len) {
+static size_t promised(const unsigned char *der, size_t len)
+{
     if (len < 2) {
         return 2;
     }
@@ -115,7 +123,8 @@ static size_t promised(const unsigned char *der, size_t len) {
     return 2 + n + value;
 }
 
-static const char *look_of_der(const unsigned char *der, size_t len) {
+static const char *look_of_der(const unsigned char *der, size_t len)
+{
     const unsigned char *p = der;
     const char *look = "DER of another kind";
     PKCS12 *pfx = NULL;
@@ -150,7 +159,8 @@ static const char *look_of_der(const unsigned char *der, size_t len) {
 }
 
 int ecert_pem_not(const unsigned char *der, size_t len, const char *expected,
-                  const char *file, ecert_err_t *err) {
+                  const char *file, ecert_err_t *err)
+{
     size_t want = promised(der, len);
     if (want > len) {
         return ecert_err(err, ECERT_ERR_TRUNCATED, file,

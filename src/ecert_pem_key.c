@@ -11,7 +11,8 @@
 #include "ecert_pem_block.h"
 
 /* OpenSSL would ask on the terminal for a password. */
-static int no_password(char *buf, int size, int writing, void *encrypted) {
+static int no_password(char *buf, int size, int writing, void *encrypted)
+{
     (void)buf;
     (void)size;
     (void)writing;
@@ -19,13 +20,15 @@ static int no_password(char *buf, int size, int writing, void *encrypted) {
     return -1;
 }
 
-static int encrypted_error(const char *file, ecert_err_t *err) {
+static int encrypted_error(const char *file, ecert_err_t *err)
+{
     ERR_clear_error();
     return ecert_err(err, ECERT_ERR_ENCRYPTED, file, NULL);
 }
 
 static EVP_PKEY *decode_block(const ecert_pem_block_t *block, const char *file,
-                              ecert_err_t *err) {
+                              ecert_err_t *err)
+{
     size_t len = 0;
     char *text = ecert_pem_block_text(block, &len);
     BIO *bio = text ? BIO_new_mem_buf(text, (int)len) : NULL;
@@ -52,7 +55,8 @@ static EVP_PKEY *decode_block(const ecert_pem_block_t *block, const char *file,
 
 /* Keeps the first key; the same once more is fine, another is not. */
 static int keep(EVP_PKEY **kept, EVP_PKEY *key, const char *file,
-                ecert_err_t *err) {
+                ecert_err_t *err)
+{
     if (*kept == NULL) {
         *kept = key;
         return 0;
@@ -66,7 +70,8 @@ static int keep(EVP_PKEY **kept, EVP_PKEY *key, const char *file,
 }
 
 static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
-                      const char *file, ecert_err_t *err) {
+                      const char *file, ecert_err_t *err)
+{
     EVP_PKEY *key;
     switch (block->kind) {
     case ECERT_PEM_KEY_ENCRYPTED:
@@ -84,7 +89,8 @@ static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
 }
 
 static int read_pem(const unsigned char *bytes, size_t len, const char *file,
-                    EVP_PKEY **kept, ecert_err_t *err) {
+                    EVP_PKEY **kept, ecert_err_t *err)
+{
     ecert_pem_block_t block;
     const char *other = NULL;
     int rc;
@@ -103,7 +109,8 @@ static int read_pem(const unsigned char *bytes, size_t len, const char *file,
 }
 
 /* An EncryptedPrivateKeyInfo has the shape of an X509_SIG. */
-static int is_encrypted_der(const unsigned char *bytes, size_t len) {
+static int is_encrypted_der(const unsigned char *bytes, size_t len)
+{
     const unsigned char *p = bytes;
     X509_SIG *sig = d2i_X509_SIG(NULL, &p, (long)len);
     int encrypted = sig != NULL;
@@ -113,7 +120,8 @@ static int is_encrypted_der(const unsigned char *bytes, size_t len) {
 }
 
 static int read_der(const unsigned char *bytes, size_t len, const char *file,
-                    EVP_PKEY **kept, ecert_err_t *err) {
+                    EVP_PKEY **kept, ecert_err_t *err)
+{
     const unsigned char *p = bytes;
     if (is_encrypted_der(bytes, len)) {
         return encrypted_error(file, err);
@@ -124,7 +132,8 @@ static int read_der(const unsigned char *bytes, size_t len, const char *file,
 }
 
 EVP_PKEY *ecert_pem_key(const unsigned char *bytes, size_t len,
-                        const char *file, ecert_err_t *err) {
+                        const char *file, ecert_err_t *err)
+{
     EVP_PKEY *key = NULL;
     int rc = ecert_pem_text(bytes, len, "a private key", file, err);
     if (rc == 0) {
@@ -142,11 +151,12 @@ EVP_PKEY *ecert_pem_key(const unsigned char *bytes, size_t len,
     return key;
 }
 
-static int is_explicit(EVP_PKEY *key) {
+static int is_explicit(EVP_PKEY *key)
+{
     int decoded = 0;
     char encoding[32] = "";
-    EVP_PKEY_get_int_param(
-        key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &decoded);
+    EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
+                           &decoded);
     EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, encoding,
                                    sizeof(encoding), NULL);
     ERR_clear_error();
@@ -155,7 +165,8 @@ static int is_explicit(EVP_PKEY *key) {
 }
 
 /* The curve's NIST name where there is one, else OpenSSL's. */
-static void curve_name(EVP_PKEY *key, char *out, size_t size) {
+static void curve_name(EVP_PKEY *key, char *out, size_t size)
+{
     char group[80] = "";
     EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
     const char *nist = EC_curve_nid2nist(OBJ_sn2nid(group));
@@ -163,7 +174,8 @@ static void curve_name(EVP_PKEY *key, char *out, size_t size) {
     ERR_clear_error();
 }
 
-char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size) {
+char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size)
+{
     char curve[80];
     if (EVP_PKEY_is_a(key, "EC")) {
         curve_name(key, curve, sizeof(curve));
@@ -184,7 +196,8 @@ char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size) {
     return out;
 }
 
-int ecert_pem_key_check(EVP_PKEY *key, const char *file, ecert_err_t *err) {
+int ecert_pem_key_check(EVP_PKEY *key, const char *file, ecert_err_t *err)
+{
     char name[96];
     ecert_pem_key_name(key, name, sizeof(name));
     int bits = EVP_PKEY_get_bits(key);

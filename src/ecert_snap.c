@@ -166,17 +166,19 @@ ecert_snap_t *ecert_snap_open(int fd, ecert_err_t *err) {
     return snap;
 }
 
-ecert_snap_t *ecert_snap_open_writer(int fd, ecert_err_t *err) {
-    ecert_snap_t *snap = map_it(fd, PROT_READ | PROT_WRITE, err);
+ecert_snap_t *ecert_snap_open_writer(int fd, ecert_err_t *err)
+{
+    return map_it(fd, PROT_READ | PROT_WRITE, err);
+}
 
+int ecert_snap_seal(int fd, ecert_err_t *err)
+{
     /* Linux before 5.1 does not know the seal; there the mode has to do. */
-    if (snap != NULL && fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0
-        && errno != EINVAL) {
-        ecert_err(err, ECERT_ERR_SYSTEM, NULL, "cannot seal the snapshot");
-        ecert_snap_close(snap);
-        return NULL;
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0 && errno != EINVAL) {
+        return ecert_err(err, ECERT_ERR_SYSTEM, NULL,
+                         "cannot seal the snapshot");
     }
-    return snap;
+    return 0;
 }
 
 void ecert_snap_close(ecert_snap_t *snap) {

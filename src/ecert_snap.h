@@ -37,8 +37,11 @@ int ecert_snap_create(uint32_t sites, ecert_err_t *err);
  */
 ecert_snap_t *ecert_snap_open(int fd, ecert_err_t *err);
 
-/* The agent's view: maps it writable, then seals all later writable maps. */
+/* Maps it writable: for the agent, and once before it for the master. */
 ecert_snap_t *ecert_snap_open_writer(int fd, ecert_err_t *err);
+
+/* From now on nobody else can map it writable. */
+int ecert_snap_seal(int fd, ecert_err_t *err);
 
 void ecert_snap_close(ecert_snap_t *snap);
 

@@ -14,7 +14,10 @@
 #include "ecert_err.h"
 #include "ecert_file.h"
 
-/* Makes issuers/, sites/, dcv/, run/, placeholder/ where they are not there. */
+/*
+ * Makes the store (its last level), issuers/, sites/, dcv/, run/, placeholder/
+ * where they are not there: 0700, issuers/ and dcv/ 0755.
+ */
 int ecert_store_prepare(const char *store, ecert_err_t *err);
 
 /*
@@ -53,7 +56,9 @@ int ecert_store_generations(const char *site_dir, ecert_trail_t *trail,
 /*
  * All validation files of the store that are inside their 30 days, hosts in
  * A-label form and once more in Unicode where that differs.  What cannot be
- * served is passed over and told through complain, each with its file.
+ * served is passed over and told through complain, each with its file; an
+ * empty file is CHANGING, as an upload may be under way.  What would not fit
+ * into the published table is left out (TOO_MANY, told once).
  * The tokens and all they point to: ecert_tokens_free.
  */
 typedef struct {

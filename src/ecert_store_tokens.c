@@ -242,7 +242,7 @@ static int take_host(search_t *search, const char *dcv, const char *host,
     return rc;
 }
 
-/* Of two with one host and name the one put later shall count, so it is last. */
+/* Of two with one host and name the later one shall count, so it is last. */
 static int by_expiry(const void *a, const void *b) {
     const ecert_token_t *x = a, *y = b;
     int order = strcmp(x->host, y->host);

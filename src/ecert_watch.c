@@ -428,7 +428,8 @@ static void touch(ecert_watch_t *watch, uint32_t subject) {
     }
 }
 
-static void take_event(ecert_watch_t *watch, const struct inotify_event *event) {
+static void take_event(ecert_watch_t *watch,
+                       const struct inotify_event *event) {
     folder_t *next, *folder;
 
     if (event->mask & IN_Q_OVERFLOW) {

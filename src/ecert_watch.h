@@ -16,13 +16,18 @@ typedef struct ecert_watch_s ecert_watch_t;
 ecert_watch_t *ecert_watch_new(ecert_err_t *err);
 void ecert_watch_free(ecert_watch_t *watch);
 
-/* Descriptor to poll for reading; -1 when this system can only be polled. */
+/*
+ * Descriptor to poll for reading; -1 when this system can only be polled: then
+ * the two below do nothing and succeed.
+ */
 int ecert_watch_fd(const ecert_watch_t *watch);
 
 /*
  * From now on subject (a small number: a site's slot, the validation files)
- * depends on exactly these folders.  Unchanged ones cost nothing.  WATCH when
- * the kernel has no watches left; what could be watched is.
+ * depends on exactly these folders.  Unchanged ones cost one system call, which
+ * finds out whether the path leads to another folder now.  For one that is not
+ * there the nearest one above it is watched.  WATCH when the kernel has no
+ * watches left; what could be watched is.
  */
 int ecert_watch_set(ecert_watch_t *watch, uint32_t subject, char *const *dirs,
                     size_t n, ecert_err_t *err);

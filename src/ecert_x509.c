@@ -9,7 +9,8 @@
 #define DAY 86400
 
 /* Years 0 to 9999: OpenSSL counts the days, whatever the size of time_t. */
-static int64_t unix_time(const ASN1_TIME *time) {
+static int64_t unix_time(const ASN1_TIME *time)
+{
     int days = 0, seconds = 0;
     ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
     int ok = epoch && ASN1_TIME_diff(&days, &seconds, epoch, time);
@@ -18,15 +19,18 @@ static int64_t unix_time(const ASN1_TIME *time) {
     return ok ? (int64_t)days * DAY + seconds : 0;
 }
 
-int64_t ecert_x509_not_before(const X509 *cert) {
+int64_t ecert_x509_not_before(const X509 *cert)
+{
     return unix_time(X509_get0_notBefore(cert));
 }
 
-int64_t ecert_x509_not_after(const X509 *cert) {
+int64_t ecert_x509_not_after(const X509 *cert)
+{
     return unix_time(X509_get0_notAfter(cert));
 }
 
-char *ecert_x509_fingerprint(const X509 *cert, char *out) {
+char *ecert_x509_fingerprint(const X509 *cert, char *out)
+{
     unsigned char md[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
     if (!X509_digest(cert, EVP_sha256(), md, &len)) {
@@ -40,7 +44,8 @@ char *ecert_x509_fingerprint(const X509 *cert, char *out) {
     return out;
 }
 
-char *ecert_x509_name_label(const X509_NAME *name, char *out, size_t size) {
+char *ecert_x509_name_label(const X509_NAME *name, char *out, size_t size)
+{
     int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
     if (at < 0) {
         at = X509_NAME_entry_count(name) - 1;
@@ -61,23 +66,27 @@ char *ecert_x509_name_label(const X509_NAME *name, char *out, size_t size) {
     return out;
 }
 
-char *ecert_x509_label(const X509 *cert, char *out, size_t size) {
+char *ecert_x509_label(const X509 *cert, char *out, size_t size)
+{
     return ecert_x509_name_label(X509_get_subject_name(cert), out, size);
 }
 
-int ecert_x509_self_signed(X509 *cert) {
+int ecert_x509_self_signed(X509 *cert)
+{
     int rc = X509_self_signed(cert, 1) == 1;
     ERR_clear_error();
     return rc;
 }
 
-int ecert_x509_ca(X509 *cert) {
+int ecert_x509_ca(X509 *cert)
+{
     int rc = X509_check_ca(cert) == 1;
     ERR_clear_error();
     return rc;
 }
 
-int ecert_x509_server_auth(X509 *cert) {
+int ecert_x509_server_auth(X509 *cert)
+{
     uint32_t flags = X509_get_extension_flags(cert);
     int rc = (flags & EXFLAG_XKUSAGE) != 0
              && (X509_get_extended_key_usage(cert) & XKU_SSL_SERVER) != 0;
@@ -85,7 +94,8 @@ int ecert_x509_server_auth(X509 *cert) {
     return rc;
 }
 
-int ecert_x509_same_identity(X509 *a, X509 *b) {
+int ecert_x509_same_identity(X509 *a, X509 *b)
+{
     if (X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b))) {
         return 0;
     }
@@ -94,13 +104,15 @@ int ecert_x509_same_identity(X509 *a, X509 *b) {
     return x != NULL && y != NULL && ASN1_STRING_cmp(x, y) == 0;
 }
 
-int ecert_x509_names_issuer(X509 *cert, X509 *issuer) {
+int ecert_x509_names_issuer(X509 *cert, X509 *issuer)
+{
     return X509_NAME_cmp(X509_get_issuer_name(cert),
                          X509_get_subject_name(issuer))
            == 0;
 }
 
-char *ecert_day_format(int64_t seconds, char *out) {
+char *ecert_day_format(int64_t seconds, char *out)
+{
     ecert_date_format(seconds, out);
     out[strcspn(out, "T")] = '\0';
     return out;

@@ -11,7 +11,7 @@ static const char usage[] =
     "would publish, until it is interrupted.  Servers start their agents by\n"
     "themselves, with --inherit.\n\n"
     "  --foreground  for people: no server, messages on standard error\n"
-    "  --inherit     for servers: descriptors 3 to 8 are in their places\n"
+    "  --inherit     for servers: descriptors 3 to 7 are in their places\n"
     "  --test        for servers, with --inherit: check once and end\n"
     "  --store DIR   the store (default: ECERT_STORE, else /var/lib/ecert)\n"
     "  --help        this text\n\n"

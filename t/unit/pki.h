@@ -14,7 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#define PKI_DAY ((int64_t) 86400)
+#define PKI_DAY  ((int64_t)86400)
 #define PKI_YEAR (365 * PKI_DAY)
 
 /* One certificate to be made; what is 0 or NULL is left out. */
@@ -24,11 +24,11 @@ typedef struct {
     X509 *issuer;         /* NULL: self-signed */
     EVP_PKEY *issuer_key; /* NULL: self-signed */
     int64_t not_before, not_after;
-    int ca;               /* basicConstraints, keyUsage of a CA */
-    int server_auth;      /* EKU serverAuth */
-    const char *eku;      /* another EKU, in the words of openssl.cnf */
-    const char *names;    /* SAN in the words of openssl.cnf: "DNS:a,DNS:b" */
-    const EVP_MD *md;     /* SHA-256 unless set */
+    int ca;            /* basicConstraints, keyUsage of a CA */
+    int server_auth;   /* EKU serverAuth */
+    const char *eku;   /* another EKU, in the words of openssl.cnf */
+    const char *names; /* SAN in the words of openssl.cnf: "DNS:a,DNS:b" */
+    const EVP_MD *md;  /* SHA-256 unless set */
 } pki_spec_t;
 
 X509 *pki_issue(const pki_spec_t *spec);
@@ -51,7 +51,7 @@ typedef struct {
     X509 *new_sub;    /* the same name, key and SKI, EKU, -1 y .. +6 y */
     X509 *old_ev;     /* "Look-alike EV SSL CA 3 - 17": the same again */
     X509 *new_ev;
-    X509 *leaf;       /* by sub_key: www.example.hk, example.hk, -1 d .. +198 d */
+    X509 *leaf; /* by sub_key: www.example.hk, example.hk, -1 d .. +198 d */
 } pki_t;
 
 pki_t *pki_new(int64_t now);
@@ -75,8 +75,8 @@ char *pki_pem_key_traditional(EVP_PKEY *key); /* PKCS#1 or SEC1 */
 char *pki_join(const char *first, ...) __attribute__((sentinel));
 
 /* A list of these (a reference each), up to a NULL: sk_X509_pop_free it. */
-STACK_OF(X509) *pki_stack(X509 *first, ...) __attribute__((sentinel));
-void pki_stack_free(STACK_OF(X509) *stack);
+STACK_OF(X509) * pki_stack(X509 *first, ...) __attribute__((sentinel));
+void pki_stack_free(STACK_OF(X509) * stack);
 
 /* Writes a file by rename, with exactly this mode. */
 void pki_write(const char *path, const char *text, mode_t mode);

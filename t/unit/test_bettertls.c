@@ -17,11 +17,12 @@
 #include "ecert_chain.h"
 #include "pki.h"
 
-static X509 *certificate(const json_t *text) {
+static X509 *certificate(const json_t *text)
+{
     size_t len = strlen(json_string_value(text));
     unsigned char *der = malloc(len);
-    int n = EVP_DecodeBlock(
-        der, (const unsigned char *)json_string_value(text), (int)len);
+    int n = EVP_DecodeBlock(der, (const unsigned char *)json_string_value(text),
+                            (int)len);
     const unsigned char *p = der;
     X509 *cert = n > 0 ? d2i_X509(NULL, &p, n) : NULL;
     assert_non_null(cert);
@@ -29,8 +30,9 @@ static X509 *certificate(const json_t *text) {
     return cert;
 }
 
-static int verdict(const json_t *test, STACK_OF(X509) *roots, int64_t at,
-                   ecert_err_t *err) {
+static int verdict(const json_t *test, STACK_OF(X509) * roots, int64_t at,
+                   ecert_err_t *err)
+{
     json_t *list = json_object_get(test, "certificates");
     STACK_OF(X509) *pool = sk_X509_new_null();
     X509 *leaf = certificate(json_array_get(list, 0));
@@ -38,15 +40,16 @@ static int verdict(const json_t *test, STACK_OF(X509) *roots, int64_t at,
         sk_X509_push(pool, certificate(json_array_get(list, i)));
     }
     int rc = ecert_chain_verify(
-        leaf, pool, roots,
-        json_string_value(json_object_get(test, "hostname")), at, err);
+        leaf, pool, roots, json_string_value(json_object_get(test, "hostname")),
+        at, err);
     X509_free(leaf);
     pki_stack_free(pool);
     assert_int_equal(ERR_peek_error(), 0);
     return rc;
 }
 
-static void all_cases(void **state) {
+static void all_cases(void **state)
+{
     (void)state;
     json_t *file = NULL;
     size_t len = 0;
@@ -65,7 +68,8 @@ static void all_cases(void **state) {
     int64_t at = 0;
     size_t good = 0, i;
     json_t *test;
-    json_array_foreach(tests, i, test) {
+    json_array_foreach(tests, i, test)
+    {
         /* The files live for one year: take the day after they were made. */
         if (at == 0) {
             json_t *list = json_object_get(test, "certificates");
@@ -80,10 +84,9 @@ static void all_cases(void **state) {
         if ((rc == 0) == (strcmp(expected, "ACCEPT") == 0)) {
             good++;
         } else {
-            print_message(
-                "# case %d: expected %s, got %s\n",
-                (int)json_integer_value(json_object_get(test, "id")), expected,
-                rc == 0 ? "accepted" : err.detail);
+            print_message("# case %d: expected %s, got %s\n",
+                          (int)json_integer_value(json_object_get(test, "id")),
+                          expected, rc == 0 ? "accepted" : err.detail);
         }
     }
     print_message("# %zu of %zu\n", good, json_array_size(tests));
@@ -96,7 +99,8 @@ static void all_cases(void **state) {
     free(bytes);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

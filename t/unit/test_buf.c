@@ -7,7 +7,8 @@
 
 #include "ecert_buf.h"
 
-static void grows(void **state) {
+static void grows(void **state)
+{
     ecert_buf_t buf;
     (void)state;
     ecert_buf_init(&buf, 100000);
@@ -26,7 +27,8 @@ static void grows(void **state) {
     assert_int_equal(buf.failed, 0);
 }
 
-static void prints(void **state) {
+static void prints(void **state)
+{
     ecert_buf_t buf;
     (void)state;
     ecert_buf_init(&buf, 16);
@@ -42,7 +44,8 @@ static void prints(void **state) {
     ecert_buf_free(&buf);
 }
 
-static void refuses_wrapping(void **state) {
+static void refuses_wrapping(void **state)
+{
     ecert_buf_t buf;
     (void)state;
     ecert_buf_init(&buf, 10);
@@ -52,7 +55,8 @@ static void refuses_wrapping(void **state) {
     ecert_buf_free(&buf);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows),
         cmocka_unit_test(prints),

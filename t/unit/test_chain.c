@@ -20,7 +20,8 @@
 static pki_t *pki;
 static ecert_ca_t *ca; /* useful_until 2027-04-15 */
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     ecert_err_t err;
     char *json;
     (void)state;
@@ -31,23 +32,26 @@ static int setup(void **state) {
     return ca == NULL;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     (void)state;
     ecert_ca_free(ca);
     pki_free(pki);
     return 0;
 }
 
-static ecert_cross_t policy(const char *text) {
+static ecert_cross_t policy(const char *text)
+{
     ecert_cross_t cross = {ECERT_CROSS_AUTO, 0};
     ecert_err_t err;
     assert_int_equal(ecert_cross_parse(text, &cross, &err), 0);
     return cross;
 }
 
-static ecert_chain_t *build(STACK_OF(X509) *pool, STACK_OF(X509) *anchors,
+static ecert_chain_t *build(STACK_OF(X509) * pool, STACK_OF(X509) * anchors,
                             const ecert_ca_t *known, const char *cross,
-                            int64_t now) {
+                            int64_t now)
+{
     ecert_chain_in_t in = {pki->leaf, pool, anchors, known, policy(cross), now};
     ecert_err_t err;
     ecert_chain_t *chain = ecert_chain_build(&in, &err);
@@ -58,7 +62,8 @@ static ecert_chain_t *build(STACK_OF(X509) *pool, STACK_OF(X509) *anchors,
     return chain;
 }
 
-static const ecert_considered_t *of(const ecert_chain_t *chain, X509 *cert) {
+static const ecert_considered_t *of(const ecert_chain_t *chain, X509 *cert)
+{
     for (size_t i = 0; i < chain->n_considered; i++) {
         if (chain->considered[i].cert == cert) {
             return &chain->considered[i];
@@ -68,7 +73,8 @@ static const ecert_considered_t *of(const ecert_chain_t *chain, X509 *cert) {
     return NULL;
 }
 
-static void served_are(const ecert_chain_t *chain, X509 *first, ...) {
+static void served_are(const ecert_chain_t *chain, X509 *first, ...)
+{
     va_list args;
     int n = 0;
     va_start(args, first);
@@ -80,17 +86,18 @@ static void served_are(const ecert_chain_t *chain, X509 *first, ...) {
     assert_int_equal(sk_X509_num(chain->served), n);
 }
 
-static void why_is(const ecert_chain_t *chain, X509 *cert, ecert_why_t why) {
+static void why_is(const ecert_chain_t *chain, X509 *cert, ecert_why_t why)
+{
     assert_string_equal(ecert_why_word(of(chain, cert)->why),
                         ecert_why_word(why));
 }
 
-static void everything_there(void **state) {
+static void everything_there(void **state)
+{
     (void)state;
-    STACK_OF(X509) *pool =
-        pki_stack(pki->old_ev, pki->root, pki->old_sub, pki->cross,
-                  pki->other_root, pki->new_ev, pki->new_sub, pki->new_sub,
-                  pki->leaf, NULL);
+    STACK_OF(X509) *pool = pki_stack(
+        pki->old_ev, pki->root, pki->old_sub, pki->cross, pki->other_root,
+        pki->new_ev, pki->new_sub, pki->new_sub, pki->leaf, NULL);
     ecert_chain_t *chain = build(pool, NULL, ca, "auto", NOW);
     served_are(chain, pki->new_sub, pki->cross, NULL);
     assert_int_equal(chain->complete, 1);
@@ -130,7 +137,8 @@ static void everything_there(void **state) {
     pki_stack_free(pool);
 }
 
-static void policies(void **state) {
+static void policies(void **state)
+{
     int64_t until, day = PKI_DAY;
     ecert_err_t err;
     (void)state;
@@ -149,8 +157,7 @@ static void policies(void **state) {
         {"until=2026-11-22", NOW, 0, ECERT_WHY_CROSS_PAST},
         {"until=2026-11-23", NOW, 1, ECERT_WHY_TAKEN},
     };
-    STACK_OF(X509) *pool =
-        pki_stack(pki->cross, pki->new_sub, pki->root, NULL);
+    STACK_OF(X509) *pool = pki_stack(pki->cross, pki->new_sub, pki->root, NULL);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         ecert_chain_t *chain =
             build(pool, NULL, ca, rows[i].policy, rows[i].now);
@@ -173,7 +180,8 @@ static void policies(void **state) {
 }
 
 /* Nobody says what is denied: then the extended key usage decides. */
-static void twins_without_catalogue(void **state) {
+static void twins_without_catalogue(void **state)
+{
     (void)state;
     STACK_OF(X509) *pool =
         pki_stack(pki->old_sub, pki->new_sub, pki->root, NULL);
@@ -184,10 +192,13 @@ static void twins_without_catalogue(void **state) {
     ecert_chain_free(chain);
     pki_stack_free(pool);
 
-    pki_spec_t spec = {.cn = "Look-alike SSL CA 3 - 17", .key = pki->sub_key,
-                       .issuer = pki->root, .issuer_key = pki->root_key,
+    pki_spec_t spec = {.cn = "Look-alike SSL CA 3 - 17",
+                       .key = pki->sub_key,
+                       .issuer = pki->root,
+                       .issuer_key = pki->root_key,
                        .not_before = NOW - 2 * PKI_YEAR,
-                       .not_after = NOW + 9 * PKI_YEAR, .ca = 1,
+                       .not_after = NOW + 9 * PKI_YEAR,
+                       .ca = 1,
                        .server_auth = 1};
     X509 *older = pki_issue(&spec);
     pool = pki_stack(older, pki->new_sub, pki->root, NULL);
@@ -214,7 +225,8 @@ static void twins_without_catalogue(void **state) {
     X509_free(newer);
 }
 
-static void only_the_denied_one(void **state) {
+static void only_the_denied_one(void **state)
+{
     (void)state;
     STACK_OF(X509) *pool = pki_stack(pki->old_sub, pki->cross, NULL);
     ecert_chain_t *chain = build(pool, NULL, ca, "auto", NOW);
@@ -227,7 +239,8 @@ static void only_the_denied_one(void **state) {
     pki_stack_free(pool);
 }
 
-static void nothing_there(void **state) {
+static void nothing_there(void **state)
+{
     (void)state;
     STACK_OF(X509) *pool = sk_X509_new_null();
     ecert_chain_t *chain = build(pool, NULL, ca, "auto", NOW);
@@ -247,7 +260,8 @@ static void nothing_there(void **state) {
 }
 
 /* Who knows the root: system, pool, catalogue, or nobody. */
-static void known_roots(void **state) {
+static void known_roots(void **state)
+{
     (void)state;
     STACK_OF(X509) *pool = pki_stack(pki->new_sub, NULL);
     STACK_OF(X509) *anchors = pki_stack(pki->root, NULL);
@@ -277,7 +291,8 @@ static void known_roots(void **state) {
     pki_stack_free(anchors);
 }
 
-static void unproven_top(void **state) {
+static void unproven_top(void **state)
+{
     (void)state;
     STACK_OF(X509) *pool = pki_stack(pki->new_sub, pki->cross, NULL);
     ecert_chain_t *chain = build(pool, NULL, NULL, "auto", NOW);
@@ -303,7 +318,8 @@ static void unproven_top(void **state) {
     pki_stack_free(pool);
 }
 
-static void leaf_outside_its_time(void **state) {
+static void leaf_outside_its_time(void **state)
+{
     (void)state;
     STACK_OF(X509) *pool = pki_stack(pki->new_sub, pki->root, NULL);
     ecert_chain_t *chain = build(pool, NULL, ca, "auto", NOW + PKI_YEAR);
@@ -321,13 +337,18 @@ static void leaf_outside_its_time(void **state) {
     pki_stack_free(pool);
 }
 
-static void other_reasons(void **state) {
+static void other_reasons(void **state)
+{
     (void)state;
     EVP_PKEY *stranger = pki_key("P-256");
-    pki_spec_t spec = {.cn = "Look-alike SSL CA 3 - 17", .key = stranger,
-                       .issuer = pki->root, .issuer_key = pki->root_key,
+    pki_spec_t spec = {.cn = "Look-alike SSL CA 3 - 17",
+                       .key = stranger,
+                       .issuer = pki->root,
+                       .issuer_key = pki->root_key,
                        .not_before = NOW - PKI_DAY,
-                       .not_after = NOW + PKI_YEAR, .ca = 1, .server_auth = 1};
+                       .not_after = NOW + PKI_YEAR,
+                       .ca = 1,
+                       .server_auth = 1};
     X509 *impostor = pki_issue(&spec);
     spec.key = pki->sub_key;
     spec.ca = 0;
@@ -359,11 +380,14 @@ static void other_reasons(void **state) {
     EVP_PKEY_free(stranger);
 }
 
-static void self_signed_leaf(void **state) {
+static void self_signed_leaf(void **state)
+{
     (void)state;
-    pki_spec_t spec = {.cn = "www.example.hk", .key = pki->leaf_key,
+    pki_spec_t spec = {.cn = "www.example.hk",
+                       .key = pki->leaf_key,
                        .not_before = NOW - PKI_DAY,
-                       .not_after = NOW + PKI_DAY, .server_auth = 1,
+                       .not_after = NOW + PKI_DAY,
+                       .server_auth = 1,
                        .names = "DNS:www.example.hk"};
     X509 *leaf = pki_issue(&spec);
     ecert_chain_in_t in = {leaf, NULL, NULL, ca, policy("auto"), NOW};
@@ -377,8 +401,12 @@ static void self_signed_leaf(void **state) {
 }
 
 /* CAs that sign each other in circles, all with good signatures. */
-static void hostile_pool(void **state) {
-    enum { KEYS = 12, TWINS = 4 };
+static void hostile_pool(void **state)
+{
+    enum {
+        KEYS = 12,
+        TWINS = 4
+    };
     EVP_PKEY *keys[KEYS];
     X509 *first[KEYS];
     STACK_OF(X509) *pool = sk_X509_new_null();
@@ -386,9 +414,11 @@ static void hostile_pool(void **state) {
 
     for (int i = 0; i < KEYS; i++) {
         keys[i] = pki_key("P-256");
-        pki_spec_t spec = {.cn = "Circle", .key = keys[i],
+        pki_spec_t spec = {.cn = "Circle",
+                           .key = keys[i],
                            .not_before = NOW - PKI_YEAR,
-                           .not_after = NOW + PKI_YEAR, .ca = 1};
+                           .not_after = NOW + PKI_YEAR,
+                           .ca = 1};
         first[i] = pki_issue(&spec);
     }
     for (int i = 0; i < KEYS; i++) {
@@ -396,24 +426,30 @@ static void hostile_pool(void **state) {
             if (j % KEYS == i) {
                 continue; /* that would be a root */
             }
-            pki_spec_t spec = {.cn = "Circle", .key = keys[i],
+            pki_spec_t spec = {.cn = "Circle",
+                               .key = keys[i],
                                .issuer = first[j % KEYS],
                                .issuer_key = keys[j % KEYS],
                                .not_before = NOW - PKI_YEAR + j,
-                               .not_after = NOW + PKI_YEAR, .ca = 1};
+                               .not_after = NOW + PKI_YEAR,
+                               .ca = 1};
             sk_X509_push(pool, pki_issue(&spec));
         }
     }
-    pki_spec_t spec = {.cn = "www.example.hk", .key = pki->leaf_key,
-                       .issuer = first[0], .issuer_key = keys[0],
-                       .not_before = NOW - PKI_DAY, .not_after = NOW + PKI_DAY,
-                       .server_auth = 1, .names = "DNS:www.example.hk"};
+    pki_spec_t spec = {.cn = "www.example.hk",
+                       .key = pki->leaf_key,
+                       .issuer = first[0],
+                       .issuer_key = keys[0],
+                       .not_before = NOW - PKI_DAY,
+                       .not_after = NOW + PKI_DAY,
+                       .server_auth = 1,
+                       .names = "DNS:www.example.hk"};
     X509 *leaf = pki_issue(&spec);
     STACK_OF(X509) *roots = pki_stack(pki->root, NULL);
     ecert_err_t err;
     clock_t start = clock();
-    assert_int_equal(
-        ecert_chain_verify(leaf, pool, roots, NULL, NOW, &err), -1);
+    assert_int_equal(ecert_chain_verify(leaf, pool, roots, NULL, NOW, &err),
+                     -1);
     assert_int_equal(err.code, ECERT_ERR_CHAIN);
     ecert_chain_in_t in = {leaf, pool, roots, ca, policy("auto"), NOW};
     ecert_chain_t *chain = ecert_chain_build(&in, &err);
@@ -434,7 +470,8 @@ static void hostile_pool(void **state) {
     }
 }
 
-static void client_verdicts(void **state) {
+static void client_verdicts(void **state)
+{
     (void)state;
     ecert_err_t err;
     STACK_OF(X509) *roots = pki_stack(pki->root, NULL);
@@ -461,7 +498,8 @@ static void client_verdicts(void **state) {
     pki_stack_free(served);
 }
 
-static void words(void **state) {
+static void words(void **state)
+{
     (void)state;
     assert_string_equal(ecert_why_word(ECERT_WHY_TAKEN), "taken");
     assert_non_null(strstr(ecert_why_sentence(ECERT_WHY_DENIED), "forbids"));
@@ -473,7 +511,8 @@ static void words(void **state) {
     assert_int_equal(ecert_x509_not_before(pki->leaf), NOW - PKI_DAY);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_there),
         cmocka_unit_test(policies),

@@ -29,7 +29,8 @@ static char *listed[LISTED];
 static int met[LISTED];
 static size_t n_listed;
 
-static void read_list(void) {
+static void read_list(void)
+{
     char line[1024];
     FILE *f = fopen(ECERT_SRCDIR "/t/unit/limbo-disagreements.txt", "r");
     assert_non_null(f);
@@ -47,7 +48,8 @@ static void read_list(void) {
     fclose(f);
 }
 
-static int on_list(const char *id) {
+static int on_list(const char *id)
+{
     for (size_t i = 0; i < n_listed; i++) {
         if (strcmp(listed[i], id) == 0) {
             met[i] = 1;
@@ -57,7 +59,8 @@ static int on_list(const char *id) {
     return 0;
 }
 
-static json_t *load(void) {
+static json_t *load(void)
+{
     char command[PATH_MAX + 64], path[PATH_MAX];
     const char *dir = pki_data();
     if (dir == NULL) {
@@ -78,7 +81,8 @@ static json_t *load(void) {
     return file;
 }
 
-static X509 *certificate(const json_t *pem) {
+static X509 *certificate(const json_t *pem)
+{
     BIO *bio = BIO_new_mem_buf(json_string_value(pem), -1);
     X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
     BIO_free(bio);
@@ -87,7 +91,8 @@ static X509 *certificate(const json_t *pem) {
 }
 
 /* -1: one of them cannot even be decoded, which is a refusal. */
-static int certificates(const json_t *list, STACK_OF(X509) *out) {
+static int certificates(const json_t *list, STACK_OF(X509) * out)
+{
     int rc = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         X509 *cert = certificate(json_array_get(list, i));
@@ -100,7 +105,8 @@ static int certificates(const json_t *list, STACK_OF(X509) *out) {
     return rc;
 }
 
-static int64_t time_of(const json_t *test) {
+static int64_t time_of(const json_t *test)
+{
     const char *text =
         json_string_value(json_object_get(test, "validation_time"));
     char iso[32];
@@ -114,7 +120,8 @@ static int64_t time_of(const json_t *test) {
     return at;
 }
 
-static int verdict(const json_t *test, ecert_err_t *err) {
+static int verdict(const json_t *test, ecert_err_t *err)
+{
     STACK_OF(X509) *roots = sk_X509_new_null(), *pool = sk_X509_new_null();
     X509 *leaf = certificate(json_object_get(test, "peer_certificate"));
     json_t *name = json_object_get(test, "expected_peer_name");
@@ -136,7 +143,8 @@ static int verdict(const json_t *test, ecert_err_t *err) {
     return rc;
 }
 
-static void all_cases(void **state) {
+static void all_cases(void **state)
+{
     (void)state;
     json_t *file = load();
     if (file == NULL) {
@@ -146,7 +154,8 @@ static void all_cases(void **state) {
     read_list();
     json_t *tests = json_object_get(file, "testcases"), *test;
     size_t bad = 0, agreed = 0, i;
-    json_array_foreach(tests, i, test) {
+    json_array_foreach(tests, i, test)
+    {
         const char *id = json_string_value(json_object_get(test, "id"));
         const char *expected =
             json_string_value(json_object_get(test, "expected_result"));
@@ -175,7 +184,8 @@ static void all_cases(void **state) {
     assert_int_equal(bad, 0);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,8 @@
 static pki_t *pki;
 static char *leaf, *sub, *cross, *key, *sec1;
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     (void)state;
     pki = pki_new(NOW);
     leaf = pki_pem(pki->leaf);
@@ -32,7 +33,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     (void)state;
     pki_free(pki);
     free(leaf);
@@ -44,7 +46,8 @@ static int teardown(void **state) {
 }
 
 /* How many certificates; -1 and err. */
-static int count(const void *bytes, size_t len, ecert_err_t *err) {
+static int count(const void *bytes, size_t len, ecert_err_t *err)
+{
     STACK_OF(X509) *list = pki_stack(pki->root, NULL);
     int rc = ecert_pem_certificates(bytes, len, "/f.pem", list, err);
     int n = sk_X509_num(list) - 1;
@@ -58,7 +61,8 @@ static int count(const void *bytes, size_t len, ecert_err_t *err) {
     return rc == 0 ? n : -1;
 }
 
-static int count_text(const char *text) {
+static int count_text(const char *text)
+{
     ecert_err_t err;
     int n = count(text, strlen(text), &err);
     if (n < 0) {
@@ -68,7 +72,8 @@ static int count_text(const char *text) {
 }
 
 static void fails(const void *bytes, size_t len, ecert_code_t code,
-                  const char *detail) {
+                  const char *detail)
+{
     ecert_err_t err;
     assert_int_equal(count(bytes, len, &err), -1);
     assert_string_equal(ecert_err_word(err.code), ecert_err_word(code));
@@ -77,12 +82,13 @@ static void fails(const void *bytes, size_t len, ecert_code_t code,
     }
 }
 
-static void fails_text(const char *text, ecert_code_t code,
-                       const char *detail) {
+static void fails_text(const char *text, ecert_code_t code, const char *detail)
+{
     fails(text, strlen(text), code, detail);
 }
 
-static char *replace(const char *text, const char *from, const char *to) {
+static char *replace(const char *text, const char *from, const char *to)
+{
     char *out = pki_join("", NULL);
     const char *next;
     while ((next = strstr(text, from)) != NULL) {
@@ -98,7 +104,8 @@ static char *replace(const char *text, const char *from, const char *to) {
     return all;
 }
 
-static void shapes(void **state) {
+static void shapes(void **state)
+{
     (void)state;
     char *all = pki_join("some text\n", leaf, "\n# between\n", sub, cross,
                          "behind", NULL);
@@ -126,7 +133,8 @@ static void shapes(void **state) {
     }
 }
 
-static void der_and_pkcs7(void **state) {
+static void der_and_pkcs7(void **state)
+{
     (void)state;
     ecert_err_t err;
     unsigned char *der = NULL, *p7 = NULL;
@@ -167,8 +175,8 @@ static void der_and_pkcs7(void **state) {
     PKCS7_free(bag);
     pki_stack_free(certs);
 
-    PKCS12 *pfx = PKCS12_create("x", "n", pki->leaf_key, pki->leaf, NULL, 0, 0,
-                                0, 0, 0);
+    PKCS12 *pfx =
+        PKCS12_create("x", "n", pki->leaf_key, pki->leaf, NULL, 0, 0, 0, 0, 0);
     unsigned char *pfx_der = NULL;
     int pfx_len = i2d_PKCS12(pfx, &pfx_der);
     fails(pfx_der, (size_t)pfx_len, ECERT_ERR_FORMAT, "PFX");
@@ -186,7 +194,8 @@ static void der_and_pkcs7(void **state) {
     OPENSSL_free(der);
 }
 
-static void mistaken(void **state) {
+static void mistaken(void **state)
+{
     (void)state;
     fails("", 0, ECERT_ERR_EMPTY, "");
     fails_text(" \r\n\t\n", ECERT_ERR_EMPTY, "white space");
@@ -213,7 +222,8 @@ static void mistaken(void **state) {
     free(bare);
 }
 
-static void too_many(void **state) {
+static void too_many(void **state)
+{
     (void)state;
     char *all = strdup("");
     for (int i = 0; i < 17; i++) {
@@ -241,7 +251,8 @@ static void too_many(void **state) {
 }
 
 /* All whole blocks before the cut, or an error: never a part. */
-static void cut_at_every_byte(void **state) {
+static void cut_at_every_byte(void **state)
+{
     (void)state;
     char *all = pki_join(leaf, sub, cross, NULL);
     size_t len = strlen(all);
@@ -272,7 +283,8 @@ static void cut_at_every_byte(void **state) {
     free(all);
 }
 
-static void key_cut_at_every_byte(void **state) {
+static void key_cut_at_every_byte(void **state)
+{
     (void)state;
     char *all = pki_join(sec1, leaf, NULL);
     for (size_t cut = 0; cut <= strlen(all); cut++) {
@@ -290,7 +302,8 @@ static void key_cut_at_every_byte(void **state) {
     free(all);
 }
 
-static void every_byte_damaged(void **state) {
+static void every_byte_damaged(void **state)
+{
     (void)state;
     char *all = pki_join(leaf, key, NULL);
     size_t len = strlen(all);
@@ -307,7 +320,8 @@ static void every_byte_damaged(void **state) {
     free(all);
 }
 
-static ecert_code_t key_code(const char *text, char *detail) {
+static ecert_code_t key_code(const char *text, char *detail)
+{
     ecert_err_t err;
     EVP_PKEY *found = ecert_pem_key((const unsigned char *)text, strlen(text),
                                     "/k.pem", &err);
@@ -321,7 +335,8 @@ static ecert_code_t key_code(const char *text, char *detail) {
     return err.code;
 }
 
-static void kinds_of_keys(void **state) {
+static void kinds_of_keys(void **state)
+{
     static const struct {
         const char *kind;
         ecert_code_t code;
@@ -350,7 +365,8 @@ static void kinds_of_keys(void **state) {
     }
 }
 
-static void shapes_of_keys(void **state) {
+static void shapes_of_keys(void **state)
+{
     char detail[96];
     (void)state;
     assert_int_equal(key_code(sec1, detail), ECERT_OK);
@@ -392,19 +408,18 @@ static void shapes_of_keys(void **state) {
     EVP_PKEY_free(rsa);
 }
 
-static void encrypted_keys(void **state) {
+static void encrypted_keys(void **state)
+{
     (void)state;
     for (int form = 0; form < 3; form++) {
         BIO *bio = BIO_new(BIO_s_mem());
         unsigned char secret[] = "x";
         if (form == 0) {
-            PEM_write_bio_PKCS8PrivateKey(bio, pki->leaf_key,
-                                          EVP_aes_128_cbc(), "x", 1, NULL,
-                                          NULL);
+            PEM_write_bio_PKCS8PrivateKey(bio, pki->leaf_key, EVP_aes_128_cbc(),
+                                          "x", 1, NULL, NULL);
         } else if (form == 1) {
-            PEM_write_bio_PrivateKey_traditional(bio, pki->leaf_key,
-                                                 EVP_aes_128_cbc(), secret, 1,
-                                                 NULL, NULL);
+            PEM_write_bio_PrivateKey_traditional(
+                bio, pki->leaf_key, EVP_aes_128_cbc(), secret, 1, NULL, NULL);
         } else {
             i2d_PKCS8PrivateKey_bio(bio, pki->leaf_key, EVP_aes_128_cbc(), "x",
                                     1, NULL, NULL);
@@ -419,7 +434,8 @@ static void encrypted_keys(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes),
         cmocka_unit_test(der_and_pkcs7),

@@ -29,7 +29,8 @@ sub handshake ($port, %o) {
 
     %$answer = (ok => 1, error => '', $c->facts);
     my $response = $c->exchange('GET',
-        _head('GET', $path, '1.1', { host => $o{name} // 'localhost' }));
+        _head('GET', $path, '1.1', { host => $o{name} // 'localhost',
+            connection => $o{keep} ? 'keep-alive' : 'close' }));
     if (!$response->{status}) {
         # With TLS 1.3 a refused client certificate is told only now.
         @$answer{qw(ok error)} = (0, $c->error || $response->{error});

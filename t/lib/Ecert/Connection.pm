@@ -185,10 +185,11 @@ sub _body ($c, $method, $response) {
 sub _chunks ($c) {
     my $body = '';
     while (1) {
-        until ($c->{rest} =~ /^([0-9a-fA-F]+)[^\r\n]*\r\n/) {
+        my ($line, $hex);
+        until (($line, $hex) = $c->{rest} =~ /^(([0-9a-fA-F]+)[^\r\n]*\r\n)/) {
             $c->_more or return $body;
         }
-        my ($head, $size) = ($+[0], hex $1);
+        my ($head, $size) = (length $line, hex $hex);
         until (length $c->{rest} >= $head + $size + 2) {
             $c->_more or return $body;
         }

@@ -1,0 +1,398 @@
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "cli.h"
+#include "ecert_bundle.h"
+#include "ecert_chain.h"
+#include "ecert_conf.h"
+#include "ecert_x509.h"
+
+#define PATHS_MAX  64
+#define TRUST_FILE "/etc/ssl/certs/ca-certificates.crt"
+
+static const char usage[] =
+    "Usage: ecert chain [OPTION]... FILE\n"
+    "Prints the chain that would be served for the leaf in FILE (PEM, DER or\n"
+    "PKCS#7; other certificates in it are built from, too) as PEM, leaf "
+    "first.\n"
+    "Everything else is said on standard error.\n\n"
+    "  --issuers PATH      CA certificates to build from: a file or a folder;\n"
+    "                      may be given again (default: STORE/issuers)\n"
+    "  --at DATE           as if it were then (YYYY-MM-DD[THH:MM:SSZ])\n"
+    "  --client WHO        what a client makes of it that trusts one root "
+    "only:\n"
+    "                      root-ca-3 (the CA's own), cross (the\n"
+    "                      cross-certificate's), or the roots in this file\n"
+    "  --cross-certificate auto|on|off|until=YYYY-MM-DD\n"
+    "  --catalogue FILE    another CA's catalogue\n"
+    "  --trust FILE        the roots known here (default:\n"
+    "                      " TRUST_FILE ")\n"
+    "  --store DIR         the store (default: ECERT_STORE, else\n"
+    "                      /var/lib/ecert)\n"
+    "  --explain           every certificate that was considered, and why\n"
+    "  --help              this text\n\n"
+    "Exit code: 0 complete (and the client accepts it), 1 not, 2 wrong "
+    "usage.\n\n"
+    "Example: ecert chain --issuers sub.crt --client root-ca-3 --explain "
+    "leaf.pem\n";
+
+typedef struct {
+    const char *file;
+    const char *store;
+    const char *client;
+    const char *catalogue;
+    const char *trust;
+    const char *issuers[PATHS_MAX];
+    size_t n_issuers;
+    ecert_cross_t cross;
+    int64_t at;
+    int explain;
+} options_t;
+
+/* What was read; all of it lives as long as run(). */
+typedef struct {
+    ecert_ca_t *ca;
+    STACK_OF(X509) * anchors;
+    ecert_bundle_t bundle;
+    X509 *leaf;
+    ecert_chain_t *chain;
+} work_t;
+
+/* Relative paths may be written here; who reads files wants absolute ones. */
+static char *absolute(const char *path, char *out)
+{
+    char cwd[PATH_MAX];
+    if (path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL) {
+        snprintf(out, PATH_MAX, "%s", path);
+    } else if (snprintf(out, PATH_MAX, "%s/%s", cwd, path) >= PATH_MAX) {
+        out[0] = '\0';
+    }
+    return out;
+}
+
+static void complain(void *ctx, const ecert_err_t *err)
+{
+    (void)ctx;
+    ecert_cli_fail(NULL, err);
+}
+
+/* Roots, as many as there are in the file. */
+static STACK_OF(X509) * read_roots(const char *path, ecert_err_t *err)
+{
+    BIO *bio = BIO_new_file(path, "r");
+    STACK_OF(X509) *list = bio ? sk_X509_new_null() : NULL;
+    X509 *cert;
+    while (list && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+        sk_X509_push(list, cert);
+    }
+    BIO_free(bio);
+    if (list == NULL || sk_X509_num(list) == 0) {
+        ecert_err_openssl(err, ECERT_ERR_UNREADABLE, path,
+                          "it has no certificates in PEM");
+        sk_X509_pop_free(list, X509_free);
+        return NULL;
+    }
+    ERR_clear_error();
+    return list;
+}
+
+static int read_catalogue(work_t *work, const char *path, ecert_err_t *err)
+{
+    char full[PATH_MAX];
+    ecert_file_t file;
+    if (path == NULL) {
+        work->ca = ecert_ca_builtin(err);
+        return work->ca ? 0 : -1;
+    }
+    if (ecert_file_read(absolute(path, full), ECERT_FILE_MAX, NULL, &file, err)
+        != 0) {
+        return -1;
+    }
+    work->ca = ecert_ca_parse((const char *)file.bytes, file.len, path, err);
+    ecert_file_free(&file);
+    return work->ca ? 0 : -1;
+}
+
+static int read_anchors(work_t *work, const char *path, ecert_err_t *err)
+{
+    if (path == NULL && access(TRUST_FILE, R_OK) != 0) {
+        work->anchors = sk_X509_new_null();
+    } else {
+        work->anchors = read_roots(path ? path : TRUST_FILE, err);
+    }
+    return work->anchors ? 0 : -1;
+}
+
+static int read_bundle(work_t *work, const options_t *options, ecert_err_t *err)
+{
+    static char paths[PATHS_MAX + 2][PATH_MAX];
+    const char *issuers[PATHS_MAX];
+    ecert_shelf_t *shelf = ecert_shelf_new();
+    ecert_trail_t trail;
+
+    for (size_t i = 0; i < options->n_issuers; i++) {
+        issuers[i] = absolute(options->issuers[i], paths[i]);
+    }
+    if (snprintf(paths[PATHS_MAX + 1], PATH_MAX, "%s/issuers", options->store)
+        >= PATH_MAX) {
+        paths[PATHS_MAX + 1][0] = '\0';
+    }
+    ecert_bundle_files_t files = {
+        .certificate = absolute(options->file, paths[PATHS_MAX]),
+        .store_issuers = options->n_issuers ? NULL : paths[PATHS_MAX + 1],
+        .issuers = issuers,
+        .n_issuers = options->n_issuers,
+    };
+    if (shelf == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    ecert_trail_init(&trail);
+    int rc = ecert_bundle_read(&files, shelf, &trail, complain, NULL,
+                               &work->bundle, err);
+    ecert_trail_free(&trail);
+    ecert_shelf_free(shelf);
+    return rc;
+}
+
+/* The leaf is the first that is no CA; all the others join the pool. */
+static int take_leaf(work_t *work, const char *file, ecert_err_t *err)
+{
+    STACK_OF(X509) *list = work->bundle.certificates;
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        if (!ecert_x509_ca(sk_X509_value(list, i))) {
+            work->leaf = sk_X509_delete(list, i);
+            break;
+        }
+    }
+    while (sk_X509_num(list) > 0) {
+        sk_X509_push(work->bundle.pool, sk_X509_shift(list));
+    }
+    return work->leaf ? 0
+                      : ecert_err(err, ECERT_ERR_PURPOSE, file,
+                                  "all that is in it are CA certificates");
+}
+
+static int build(work_t *work, const options_t *options, ecert_err_t *err)
+{
+    if (read_catalogue(work, options->catalogue, err) != 0
+        || read_anchors(work, options->trust, err) != 0
+        || read_bundle(work, options, err) != 0
+        || take_leaf(work, options->file, err) != 0) {
+        return -1;
+    }
+    ecert_chain_in_t in = {work->leaf, work->bundle.pool, work->anchors,
+                           work->ca,   options->cross,    options->at};
+    work->chain = ecert_chain_build(&in, err);
+    return work->chain ? 0 : -1;
+}
+
+static void explain(const ecert_chain_t *chain)
+{
+    char name[128], hex[65], date[32];
+    for (size_t i = 0; i < chain->n_considered; i++) {
+        const ecert_considered_t *c = &chain->considered[i];
+        ecert_x509_fingerprint(c->cert, hex);
+        ecert_x509_label(c->cert, name, sizeof(name));
+        fprintf(stderr, "%-14s  %.16s  %-36s  %s%s%s%s\n",
+                ecert_why_word(c->why), hex, name, ecert_why_sentence(c->why),
+                c->note[0] ? " (" : "", c->note, c->note[0] ? ")" : "");
+    }
+    if (chain->next_change) {
+        fprintf(stderr, "the next change may come at %s\n",
+                ecert_date_format(chain->next_change, date));
+    }
+}
+
+/* The catalogue's root that the client trusts; NULL: no such word. */
+static const ecert_ca_entry_t *client_entry(const ecert_ca_t *ca,
+                                            const char *who)
+{
+    int cross = strcmp(who, "cross") == 0;
+    if (!cross && strcmp(who, "root-ca-3") != 0) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ecert_ca_count(ca); i++) {
+        const ecert_ca_entry_t *entry = ecert_ca_entry(ca, i);
+        if (!cross && entry->role == ECERT_CA_ROOT) {
+            return entry;
+        }
+        if (cross && entry->role == ECERT_CA_CROSS && !entry->denied
+            && entry->issuer) {
+            return ecert_ca_find_id(ca, entry->issuer);
+        }
+    }
+    return NULL;
+}
+
+static void add_root(STACK_OF(X509) * roots, const STACK_OF(X509) * from,
+                     const ecert_ca_t *ca, const ecert_ca_entry_t *entry)
+{
+    for (int i = 0; i < sk_X509_num(from); i++) {
+        X509 *cert = sk_X509_value(from, i);
+        if (ecert_ca_find(ca, cert) == entry && X509_up_ref(cert)) {
+            sk_X509_push(roots, cert);
+        }
+    }
+}
+
+static STACK_OF(X509)
+    * client_roots(const work_t *work, const char *who, ecert_err_t *err)
+{
+    const ecert_ca_entry_t *entry = client_entry(work->ca, who);
+    if (entry == NULL) {
+        return read_roots(who, err);
+    }
+    STACK_OF(X509) *roots = sk_X509_new_null();
+    add_root(roots, work->anchors, work->ca, entry);
+    add_root(roots, work->bundle.pool, work->ca, entry);
+    if (sk_X509_num(roots) == 0) {
+        ecert_err(err, ECERT_ERR_MISSING, NULL,
+                  "the root \"%s\" is not on this machine", entry->name);
+        ecert_err_hint(err, "give the file of the root: --client FILE");
+        sk_X509_free(roots);
+        return NULL;
+    }
+    return roots;
+}
+
+/* 1 when the client takes the chain. */
+static int ask_client(const work_t *work, const options_t *options)
+{
+    char date[32];
+    ecert_err_t err;
+    STACK_OF(X509) *roots = client_roots(work, options->client, &err);
+    if (roots == NULL) {
+        ecert_cli_fail(NULL, &err);
+        return 0;
+    }
+    int rc = ecert_chain_verify(work->leaf, work->chain->served, roots, NULL,
+                                options->at, &err);
+    fprintf(stderr, "client %s at %s: %s%s\n", options->client,
+            ecert_date_format(options->at, date),
+            rc == 0 ? "accepts it" : "refuses it: ", rc == 0 ? "" : err.detail);
+    sk_X509_pop_free(roots, X509_free);
+    return rc == 0;
+}
+
+static int print(const work_t *work, const options_t *options)
+{
+    const ecert_chain_t *chain = work->chain;
+    int good = chain->complete;
+
+    PEM_write_X509(stdout, work->leaf);
+    for (int i = 0; i < sk_X509_num(chain->served); i++) {
+        PEM_write_X509(stdout, sk_X509_value(chain->served, i));
+    }
+    if (!chain->complete) {
+        fprintf(stderr, "ecert: the chain is not complete: missing: %s\n",
+                chain->missing);
+    }
+    if (options->at < chain->not_before || options->at > chain->not_after) {
+        fprintf(stderr, "ecert: the certificate itself %s\n",
+                options->at < chain->not_before ? "is not valid yet"
+                                                : "has expired");
+    }
+    if (options->explain) {
+        explain(chain);
+    }
+    if (options->client != NULL) {
+        good &= ask_client(work, options);
+    }
+    return good ? ECERT_EXIT_DONE : ECERT_EXIT_FAILED;
+}
+
+static int run(const options_t *options)
+{
+    work_t work = {0};
+    ecert_err_t err;
+    int rc = build(&work, options, &err) == 0 ? print(&work, options)
+                                              : ecert_cli_fail(NULL, &err);
+    ecert_chain_free(work.chain);
+    ecert_bundle_free(&work.bundle);
+    X509_free(work.leaf);
+    sk_X509_pop_free(work.anchors, X509_free);
+    ecert_ca_free(work.ca);
+    return rc;
+}
+
+static int set_option(options_t *options, int c, const char *value,
+                      ecert_err_t *err)
+{
+    switch (c) {
+    case 'i':
+        if (options->n_issuers == PATHS_MAX) {
+            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
+        }
+        options->issuers[options->n_issuers++] = value;
+        return 0;
+    case 'a':
+        return ecert_date_parse(value, &options->at, err);
+    case 'x':
+        return ecert_cross_parse(value, &options->cross, err);
+    case 'c':
+        options->client = value;
+        return 0;
+    case 'C':
+        options->catalogue = value;
+        return 0;
+    case 't':
+        options->trust = value;
+        return 0;
+    case 's':
+        options->store = value;
+        return 0;
+    default:
+        options->explain = 1;
+        return 0;
+    }
+}
+
+int ecert_cmd_chain(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"issuers", required_argument, NULL, 'i'},
+        {"at", required_argument, NULL, 'a'},
+        {"client", required_argument, NULL, 'c'},
+        {"cross-certificate", required_argument, NULL, 'x'},
+        {"catalogue", required_argument, NULL, 'C'},
+        {"trust", required_argument, NULL, 't'},
+        {"store", required_argument, NULL, 's'},
+        {"explain", no_argument, NULL, 'e'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    static char store[PATH_MAX];
+    options_t options = {.at = time(NULL), .cross = {ECERT_CROSS_AUTO, 0}};
+    ecert_err_t err;
+    int c;
+
+    optind = 1;
+    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(usage, stdout);
+            return ECERT_EXIT_DONE;
+        }
+        if (c == '?') {
+            return ECERT_EXIT_USAGE;
+        }
+        if (set_option(&options, c, optarg, &err) != 0) {
+            ecert_cli_fail(NULL, &err);
+            return ECERT_EXIT_USAGE;
+        }
+    }
+    if (argc - optind != 1) {
+        return ecert_cli_usage("chain", "one FILE is wanted, found %d",
+                               argc - optind);
+    }
+    options.file = argv[optind];
+    options.store = absolute(ecert_cli_store(options.store), store);
+    return run(&options);
+}

@@ -1,0 +1,35 @@
+package Ecert::DCV;
+
+# How a validation file has to be answered.
+
+use v5.36;
+
+use Exporter 'import';
+use Test::More;
+
+our @EXPORT = qw($prefix answered);
+
+our $prefix = '/.well-known/pki-validation';
+
+# One check of all that a validator looks at.
+sub answered ($response, $body, $name) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $h = $response->{headers};
+    my $type = ($h->{'content-type'} // 'none') =~ s/\s*;.*//r;
+
+    return is_deeply(
+        {
+            status => $response->{status}, body => $response->{body},
+            type => $type, length => $h->{'content-length'},
+            cache => $h->{'cache-control'},
+            encoding => $h->{'content-encoding'}, location => $h->{location},
+        },
+        {
+            status => 200, body => $body,
+            type => 'text/plain', length => length $body,
+            cache => 'no-store', encoding => undef, location => undef,
+        },
+        $name) || diag $response->{error} || 'no transport error';
+}
+
+1;
