@@ -70,12 +70,22 @@ static ngx_int_t ngx_http_ecert_send(ngx_http_request_t *r,
     return ngx_http_send_response(r, (ngx_uint_t)answer->status, NULL, &body);
 }
 
+/* Only the plain spelling of the path is ours: not %66ile, not //, not /./ */
+static ngx_uint_t ngx_http_ecert_is_plain(ngx_http_request_t *r)
+{
+    const ngx_str_t *raw = &r->unparsed_uri;
+    size_t len = r->uri.len;
+
+    return raw->len >= len && ngx_memcmp(raw->data, r->uri.data, len) == 0
+           && (raw->len == len || raw->data[len] == '?');
+}
+
 ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r) {
     ngx_http_ecert_srv_conf_t *escf;
     ecert_answer_t answer;
 
     escf = ngx_http_get_module_srv_conf(r, ngx_http_ecert_module);
-    if (!escf->dcv) {
+    if (!escf->dcv || !ngx_http_ecert_is_plain(r)) {
         return NGX_DECLINED;
     }
     ecert_live_answer(escf->main->live, (const char *)r->method_name.data,

@@ -160,6 +160,12 @@ static int pool_file(pool_t *pool, const char *path, ecert_err_t *err)
     return rc;
 }
 
+/* What ecert_file_list says about something that is no folder. */
+static int may_be_file(const ecert_err_t *err)
+{
+    return err->code == ECERT_ERR_NOT_FILE || err->code == ECERT_ERR_MISSING;
+}
+
 /* A folder's files, or the file itself. */
 static void pool_path(pool_t *pool, const char *path, int may_be_missing)
 {
@@ -170,11 +176,8 @@ static void pool_path(pool_t *pool, const char *path, int may_be_missing)
 
     if (ecert_file_list(path, ISSUER_FILES_MAX, pool->trail, &names, &n, &err)
         != 0) {
-        if (err.code == ECERT_ERR_NOT_FILE) { /* no folder: a file */
-            if (pool_file(pool, path, &err) != 0) {
-                pool->complain(pool->ctx, &err);
-            }
-        } else if (err.code != ECERT_ERR_MISSING || !may_be_missing) {
+        if ((!may_be_file(&err) || pool_file(pool, path, &err) != 0)
+            && (err.code != ECERT_ERR_MISSING || !may_be_missing)) {
             pool->complain(pool->ctx, &err);
         }
         return;
@@ -197,7 +200,7 @@ static void look_path(const char *path, ecert_trail_t *trail)
     size_t n, i;
 
     if (ecert_file_list(path, ISSUER_FILES_MAX, trail, &names, &n, &err) != 0) {
-        if (err.code == ECERT_ERR_NOT_FILE) {
+        if (may_be_file(&err)) {
             ecert_file_look(path, trail, &err);
         }
         return;

@@ -1,6 +1,7 @@
 /* The configuration as lines of text: "key value\n", a site ends with "end". */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,20 @@ static void put_site(FILE *out, const ecert_site_t *site) {
     fputs("end\n", out);
 }
 
+/* A stream of its own on fd's file; NULL and errno. */
+static FILE *open_stream(int fd, const char *mode) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    FILE *stream = copy < 0 ? NULL : fdopen(copy, mode);
+
+    if (copy >= 0 && stream == NULL) {
+        close(copy);
+    }
+    return stream;
+}
+
 int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err) {
-    int copy = dup(fd);
-    FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
+    FILE *out = open_stream(fd, "w");
+    int failed;
     size_t i;
 
     if (out == NULL) {
@@ -56,7 +68,8 @@ int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err) {
     for (i = 0; i < conf->n_sites; i++) {
         put_site(out, &conf->sites[i]);
     }
-    if (fclose(out) != 0) {
+    failed = ferror(out);
+    if (fclose(out) != 0 || failed) {
         return ecert_err(err, ECERT_ERR_SYSTEM, NULL,
                          "cannot hand over the configuration");
     }
@@ -169,6 +182,7 @@ static int draft_line(draft_t *draft, const char *key, const char *value,
 }
 
 static int draft_end(ecert_conf_t *conf, draft_t *draft, ecert_err_t *err) {
+    size_t n = conf->n_sites;
     int index;
 
     draft->site.issuers = (const char *const *)draft->lists[0];
@@ -176,7 +190,7 @@ static int draft_end(ecert_conf_t *conf, draft_t *draft, ecert_err_t *err) {
     draft->site.names = (const char *const *)draft->lists[1];
     draft->site.n_names = draft->n[1];
     index = ecert_conf_add(conf, &draft->site, err);
-    if (index >= 0 && (size_t)index + 1 != conf->n_sites) {
+    if (index >= 0 && conf->n_sites == n) {
         /* the index is the slot: server and agent must count alike */
         index = ecert_err(err, ECERT_ERR_CONF, draft->site.where,
                           "a site came twice");
@@ -239,12 +253,10 @@ static int read_all(FILE *in, ecert_conf_t *conf, ecert_err_t *err) {
 }
 
 ecert_conf_t *ecert_conf_read(int fd, ecert_err_t *err) {
-    int copy = dup(fd);
-    FILE *in;
+    FILE *in = lseek(fd, 0, SEEK_SET) < 0 ? NULL : open_stream(fd, "r");
     ecert_conf_t *conf;
 
-    if (copy < 0 || lseek(copy, 0, SEEK_SET) < 0
-        || (in = fdopen(copy, "r")) == NULL) {
+    if (in == NULL) {
         ecert_err(err, ECERT_ERR_SYSTEM, NULL, "cannot read the configuration");
         return NULL;
     }

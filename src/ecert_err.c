@@ -132,22 +132,6 @@ const char *ecert_err_advice(ecert_code_t code) {
     return known(code) ? errors[code].hint : "";
 }
 
-char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
-                     size_t size) {
-    char name[300] = "";
-    const char *hint = err->hint[0] ? err->hint : ecert_err_advice(err->code);
-
-    if (site != NULL) {
-        ecert_escape(name, sizeof(name), site, strlen(site));
-    }
-    snprintf(out, size, "%s%s%s%s: %s%s%s%s%s%s; %s", site ? "site " : "", name,
-             site ? ": " : "", ecert_err_word(err->code), err->file,
-             err->file[0] ? ": " : "", ecert_err_sentence(err->code),
-             err->detail[0] ? " (" : "", err->detail,
-             err->detail[0] ? ")" : "", hint);
-    return out;
-}
-
 /*
  * Length of the UTF-8 sequence at p (1 to 4), 0 when it is not one that may be
  * shown: overlong, surrogate, beyond Unicode, a C1 or a bidirectional control.
@@ -180,6 +164,39 @@ static size_t utf8_length(const unsigned char *p, size_t len) {
         return 0;
     }
     return n;
+}
+
+/* A sequence of UTF-8 that was cut in two is taken away from the end. */
+static void trim_end(char *text) {
+    size_t len = strlen(text), tail = 0;
+
+    while (tail < len && tail < 3
+           && ((unsigned char)text[len - 1 - tail] & 0xc0) == 0x80) {
+        tail++;
+    }
+    if (tail < len && (unsigned char)text[len - 1 - tail] >= 0xc0
+        && utf8_length((unsigned char *)text + len - 1 - tail, tail + 1) == 0) {
+        text[len - 1 - tail] = '\0';
+    }
+}
+
+char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
+                     size_t size) {
+    char name[300] = "";
+    const char *hint = err->hint[0] ? err->hint : ecert_err_advice(err->code);
+
+    if (site != NULL) {
+        ecert_escape(name, sizeof(name), site, strlen(site));
+    }
+    snprintf(out, size, "%s%s%s%s: %s%s%s%s%s%s; %s", site ? "site " : "", name,
+             site ? ": " : "", ecert_err_word(err->code), err->file,
+             err->file[0] ? ": " : "", ecert_err_sentence(err->code),
+             err->detail[0] ? " (" : "", err->detail,
+             err->detail[0] ? ")" : "", hint);
+    if (size > 0) {
+        trim_end(out);
+    }
+    return out;
 }
 
 char *ecert_escape(char *out, size_t size, const char *bytes, size_t len) {

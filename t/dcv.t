@@ -15,13 +15,16 @@ use Ecert::Store;
 use Ecert::Test;
 
 my $host = 'www.example.hk';
-my $idn = 'www.xn--cprv71bxt6a0kd.com';
+my $unicode = "www.\x{6211}\x{7684}\x{670d}\x{52a1}\x{5668}.com";
+my $idn = 'www.xn--zfru1g2vn33etpw.com';
+utf8::encode($unicode);
 my $path = "$prefix/fileauth.txt";
 my $code = "4f1e0b-code\r\nsecond line\n";
 
 my $store = Ecert::Store->new;
 $store->put_token($host, 'fileauth.txt', $code);
 $store->put_token($idn, 'fileauth.txt', 'idn');
+$store->put_token($unicode, 'digicert.txt', 'put as Unicode');
 $store->put_token('nowhere.example.hk', 'fileauth.txt', 'nowhere');
 $store->put_token('off.example.hk', 'fileauth.txt', 'off');
 
@@ -96,6 +99,12 @@ sub hosts ($server) {
     }
     answered(get($http, $idn, $path), 'idn', 'an A-label');
     answered(get($http, uc $idn, $path), 'idn', 'in capitals');
+    answered(get($http, $idn, "$prefix/digicert.txt"), 'put as Unicode',
+        'put under the Unicode name');
+    my $bytes = get($http, $unicode, $path);
+    $server->kind eq 'nginx'
+        ? answered($bytes, 'idn', 'a Host in UTF-8')
+        : is($bytes->{status}, 400, 'httpd lets no Host in UTF-8 in');
     answered(get($http, 'nowhere.example.hk', $path), 'nowhere',
         'a host that no vhost names');
     answered(raw_request($http, "GET http://$host$path HTTP/1.1\r\n"

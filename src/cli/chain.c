@@ -88,16 +88,21 @@ static void complain(void *ctx, const ecert_err_t *err)
 static STACK_OF(X509) * read_roots(const char *path, ecert_err_t *err)
 {
     BIO *bio = BIO_new_file(path, "r");
-    STACK_OF(X509) *list = bio ? sk_X509_new_null() : NULL;
+    STACK_OF(X509) *list = sk_X509_new_null();
     X509 *cert;
+    if (bio == NULL) {
+        ecert_err_errno(err, path, "opening it");
+        ERR_clear_error();
+        sk_X509_free(list);
+        return NULL;
+    }
     while (list && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
         sk_X509_push(list, cert);
     }
     BIO_free(bio);
-    if (list == NULL || sk_X509_num(list) == 0) {
-        ecert_err_openssl(err, ECERT_ERR_UNREADABLE, path,
-                          "it has no certificates in PEM");
-        sk_X509_pop_free(list, X509_free);
+    if (sk_X509_num(list) <= 0) {
+        ecert_err_openssl(err, ECERT_ERR_FORMAT, path, "expected roots in PEM");
+        sk_X509_free(list);
         return NULL;
     }
     ERR_clear_error();

@@ -22,6 +22,7 @@ my @modules = qw(
 # Words that are not written with one capital letter.
 my %word = (ecert => 'ECert', dcv => 'DCV');
 
+sub version { return (run($apache, '-v'))[1] =~ m{(Apache/\S+)} ? $1 : '' }
 sub pid_file ($server) { return "$server->{dir}/apache.pid" }
 sub reload_signal { return 'USR1' }
 
@@ -48,7 +49,8 @@ sub config_text ($server) {
     my $mpm = $server->{mpm} // 'event';
     my $load = join "\n", map { "LoadModule ${_}_module $modules/mod_$_.so" }
         "mpm_$mpm", grep { -e "$modules/mod_$_.so" } @modules;
-    my $listen = join "\n", map { "Listen 127.0.0.1:$_" } $server->_ports;
+    my $listen = join "\n", map { "Listen $server->{address}:$_" }
+        $server->_ports;
     my $main = join "\n", map { $_ // () }
         $server->{ecert}
             ? "LoadModule ecert_module $server->{build}/mod_ecert.so" : undef,
@@ -121,7 +123,7 @@ sub _vhost ($server, $vhost) {
         'SSLVerifyClient require', 'SSLVerifyDepth 2' if $vhost->{client_ca};
     push @lines, $server->ecert_lines($vhost), $vhost->{apache} // ();
 
-    my $on = join ' ', map { '127.0.0.1:' . $server->port($_) }
+    my $on = join ' ', map { "$server->{address}:" . $server->port($_) }
         @{ $vhost->{labels} };
     return join '', "<VirtualHost $on>\n", map({ "    $_\n" } @lines),
         "</VirtualHost>\n";

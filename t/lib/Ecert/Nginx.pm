@@ -11,10 +11,12 @@ use Ecert::Test;
 
 my $nginx = $ENV{ECERT_NGINX} || '/usr/sbin/nginx';
 
-sub version {
-    state $version = (run($nginx, '-v'))[1] =~ m{nginx/([\d.]+)}
-        ? version->parse("v$1") : die "$nginx: not nginx";
-    return $version;
+sub version { return (run($nginx, '-v'))[1] =~ m{(nginx/\S+)} ? $1 : '' }
+
+# Whether http2 is a directive of its own.
+sub _http2_on {
+    state $yes = version() =~ m{/([\d.]+)} && 'version'->parse("v$1") >= v1.25.1;
+    return $yes;
 }
 
 sub pid_file ($server) { return "$server->{dir}/nginx.pid" }
@@ -74,7 +76,7 @@ sub _vhost ($server, $vhost) {
             ? @{ $vhost->{names} } : '') . ';',
         "root $vhost->{root};");
 
-    push @lines, 'http2 on;' if $vhost->{tls} && version() >= v1.25.1;
+    push @lines, 'http2 on;' if $vhost->{tls} && _http2_on();
     push @lines, "ssl_certificate $vhost->{dir}/cert.pem;",
         "ssl_certificate_key $vhost->{dir}/key.pem;" if $vhost->{cert};
     push @lines, "ssl_client_certificate $vhost->{dir}/client-ca.pem;",
@@ -85,8 +87,8 @@ sub _vhost ($server, $vhost) {
 
 sub _listen ($server, $vhost, $label) {
     my $ssl = $label !~ /^https/ ? ''
-        : version() >= v1.25.1 ? ' ssl' : ' ssl http2';
-    return 'listen 127.0.0.1:' . $server->port($label) . "$ssl;";
+        : _http2_on() ? ' ssl' : ' ssl http2';
+    return "listen $server->{address}:" . $server->port($label) . "$ssl;";
 }
 
 # Binary upgrade: a new master beside the old one.  Returns the old one's pid.

@@ -20,7 +20,8 @@ package Ecert::Server;
 # A server has: vhosts, store, conf (our directives beside the vhosts), main
 # and http ({ nginx => raw, apache => raw }), user (all runs under it; needs
 # root), single (no master process: master_process off, -X), foreground,
-# mpm (apache), workers (processes), ecert => 0 (our module is not loaded), build, agent.
+# mpm (apache), workers (processes), ecert => 0 (our module is not loaded),
+# address (to listen on; the tests always ask 127.0.0.1), build, agent.
 
 use v5.36;
 
@@ -40,7 +41,8 @@ sub new ($class, $kind, %o) {
     state $n = 0;
     my $server = bless {
         ecert => 1, build => build_dir(), conf => {}, main => {}, http => {},
-        vhosts => [], ports => {}, mark => 0, workers => 2, %o,
+        vhosts => [], ports => {}, mark => 0, workers => 2,
+        address => '127.0.0.1', %o,
         kind => $kind, dir => tmp() . "/$kind" . $n++,
     }, $class;
 
