@@ -129,6 +129,23 @@ static apr_status_t end_state(void *data)
     return APR_SUCCESS;
 }
 
+/*
+ * Whether the agent is there, at the start and for -t alone: a server that runs
+ * must not end because its agent is missing at a restart.
+ */
+static int check_agent(server_rec *main_server)
+{
+    ecert_err_t err;
+
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
+        || !agent_needed(main_server)
+        || ecert_launch_check(state->conf, &err) == 0) {
+        return 0;
+    }
+    mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
+    return -1;
+}
+
 /* In every mode, -t included: what is wrong in the directives ends here. */
 static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *main_server)
@@ -144,7 +161,8 @@ static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
     ecert_launch_init(&state->launch);
     apr_pool_cleanup_register(pconf, state, end_state, apr_pool_cleanup_null);
 
-    if (mod_ecert_fill(ptemp, main_server, conf) != 0) {
+    if (mod_ecert_fill(ptemp, main_server, conf) != 0
+        || check_agent(main_server) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     return OK;

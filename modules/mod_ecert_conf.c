@@ -73,6 +73,18 @@ static const char *check_context(cmd_parms *cmd, unsigned forbidden)
                                 forbidden | NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
 }
 
+static const char *check_value(cmd_parms *cmd, const char *arg)
+{
+    for (; *arg != '\0'; arg++) {
+        if ((unsigned char)*arg < 0x20 || *arg == 0x7f) {
+            return apr_psprintf(cmd->pool,
+                                "%s has a control character in its value",
+                                cmd->cmd->name);
+        }
+    }
+    return NULL;
+}
+
 /*
  * A site's directive: says where the site was written, and refuses a second
  * owner of the certificate while `apachectl configtest` can still tell.
@@ -117,6 +129,9 @@ static const char *set_site(cmd_parms *cmd, void *dir, const char *arg)
         return check_context(cmd, 0);
     }
     err = begin_site(cmd);
+    if (err == NULL) {
+        err = check_value(cmd, arg);
+    }
     if (err != NULL) {
         return err;
     }
@@ -137,7 +152,11 @@ static const char *store_path(cmd_parms *cmd, const char *arg)
 {
     const char **field =
         (const char **)((char *)ecert_srv(cmd->server) + (size_t)cmd->info);
+    const char *err = check_value(cmd, arg);
 
+    if (err != NULL) {
+        return err;
+    }
     *field = ap_server_root_relative(cmd->pool, arg);
     return *field != NULL ? NULL
                           : apr_pstrcat(cmd->pool, "invalid path ", arg, NULL);
@@ -173,6 +192,9 @@ static const char *add_issuers(cmd_parms *cmd, void *dir, const char *arg)
     const char *path;
 
     (void)dir;
+    if (err == NULL) {
+        err = check_value(cmd, arg);
+    }
     if (err != NULL) {
         return err;
     }
@@ -188,15 +210,13 @@ static const char *set_cross(cmd_parms *cmd, void *dir, const char *arg)
 {
     const char *refused = check_context(cmd, 0);
     ecert_err_t err;
-    char line[ECERT_LINE];
 
     (void)dir;
     if (refused != NULL) {
         return refused;
     }
     if (ecert_cross_parse(arg, &ecert_srv(cmd->server)->cross, &err) != 0) {
-        return apr_pstrdup(cmd->pool,
-                           ecert_err_line(&err, NULL, line, sizeof(line)));
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", err.detail, NULL);
     }
     return NULL;
 }
@@ -259,18 +279,20 @@ static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf)
     if (site.name == NULL && site.certificate == NULL && site.key == NULL) {
         return 0;
     }
-    if ((site.certificate == NULL) != (site.key == NULL)) {
+    if (site.name != NULL && (site.certificate != NULL || site.key != NULL)) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "%s: ECertCertificate and ECertCertificateKey belong "
-                     "together, and one of them is missing",
+                     "%s: ECert takes the certificate from the store, "
+                     "ECertCertificate and ECertCertificateKey take it from "
+                     "files; write the one or the others",
                      srv->where);
         return -1;
     }
-    if (site.name != NULL && site.certificate != NULL) {
+    if ((site.certificate == NULL) != (site.key == NULL)) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
-                     "%s: ECert takes the certificate from the store, "
-                     "ECertCertificate from a file; write one of them",
-                     srv->where);
+                     "%s: ECertCertificate%s needs ECertCertificate%s beside "
+                     "it",
+                     srv->where, site.key != NULL ? "Key" : "",
+                     site.key != NULL ? "" : "Key");
         return -1;
     }
 
@@ -324,6 +346,21 @@ static apr_array_header_t *servers_of(apr_pool_t *p, server_rec *main_server)
     return all;
 }
 
+/*
+ * httpd gives a virtual host without any directive of ours the main server's
+ * record itself.  But a site is not inherited.
+ */
+static void own_record(server_rec *main_server, server_rec *s)
+{
+    apr_pool_t *pconf = s->process->pconf;
+
+    if (s != main_server && ecert_srv(s) == ecert_srv(main_server)) {
+        ap_set_module_config(s->module_config, &ecert_module,
+                             ecert_srv_merge(pconf, ecert_srv(main_server),
+                                             ecert_srv_create(pconf, s)));
+    }
+}
+
 int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
 {
     const apr_array_header_t *all = servers_of(p, main_server);
@@ -336,6 +373,7 @@ int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
     }
     for (i = all->nelts - 1; i >= 0; i--) { /* as they stand in the files */
         s = APR_ARRAY_IDX(all, i, server_rec *);
+        own_record(main_server, s);
         srv = ecert_srv(s);
         ecert_srv(main_server)->used |= srv->used;
         conf->dcv |= srv->dcv != 0;

@@ -93,13 +93,18 @@ static char *ngx_http_ecert_phrase(const char *text) {
     return (char *)(uintptr_t)text;
 }
 
-/* What C would not read to its end is refused, not cut. */
+/* Also a zero byte: what C would not read to its end is refused, not cut. */
 static char *ngx_http_ecert_text(const ngx_str_t *value) {
+    size_t i;
+
     if (value->len == 0) {
         return ngx_http_ecert_phrase("has an empty value");
     }
-    if (ngx_strlen(value->data) != value->len) {
-        return ngx_http_ecert_phrase("has a value with a zero byte in it");
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
+            return ngx_http_ecert_phrase(
+                "has a control character in its value");
+        }
     }
     return NGX_CONF_OK;
 }
@@ -213,8 +218,8 @@ static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
     }
     if (ecert_cross_parse((char *)value[1].data, &escf->cross, &err) != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"ecert_cross_certificate\": %s; %s", err.detail,
-                           err.hint);
+                           "\"ecert_cross_certificate\" directive: %s",
+                           err.detail);
         return NGX_CONF_ERROR;
     }
     return NGX_CONF_OK;
@@ -249,10 +254,10 @@ static const char *ngx_http_ecert_wrong(const ngx_http_ecert_srv_conf_t *escf,
                                         const ngx_http_ssl_srv_conf_t *sscf) {
     if ((escf->own || escf->name.len != 0)
         && (escf->certificate.len != 0 || escf->key.len != 0)) {
-        return "stands beside another site in one server: \"ecert\" names "
-               "one of the store, \"ecert_certificate\" and "
-               "\"ecert_certificate_key\" name files; remove the one or "
-               "the other,";
+        return "is not the only one that says what this server serves: "
+               "\"ecert\" takes the certificate from the store, "
+               "\"ecert_certificate\" and \"ecert_certificate_key\" take it "
+               "from files; write the one or the others";
     }
     if (escf->certificate.len == 0 && escf->key.len != 0) {
         return "needs \"ecert_certificate\" beside it";
@@ -263,8 +268,9 @@ static const char *ngx_http_ecert_wrong(const ngx_http_ecert_srv_conf_t *escf,
     /* not merged yet: only what stands in this very server */
     if (sscf->certificates != NGX_CONF_UNSET_PTR
         || sscf->certificate_keys != NGX_CONF_UNSET_PTR) {
-        return "stands beside \"ssl_certificate\" or "
-               "\"ssl_certificate_key\" in one server: remove them, or it,";
+        return "serves this server's certificate: remove "
+               "\"ssl_certificate\" and \"ssl_certificate_key\" from the "
+               "server, or write \"ecert off\" instead";
     }
     return NULL;
 }
@@ -420,7 +426,7 @@ static char *ngx_http_ecert_make_site(ngx_conf_t *cf,
         return ngx_http_ecert_refuse(
             cf, escf,
             "takes the site's name from \"server_name\", which has no "
-            "host name here: write one, or \"ecert NAME\",");
+            "host name here; write one, or \"ecert NAME\"");
     }
     site.name = escf->own ? site.names[0] : (char *)escf->name.data;
     site.certificate = (char *)escf->certificate.data;

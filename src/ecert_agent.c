@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,8 +35,10 @@ typedef struct {
     ecert_door_t door;
     ecert_pair_t *pair; /* NULL: alone */
     int control;        /* -1: none */
+    int reborn;         /* after both processes died: begin anew */
     int64_t started;    /* Unix time */
     int64_t rescan_at;  /* monotonic ms */
+    int again;          /* something is touched that no event will tell of */
     unsigned char *touched; /* per site, the last one for validation files */
 } agent_t;
 
@@ -139,17 +142,25 @@ static char *describe(void *ctx)
 
 /* ---- looking and watching ---------------------------------------------- */
 
+/*
+ * What changed in a folder between the look and its first watch would go
+ * unseen: so it is looked at once more.
+ */
 static void watch_trail(agent_t *agent, uint32_t subject,
                         const ecert_trail_t *trail)
 {
     ecert_err_t err;
+    int rc;
 
     if (agent->watch == NULL) {
         return;
     }
-    if (ecert_watch_set(agent->watch, subject, trail->dirs, trail->n_dirs, &err)
-            != 0
-        && !agent->watch_failed) {
+    rc = ecert_watch_set(agent->watch, subject, trail->dirs, trail->n_dirs,
+                         &err);
+    if (rc > 0) {
+        agent->touched[subject] = 1;
+        agent->again = 1;
+    } else if (rc < 0 && !agent->watch_failed) {
         agent->watch_failed = 1;
         ecert_log_err(ECERT_LOG_WARN, NULL, &err);
     }
@@ -161,10 +172,6 @@ static void load_site(agent_t *agent, size_t i)
     watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
 }
 
-/*
- * A change between the load and the first watch would go unseen until the next
- * rescan: so what is watched anew is looked at once more.
- */
 static void look_site(agent_t *agent, size_t i)
 {
     ecert_kept_look(&agent->keeper, &agent->kept[i]);
@@ -226,6 +233,10 @@ static int patience(agent_t *agent)
     int64_t wait, next = agent->dcv.next_change;
     size_t i;
 
+    if (agent->again) {
+        agent->again = 0;
+        return 0;
+    }
     update_clocks(agent);
     wait = agent->rescan_at - agent->keeper.ms;
     for (i = 0; i < agent->conf->n_sites; i++) {
@@ -261,17 +272,20 @@ static void read_watch(agent_t *agent)
 
 static void heal(agent_t *agent)
 {
+    unsigned restarts = ecert_pair_restarts(agent->pair);
     ecert_err_t err;
 
     if (ecert_pair_heal(agent->pair, &err) != 0) {
         ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
+    } else if (ecert_pair_restarts(agent->pair) != restarts) {
+        agent->reborn = 1;
     } else {
         ecert_log(ECERT_LOG_NOTICE, "agent: its guard was gone; there is a "
                                     "new one");
     }
 }
 
-/* 0 to go on, 1 when the server is gone. */
+/* 0 to go on, 1 when the server is gone or the agent is reborn. */
 static int wait_once(agent_t *agent)
 {
     struct pollfd fds[POLL_N] = {
@@ -291,6 +305,9 @@ static int wait_once(agent_t *agent)
     }
     if (fds[POLL_PAIR].revents) {
         heal(agent);
+        if (agent->reborn) {
+            return 1;
+        }
     }
     if (fds[POLL_WATCH].revents) {
         read_watch(agent);
@@ -338,7 +355,6 @@ static void load_all(agent_t *agent, int ready)
     }
     update_clocks(agent);
     load_dcv(agent);
-    touch_all(agent); /* what changed before it was watched */
 }
 
 static int uses_store(const ecert_conf_t *conf)
@@ -421,8 +437,30 @@ static int work(agent_t *agent, int ready, ecert_err_t *err)
     agent->rescan_at = agent->keeper.ms + RESCAN_MS;
     look_at_touched(agent);
     run_loop(agent);
-    ecert_door_close(&agent->door, 1);
+    if (!agent->reborn) {
+        ecert_door_close(&agent->door, 1);
+    }
     return 0;
+}
+
+/*
+ * The guard closed everything before this process came out of it: watch and
+ * door have numbers that may belong to something else now, and are left.
+ */
+static void forget(agent_t *agent)
+{
+    size_t i;
+
+    for (i = 0; i < agent->conf->n_sites; i++) {
+        ecert_kept_free(&agent->kept[i]);
+    }
+    free(agent->kept);
+    free(agent->touched);
+    ecert_dcv_kept_free(&agent->dcv);
+    ecert_loader_free(agent->keeper.loader);
+    agent->watch = NULL;
+    agent->watch_failed = 0;
+    agent->reborn = 0;
 }
 
 static int fail(const ecert_err_t *err)
@@ -450,6 +488,7 @@ int ecert_agent_inherit(void)
 {
     agent_t agent = {.control = ECERT_FD_CONTROL};
     ecert_err_t err;
+    int ready, rc;
 
     agent.conf = ecert_conf_read(ECERT_FD_CONF, &err);
     if (agent.conf == NULL) {
@@ -465,9 +504,12 @@ int ecert_agent_inherit(void)
     if (agent.pair == NULL) {
         return fail(&err);
     }
-    if (work(&agent,
-             ecert_pair_restarts(agent.pair) == 0 ? ECERT_FD_READY : -1, &err)
-        != 0) {
+    ready = ecert_pair_restarts(agent.pair) == 0 ? ECERT_FD_READY : -1;
+    while ((rc = work(&agent, ready, &err)) == 0 && agent.reborn) {
+        forget(&agent);
+        ready = -1;
+    }
+    if (rc != 0) {
         return fail(&err);
     }
     ecert_pair_end(agent.pair);
@@ -523,6 +565,18 @@ static int add_store_sites(ecert_conf_t *conf, const char *store,
     return rc < 0 ? -1 : 0;
 }
 
+/* Readable when somebody interrupts: as if a server had gone. */
+static int ending_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
 int ecert_agent_foreground(const char *store)
 {
     agent_t agent = {.control = -1};
@@ -537,6 +591,7 @@ int ecert_agent_foreground(const char *store)
         return fail(&err);
     }
     agent.conf->dcv = 1;
+    agent.control = ending_signals();
     prepare_store(&agent);
     fd = ecert_snap_create((uint32_t)agent.conf->n_sites, &err);
     if (fd < 0 || ecert_priv_drop(&err) != 0) {

@@ -17,6 +17,7 @@
 struct ecert_ca_s {
     ecert_ca_entry_t *entries;
     size_t n;
+    int64_t updated;
 };
 
 /* The file itself, in read-only data: the executable needs no file for it. */
@@ -169,6 +170,15 @@ static int check_entry(const place_t *at, const ecert_ca_t *ca)
     return 0;
 }
 
+/* Whatever cannot be read as a date counts as "long ago". */
+static int64_t updated_of(const json_t *root)
+{
+    const char *text = json_string_value(json_object_get(root, "updated"));
+    int64_t seconds = 0;
+    ecert_err_t ignored;
+    return text && ecert_date_parse(text, &seconds, &ignored) == 0 ? seconds : 0;
+}
+
 static int parse_entries(ecert_ca_t *ca, json_t *list, const char *file,
                          ecert_err_t *err)
 {
@@ -246,6 +256,7 @@ ecert_ca_t *ecert_ca_parse(const char *bytes, size_t len, const char *file,
     if (ca == NULL) {
         rc = ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
     } else if ((rc = check_head(root, file, err)) == 0) {
+        ca->updated = updated_of(root);
         rc = parse_entries(ca, json_object_get(root, "entries"), file, err);
     }
     json_decref(root);
@@ -343,4 +354,9 @@ size_t ecert_ca_count(const ecert_ca_t *ca)
 const ecert_ca_entry_t *ecert_ca_entry(const ecert_ca_t *ca, size_t i)
 {
     return ca != NULL && i < ca->n ? &ca->entries[i] : NULL;
+}
+
+int64_t ecert_ca_updated(const ecert_ca_t *ca)
+{
+    return ca->updated;
 }

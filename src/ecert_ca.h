@@ -51,6 +51,10 @@ const ecert_ca_entry_t *ecert_ca_find_id(const ecert_ca_t *ca, const char *id);
  */
 int ecert_ca_root_name(const ecert_ca_t *ca, const X509_NAME *subject);
 
+/* Midnight UTC of the day on which the catalogue was last brought up to date:
+ * a clock that shows an earlier time is wrong.  0: not said. */
+int64_t ecert_ca_updated(const ecert_ca_t *ca);
+
 size_t ecert_ca_count(const ecert_ca_t *ca);
 const ecert_ca_entry_t *ecert_ca_entry(const ecert_ca_t *ca, size_t i);
 

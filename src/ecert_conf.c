@@ -275,8 +275,13 @@ int ecert_cross_parse(const char *text, ecert_cross_t *cross,
         return 0;
     }
     cross->kind = ECERT_CROSS_UNSET;
-    ecert_err(err, ECERT_ERR_CONF, NULL,
-              "\"%s\" is none of auto, on, off, until=YYYY-MM-DD", text);
+    if (strncmp(text, "until=", 6) == 0) {
+        ecert_err(err, ECERT_ERR_CONF, NULL,
+                  "\"%s\" is not a date as in until=YYYY-MM-DD", text + 6);
+    } else {
+        ecert_err(err, ECERT_ERR_CONF, NULL,
+                  "\"%s\" is none of auto, on, off, until=YYYY-MM-DD", text);
+    }
     return ecert_err_hint(err, "write one of auto, on, off, until=YYYY-MM-DD");
 }
 

@@ -16,6 +16,12 @@ ecert_cred_t *ecert_cred_new(X509 *leaf, EVP_PKEY *key,
         ecert_err_openssl(err, ECERT_ERR_MISMATCH, NULL, NULL);
         return NULL;
     }
+    if (sk_X509_num(chain) > ECERT_CHAIN_MAX) { /* decode would refuse it */
+        ecert_err(err, ECERT_ERR_TOO_MANY, NULL,
+                  "a chain of %d certificates; %d are allowed",
+                  sk_X509_num(chain), ECERT_CHAIN_MAX);
+        return NULL;
+    }
     cred = calloc(1, sizeof(*cred));
     if (cred == NULL) {
         ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
@@ -185,7 +191,8 @@ ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
         ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
         return NULL;
     }
-    if (get_all(cred, bytes, len) != 0) {
+    if (get_all(cred, bytes, len) != 0
+        || X509_check_private_key(cred->leaf, cred->key) != 1) {
         ecert_err_openssl(err, ECERT_ERR_SNAPSHOT, NULL,
                           "a record cannot be decoded");
         ecert_cred_free(cred);

@@ -57,12 +57,13 @@ int ecert_dcv_host(const char *host, size_t len, char *out) {
 
 const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len) {
     size_t prefix = sizeof(ECERT_DCV_PREFIX) - 1, i;
-    const char *file = path + prefix;
+    const char *file;
 
     if (len <= prefix || len > prefix + ECERT_DCV_FILE_MAX
-        || memcmp(path, ECERT_DCV_PREFIX, prefix) != 0 || file[0] == '.') {
+        || memcmp(path, ECERT_DCV_PREFIX, prefix) != 0 || path[prefix] == '.') {
         return NULL;
     }
+    file = path + prefix;
     *file_len = len - prefix;
     for (i = 0; i < *file_len; i++) {
         char c = file[i];

@@ -85,6 +85,13 @@ static void tell_warnings(const ecert_kept_t *kept, const ecert_loaded_t *next)
     }
 }
 
+/* What every site goes through before its certificate is there. */
+static int is_awaited(ecert_code_t code)
+{
+    return code == ECERT_ERR_NO_SITE || code == ECERT_ERR_NO_CERTIFICATE
+           || code == ECERT_ERR_NOT_YET;
+}
+
 /* An error is told once, not each time that it is met again. */
 static void tell_error(ecert_keeper_t *keeper, ecert_kept_t *kept,
                        const ecert_err_t *err)
@@ -94,10 +101,7 @@ static void tell_error(ecert_keeper_t *keeper, ecert_kept_t *kept,
     ecert_err_line(&kept->error, NULL, before, sizeof(before));
     ecert_err_line(err, NULL, now, sizeof(now));
     if (strcmp(before, now) != 0) {
-        ecert_log_err(err->code == ECERT_ERR_NO_CERTIFICATE
-                              || err->code == ECERT_ERR_NOT_YET
-                          ? ECERT_LOG_WARN
-                          : ECERT_LOG_ERROR,
+        ecert_log_err(is_awaited(err->code) ? ECERT_LOG_WARN : ECERT_LOG_ERROR,
                       label(kept), err);
         kept->error_at = keeper->now;
     }
@@ -252,12 +256,8 @@ static void hold_placeholder(ecert_keeper_t *keeper, ecert_kept_t *kept)
 /* ---- looking ----------------------------------------------------------- */
 
 /* A torn pair is "not yet" for a while; then it is an error. */
-static int wait_for_rest(ecert_keeper_t *keeper, ecert_kept_t *kept,
-                         const ecert_loaded_t *next)
+static int wait_for_rest(const ecert_keeper_t *keeper, ecert_kept_t *kept)
 {
-    if (!next->waiting) {
-        return 0;
-    }
     if (kept->torn_at == 0) {
         kept->torn_at = keeper->ms;
     }
@@ -283,6 +283,25 @@ static void bring_live(ecert_keeper_t *keeper, ecert_kept_t *kept,
     }
 }
 
+/*
+ * A CA certificate or a catalogue that is being written must not cost the
+ * chain: what is served stays until the file is whole, or its time is over.
+ */
+static int around_is_torn(const ecert_keeper_t *keeper, ecert_kept_t *kept,
+                          const ecert_loaded_t *next)
+{
+    size_t i, news = 0;
+
+    if (!next->torn || !kept->published
+        || kept->held.state == ECERT_STATE_PLACEHOLDER) {
+        return 0;
+    }
+    for (i = 0; i < next->n_warnings; i++) {
+        news += !says(&kept->held, next->warnings[i]);
+    }
+    return news > 0 && wait_for_rest(keeper, kept);
+}
+
 /* rc, next and err as ecert_load gave them. */
 static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   ecert_loaded_t *next, ecert_err_t *err)
@@ -290,16 +309,21 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
     int had_error = kept->error.code != ECERT_OK;
     int perfect = rc == 0 && next->state == ECERT_STATE_VALID
                   && next->n_uncovered == 0 && next->chain->complete;
-    int torn = rc != 0 && wait_for_rest(keeper, kept, next);
+    int torn = rc != 0 && next->waiting && wait_for_rest(keeper, kept);
 
     if (!kept->published && !perfect) {
         take_over(keeper, kept);
+    }
+    if (rc == 0 && around_is_torn(keeper, kept, next)) {
+        return;
     }
     if (rc >= 0 && kept->published) {
         ecert_err_t worse;
 
         if (ecert_load_better(&kept->held, next, keeper->now, &worse) != 0) {
-            tell_error(keeper, kept, rc == 0 ? &worse : err);
+            if (!torn) {
+                tell_error(keeper, kept, rc == 0 ? &worse : err);
+            }
             return;
         }
     }
@@ -360,6 +384,7 @@ void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
 {
     if (keeper->ms < kept->busy_until) {
         kept->retry_at = kept->busy_until;
+        kept->torn_at = 0; /* as below */
         return;
     }
     if (!ecert_load_unchanged(keeper->loader, kept->site, kept->look)) {

@@ -109,10 +109,10 @@ static void run_child(child_t *child) {
     if (place_descriptors(child->fds) == 0) {
         close_from(ECERT_FD_END);
         execve(child->path, argv, env);
-    }
-    if (!child->test) {
-        ssize_t said = write(ECERT_FD_READY, "X", 1);
-        (void)said;
+        if (!child->test) {
+            ssize_t said = write(ECERT_FD_READY, "X", 1);
+            (void)said;
+        }
     }
     _exit(127);
 }
@@ -247,6 +247,8 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
     from = ecert_snap_open(previous, &ignored);
     to = from ? ecert_snap_open_writer(snap, &ignored) : NULL;
     for (i = 0; to != NULL && i < conf->n_sites; i++) {
+        /* the agent does so, too; but if it fails, the next one looks here */
+        ecert_snap_name(to, i, conf->sites[i].id);
         old = ecert_snap_find(from, conf->sites[i].id);
         if (old >= 0) {
             copy_slot(to, i, from, (uint32_t)old);

@@ -202,7 +202,9 @@ static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
     view_t *view = load_view(live, index, err);
 
     if (view == NULL) {
-        if (atomic_exchange(&slot->bad, generation) == generation) {
+        /* lack of memory passes, and says nothing about the record */
+        if (err->code != ECERT_ERR_MEMORY
+            && atomic_exchange(&slot->bad, generation) == generation) {
             ecert_err_clear(err);
         }
         view = old;

@@ -4,14 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ecert_bundle.h"
 #include "ecert_leaf.h"
+#include "ecert_loaded.h"
 #include "ecert_loader.h"
 #include "ecert_name.h"
 #include "ecert_store.h"
-
-#define UNCOVERED_MAX 256
+#include "ecert_trail.h"
 
 /* One load on its way: where to read, what the site demands. */
 typedef struct {
@@ -32,64 +33,6 @@ typedef struct {
     char key[PATH_MAX + 32];
     char chain[PATH_MAX + 32];
 } paths_t;
-
-const char *ecert_state_word(ecert_state_t state)
-{
-    static const char *const words[] = {"placeholder", "expired", "valid"};
-
-    return words[state];
-}
-
-static void add_line(char ***list, size_t *n, size_t max, const char *line)
-{
-    char **more;
-
-    if (*n >= max) {
-        return;
-    }
-    more = realloc(*list, (*n + 1) * sizeof(*more));
-    if (more == NULL) {
-        return;
-    }
-    *list = more;
-    more[*n] = strdup(line);
-    *n += more[*n] != NULL;
-}
-
-/* The site's label is added by whoever shows the line. */
-static void complain(void *ctx, const ecert_err_t *err)
-{
-    ecert_loaded_t *out = ctx;
-    char line[1600];
-    size_t i;
-
-    ecert_err_line(err, NULL, line, sizeof(line));
-    for (i = 0; i < out->n_warnings; i++) {
-        if (strcmp(out->warnings[i], line) == 0) {
-            return;
-        }
-    }
-    add_line(&out->warnings, &out->n_warnings, ECERT_WARNINGS_MAX, line);
-}
-
-static void free_result(ecert_loaded_t *out)
-{
-    ecert_cred_free(out->cred);
-    ecert_chain_free(out->chain);
-    ecert_names_free(out->uncovered, out->n_uncovered);
-    out->cred = NULL;
-    out->chain = NULL;
-    out->uncovered = NULL;
-    out->n_uncovered = 0;
-}
-
-void ecert_loaded_free(ecert_loaded_t *out)
-{
-    free_result(out);
-    ecert_names_free(out->warnings, out->n_warnings);
-    ecert_trail_free(&out->trail);
-    memset(out, 0, sizeof(*out));
-}
 
 static void sooner(int64_t *when, int64_t other, int64_t now)
 {
@@ -113,6 +56,9 @@ static int open_site(load_t *load, ecert_err_t *err)
         return 0;
     }
     if (ecert_name_ascii(load->site->name, load->ascii, err) != 0) {
+        if (load->site->where != NULL) {
+            ecert_err_hint(err, "correct the name in %s", load->site->where);
+        }
         return -1;
     }
     if (store == NULL) {
@@ -181,20 +127,24 @@ static int check_names(const load_t *load, X509 *leaf, const char *file,
     return 0;
 }
 
-/* Vhost names that the certificate does not cover: told, not refused. */
-static void note_uncovered(const ecert_site_t *site, X509 *leaf,
-                           ecert_loaded_t *out)
+/*
+ * A machine that has just started may not know the time yet.  Then a good
+ * certificate must not give way to a placeholder.
+ */
+static int clock_is_wrong(load_t *load, const char *file)
 {
-    char ascii[ECERT_NAME_MAX];
-    ecert_err_t ignored;
-    size_t i;
+    ecert_err_t err;
+    char when[32];
 
-    for (i = 0; i < site->n_names; i++) {
-        if (ecert_name_ascii(site->names[i], ascii, &ignored) == 0
-            && !ecert_name_covered(leaf, ascii)) {
-            add_line(&out->uncovered, &out->n_uncovered, UNCOVERED_MAX, ascii);
-        }
+    if (load->now >= ecert_ca_updated(load->loader->ca)) {
+        return 0;
     }
+    ecert_err(&err, ECERT_ERR_NOT_YET, file,
+              "by this machine's clock, which is wrong: it shows %s",
+              ecert_date_format(load->now, when));
+    ecert_err_hint(&err, "set the clock; until then the certificate is served");
+    ecert_loaded_complain(load->out, &err);
+    return 1;
 }
 
 static int check_time(load_t *load, const char *file, ecert_err_t *err)
@@ -202,13 +152,13 @@ static int check_time(load_t *load, const char *file, ecert_err_t *err)
     char when[32];
     ecert_chain_t *chain = load->out->chain;
 
-    if (chain->not_before > load->now) {
+    if (chain->not_before > load->now && !clock_is_wrong(load, file)) {
         sooner(&load->out->next_change, chain->not_before, load->now);
         return ecert_err(err, ECERT_ERR_NOT_YET, file, "valid from %s",
                          ecert_date_format(chain->not_before, when));
     }
-    load->out->state = chain->not_after < load->now ? ECERT_STATE_EXPIRED
-                                                    : ECERT_STATE_VALID;
+    load->out->state =
+        chain->not_after < load->now ? ECERT_STATE_EXPIRED : ECERT_STATE_VALID;
     return 0;
 }
 
@@ -230,8 +180,7 @@ static ecert_ca_t *read_catalogue(const char *path, ecert_trail_t *trail,
 
 static const char *catalogue_path(const load_t *load)
 {
-    return load->site->catalogue ? load->site->catalogue
-                                 : load->json.catalogue;
+    return load->site->catalogue ? load->site->catalogue : load->json.catalogue;
 }
 
 /* A broken catalogue costs what it knows, not the certificate. */
@@ -245,11 +194,11 @@ static void open_catalogue(load_t *load)
     }
     load->own_ca = read_catalogue(path, &load->out->trail, &err);
     if (load->own_ca == NULL) {
-        complain(load->out, &err);
+        ecert_loaded_complain(load->out, &err);
     }
 }
 
-static int build_chain(load_t *load, X509 *leaf, const STACK_OF(X509) *pool,
+static int build_chain(load_t *load, X509 *leaf, const STACK_OF(X509) * pool,
                        ecert_err_t *err)
 {
     ecert_chain_in_t in = {
@@ -257,9 +206,8 @@ static int build_chain(load_t *load, X509 *leaf, const STACK_OF(X509) *pool,
         .pool = pool,
         .anchors = load->loader->anchors,
         .ca = load->own_ca ? load->own_ca : load->loader->ca,
-        .cross = load->site->cross.kind != ECERT_CROSS_UNSET
-                     ? load->site->cross
-                     : load->json.cross,
+        .cross = load->site->cross.kind != ECERT_CROSS_UNSET ? load->site->cross
+                                                             : load->json.cross,
         .now = load->now,
     };
 
@@ -276,7 +224,7 @@ static void note_incomplete(load_t *load)
     if (!chain->complete) {
         ecert_err(&err, ECERT_ERR_CHAIN, load->out->source, "%s",
                   chain->missing);
-        complain(load->out, &err);
+        ecert_loaded_complain(load->out, &err);
     }
 }
 
@@ -291,13 +239,13 @@ static int use_leaf(load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
         || check_time(load, file, err) != 0) {
         return -1;
     }
-    load->out->cred = ecert_cred_new(leaf, bundle->key,
-                                     load->out->chain->served, err);
+    load->out->cred =
+        ecert_cred_new(leaf, bundle->key, load->out->chain->served, err);
     if (load->out->cred == NULL) {
         return -1;
     }
     sooner(&load->out->next_change, load->out->chain->next_change, load->now);
-    note_uncovered(load->site, leaf, load->out);
+    ecert_loaded_uncovered(load->site, leaf, load->out);
     note_incomplete(load);
     return 0;
 }
@@ -312,10 +260,11 @@ static int try_files(load_t *load, const ecert_bundle_files_t *files,
     X509 *leaf;
     int rc = -1;
 
-    free_result(out);
+    ecert_loaded_reset(out);
     snprintf(out->source, sizeof(out->source), "%s", files->certificate);
-    if (ecert_bundle_read(files, load->loader->shelf, &out->trail, complain,
-                          out, &bundle, err) != 0) {
+    if (ecert_bundle_read(files, load->loader->shelf, &out->trail,
+                          ecert_loaded_complain, out, &bundle, err)
+        != 0) {
         return -1;
     }
     leaf = ecert_leaf_take(&bundle, files->certificate, files->key, err);
@@ -325,27 +274,9 @@ static int try_files(load_t *load, const ecert_bundle_files_t *files,
     X509_free(leaf);
     ecert_bundle_free(&bundle);
     if (rc != 0) {
-        free_result(out);
+        ecert_loaded_reset(out);
     }
     return rc;
-}
-
-/* The failures of a pair that is being written right now. */
-static int may_mend(ecert_code_t code)
-{
-    switch (code) {
-    case ECERT_ERR_MISSING:
-    case ECERT_ERR_CHANGING:
-    case ECERT_ERR_EMPTY:
-    case ECERT_ERR_FORMAT:
-    case ECERT_ERR_TRUNCATED:
-    case ECERT_ERR_NO_KEY:
-    case ECERT_ERR_MISMATCH:
-    case ECERT_ERR_UNREADABLE:
-        return 1;
-    default:
-        return 0;
-    }
 }
 
 /*
@@ -365,7 +296,8 @@ static int fall_back(load_t *load)
     int rc = -1;
 
     if (ecert_store_generations(load->dir, &out->trail, &numbers, &n, &current,
-                                &other) != 0) {
+                                &other)
+        != 0) {
         return -1;
     }
     for (i = 0; rc != 0 && i < n; i++) {
@@ -390,7 +322,8 @@ static void note_generation(load_t *load)
     size_t n;
 
     if (ecert_store_generations(load->dir, NULL, &numbers, &n, &current,
-                                &ignored) == 0) {
+                                &ignored)
+        == 0) {
         load->out->store_generation = current;
         free(numbers);
     }
@@ -414,6 +347,47 @@ static int has_current(load_t *load, ecert_err_t *err)
     return 0;
 }
 
+static void forget_warnings(ecert_loaded_t *out, size_t n)
+{
+    while (out->n_warnings > n) {
+        free(out->warnings[--out->n_warnings]);
+    }
+}
+
+static void read_current(const load_t *load, char *target, size_t size)
+{
+    char path[PATH_MAX + 32];
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "%s/current", load->dir);
+    n = readlink(path, target, size - 1);
+    target[n > 0 ? n : 0] = '\0';
+}
+
+/*
+ * Each file is opened through `current` by itself.  When that moved meanwhile,
+ * they are not all of one generation: once more, then.
+ */
+static int try_current(load_t *load, const ecert_bundle_files_t *files,
+                       ecert_err_t *err)
+{
+    size_t n_warnings = load->out->n_warnings;
+    char before[256], after[256];
+    int rc, tries = 3;
+
+    read_current(load, before, sizeof(before));
+    rc = try_files(load, files, err);
+    read_current(load, after, sizeof(after));
+    while (strcmp(before, after) != 0 && --tries > 0) {
+        ecert_trail_unlike(&load->out->trail);
+        forget_warnings(load->out, n_warnings);
+        memcpy(before, after, sizeof(before));
+        rc = try_files(load, files, err);
+        read_current(load, after, sizeof(after));
+    }
+    return rc;
+}
+
 static int load_site(load_t *load, ecert_err_t *err)
 {
     ecert_loaded_t *out = load->out;
@@ -428,17 +402,18 @@ static int load_site(load_t *load, ecert_err_t *err)
         return -1;
     }
     open_catalogue(load);
-    rc = try_files(load, &files, err);
+    rc = load->site->name != NULL ? try_current(load, &files, err)
+                                  : try_files(load, &files, err);
     out->look = out->trail.digest;
     if (load->site->name == NULL) {
-        out->waiting = rc != 0 && may_mend(err->code);
+        out->waiting = rc != 0 && ecert_loaded_may_mend(err->code);
         return rc;
     }
     if (rc == 0) {
         note_generation(load);
         return 0;
     }
-    out->waiting = may_mend(err->code);
+    out->waiting = ecert_loaded_may_mend(err->code);
     if (fall_back(load) != 0) {
         return -1;
     }
@@ -465,51 +440,6 @@ int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
     return rc;
 }
 
-/* A chain of which nothing is known but what it consists of. */
-static ecert_chain_t *plain_chain(const ecert_cred_t *cred)
-{
-    ecert_chain_t *chain = calloc(1, sizeof(*chain));
-
-    if (chain == NULL) {
-        return NULL;
-    }
-    chain->served = X509_chain_up_ref(cred->chain);
-    chain->considered = calloc(1, sizeof(*chain->considered));
-    if (chain->served == NULL || chain->considered == NULL) {
-        ecert_chain_free(chain);
-        return NULL;
-    }
-    X509_up_ref(cred->leaf);
-    chain->considered[0].cert = cred->leaf;
-    chain->considered[0].why = ECERT_WHY_LEAF;
-    chain->n_considered = 1;
-    chain->not_before = ecert_x509_not_before(cred->leaf);
-    chain->not_after = ecert_x509_not_after(cred->leaf);
-    chain->complete = sk_X509_num(cred->chain) > 0;
-    return chain;
-}
-
-int ecert_load_adopt(const ecert_site_t *site, ecert_cred_t *cred, int64_t now,
-                     ecert_loaded_t *out, ecert_err_t *err)
-{
-    memset(out, 0, sizeof(*out));
-    out->store_generation = -1;
-    ecert_trail_init(&out->trail);
-    out->cred = cred;
-    out->chain = plain_chain(cred);
-    if (out->chain == NULL) {
-        ecert_loaded_free(out);
-        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-    }
-    if (cred->placeholder) {
-        return 0;
-    }
-    out->state = out->chain->not_after < now ? ECERT_STATE_EXPIRED
-                                             : ECERT_STATE_VALID;
-    note_uncovered(site, cred->leaf, out);
-    return 0;
-}
-
 int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
                          uint64_t look)
 {
@@ -533,51 +463,4 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
     close_site(&load);
     ecert_trail_free(&out.trail);
     return same;
-}
-
-/* ---- may it replace what is served? ------------------------------------ */
-
-static ecert_state_t state_at(const ecert_loaded_t *loaded, int64_t now)
-{
-    if (loaded->state == ECERT_STATE_VALID && loaded->chain != NULL
-        && loaded->chain->not_after < now) {
-        return ECERT_STATE_EXPIRED;
-    }
-    return loaded->state;
-}
-
-static int same_leaf(const ecert_loaded_t *a, const ecert_loaded_t *b)
-{
-    if (a->chain == NULL || b->chain == NULL || a->chain->n_considered == 0
-        || b->chain->n_considered == 0) {
-        return 0;
-    }
-    return X509_cmp(a->chain->considered[0].cert, b->chain->considered[0].cert)
-           == 0;
-}
-
-int ecert_load_better(const ecert_loaded_t *held, const ecert_loaded_t *next,
-                      int64_t now, ecert_err_t *err)
-{
-    char when[32];
-
-    if (next->state < state_at(held, now)) {
-        return ecert_err(err, ECERT_ERR_EXPIRED, next->source,
-                         "since %s; the one before is valid and stays",
-                         ecert_date_format(next->chain->not_after, when));
-    }
-    if (held->state == ECERT_STATE_PLACEHOLDER) {
-        return 0;
-    }
-    if (next->n_uncovered > held->n_uncovered) {
-        return ecert_err(err, ECERT_ERR_NAMES, next->source,
-                         "%s is not in it; the one before covers it and stays",
-                         next->uncovered[0]);
-    }
-    if (same_leaf(held, next) && sk_X509_num(next->chain->served) == 0
-        && sk_X509_num(held->chain->served) > 0 && !next->chain->complete) {
-        return ecert_err(err, ECERT_ERR_CHAIN, next->source,
-                         "%s; the chain before stays", next->chain->missing);
-    }
-    return 0;
 }

@@ -52,6 +52,8 @@ typedef struct {
     size_t n_warnings;
     int fallback;             /* an older generation than `current`, see err */
     int waiting;              /* the failure may mend itself (a torn pair) */
+    int torn;                 /* the same of a file around it (an issuer's,
+                                 the catalogue), which is a warning */
     int64_t next_change;      /* look again then, whatever the files do;
                                  0: never */
 } ecert_loaded_t;
@@ -78,8 +80,9 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
 
 /*
  * Whether `next` may replace `held`, which is served now.  0, or -1 and err:
- * EXPIRED in place of a valid one, NAMES when it covers fewer of the vhosts'
- * names, CHAIN when it is the same leaf with its chain lost.
+ * EXPIRED in place of a valid one; and unless it is the better state, NAMES when
+ * it covers fewer of the vhosts' names, CHAIN when it is the same leaf with its
+ * chain lost.
  */
 int ecert_load_better(const ecert_loaded_t *held, const ecert_loaded_t *next,
                       int64_t now, ecert_err_t *err);

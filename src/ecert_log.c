@@ -1,11 +1,12 @@
 #include "ecert_log.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "ecert_priv.h"
 
 #define LINE 4096
 
@@ -59,7 +60,7 @@ static void follow_rotation(void)
         || !S_ISREG(named.st_mode) || !folder_is_safe(file)) {
         return;
     }
-    fd = open(file, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    fd = ecert_priv_log(file);
     if (fd >= 0) {
         dup2(fd, 2);
         close(fd);

@@ -28,6 +28,9 @@ unsigned ecert_pair_restarts(const ecert_pair_t *pair);
 /*
  * The guard is gone: this process forks; the child returns and goes on as the
  * worker, the parent is the new guard.  0, or -1 when fork fails: try later.
+ * When that worker dies in its turn, the one that follows returns from here,
+ * too, with restarts counted up: then every other descriptor is closed, and
+ * what the process knows is as old as this call.
  */
 int ecert_pair_heal(ecert_pair_t *pair, ecert_err_t *err);
 

@@ -1,5 +1,7 @@
 #include "ecert_priv.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
@@ -7,24 +9,43 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* All capabilities but one, of which nothing can come back by exec. */
-static int drop_capabilities(void)
+/* Sets what is permitted and what is in effect; nothing comes back by exec. */
+static int set_capabilities(const cap_value_t *permitted, int n,
+                            const cap_value_t *effective, int m)
 {
-    static const cap_value_t keep[] = {CAP_DAC_READ_SEARCH};
     cap_t caps = cap_init();
-    int ok;
+    int ok = caps != NULL
+             && cap_set_flag(caps, CAP_PERMITTED, n, permitted, CAP_SET) == 0
+             && cap_set_flag(caps, CAP_EFFECTIVE, m, effective, CAP_SET) == 0
+             && cap_set_proc(caps) == 0;
 
-    if (caps == NULL) {
-        return -1;
-    }
-    ok = cap_set_flag(caps, CAP_PERMITTED, 1, keep, CAP_SET) == 0
-         && cap_set_flag(caps, CAP_EFFECTIVE, 1, keep, CAP_SET) == 0
-         && cap_set_proc(caps) == 0;
-    if (!ok) { /* a container may have taken this one, too */
-        ok = cap_clear(caps) == 0 && cap_set_proc(caps) == 0;
-    }
     cap_free(caps);
     return ok ? 0 : -1;
+}
+
+static const cap_value_t kept[] = {CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE};
+
+static int drop_capabilities(void)
+{
+    if (set_capabilities(kept, 2, kept, 1) == 0) {
+        return 0;
+    }
+    /* a container may have taken these, too */
+    return set_capabilities(kept, 0, kept, 0);
+}
+
+int ecert_priv_log(const char *file)
+{
+    int raised = geteuid() == 0 && set_capabilities(kept, 2, kept, 2) == 0;
+    int fd = open(file,
+                  O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int saved = errno;
+
+    if (raised) {
+        set_capabilities(kept, 2, kept, 1);
+    }
+    errno = saved;
+    return fd;
 }
 
 int ecert_priv_drop(ecert_err_t *err)

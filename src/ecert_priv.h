@@ -9,7 +9,15 @@
  * No core dumps, no new privileges, umask 077; as root, too: no network (an
  * empty network namespace where the kernel lets us), and of all capabilities
  * only CAP_DAC_READ_SEARCH, which reading other users' certificates needs.
+ * CAP_DAC_OVERRIDE stays permitted, but asleep: see ecert_priv_log.
  */
 int ecert_priv_drop(ecert_err_t *err);
+
+/*
+ * open(2) of the server's log for appending, which may belong to the workers'
+ * user after a rotation: with CAP_DAC_OVERRIDE for this one call.  -1 with
+ * errno.
+ */
+int ecert_priv_log(const char *file);
 
 #endif

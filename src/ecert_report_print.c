@@ -170,7 +170,7 @@ void ecert_report_print(const json_t *report, FILE *out, int explain,
                     ? "changes are seen at once"
                     : "changes are looked for every 30 seconds");
     } else {
-        fprintf(out, "store %s; no server is running with it\n",
+        fprintf(out, "store %s; no server answers, so this is what it holds\n",
                 str(report, "store"));
     }
     json_array_foreach(json_object_get(report, "sites"), i, site) {

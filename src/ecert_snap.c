@@ -284,10 +284,14 @@ int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
 
     if (len == 0 || len > room) {
         return ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
-                         "key, certificate and chain take %zu bytes together; "
-                         "there is room for %zu", len, room);
+                         "%s take %zu bytes together; there is room for %zu",
+                         slot == snap->sites ? "all validation files"
+                                             : "key, certificate and chain",
+                         len, room);
     }
-    next += next == 0; /* 0 means that nothing was ever published */
+    if (next == 0) { /* 0 means that nothing was ever published */
+        next = 2;    /* even, as 0: the idle buffer */
+    }
     buffer = buffer_at(snap, slot, next & 1);
     record = &slot_at(snap, slot)->record[next & 1];
     atomic_thread_fence(memory_order_release);

@@ -34,7 +34,8 @@ int ecert_store_prepare(const char *store, ecert_err_t *err) {
     char path[PATH_MAX];
 
     if (ecert_file_folder(store, 0700, err) != 0) {
-        return -1;
+        return ecert_err_hint(err, "correct ecert_store (ECertStore), or make "
+                                   "the folder above it");
     }
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         if (join(path, store, folders[i].name, err) != 0
@@ -78,6 +79,10 @@ static int no_site(const char *sites, const char *ascii, ecert_err_t *err) {
     if (ecert_name_slug(ascii, slug, err) != 0
         || join(path, sites, slug, err) != 0) {
         return -1;
+    }
+    if (is_folder(sites, NULL, err) != 0) {
+        return ecert_err(err, ECERT_ERR_NO_SITE, path,
+                         "nor is there a folder %s", sites);
     }
     return ecert_err(err, ECERT_ERR_NO_SITE, path, NULL);
 }

@@ -10,9 +10,10 @@
 #define COMPLAINTS_MAX 64
 
 typedef struct {
-    char *lines[COMPLAINTS_MAX];
+    ecert_complaint_t list[COMPLAINTS_MAX];
     size_t n;
     const ecert_dcv_kept_t *before;
+    int64_t ms;
 } complaints_t;
 
 void ecert_dcv_kept_init(ecert_dcv_kept_t *kept)
@@ -23,7 +24,12 @@ void ecert_dcv_kept_init(ecert_dcv_kept_t *kept)
 
 static void free_complaints(ecert_dcv_kept_t *kept)
 {
-    ecert_names_free(kept->complaints, kept->n_complaints);
+    size_t i;
+
+    for (i = 0; i < kept->n_complaints; i++) {
+        free(kept->complaints[i].line);
+    }
+    free(kept->complaints);
     kept->complaints = NULL;
     kept->n_complaints = 0;
 }
@@ -35,30 +41,37 @@ void ecert_dcv_kept_free(ecert_dcv_kept_t *kept)
     ecert_trail_free(&kept->trail);
 }
 
-static int said_before(const ecert_dcv_kept_t *kept, const char *line)
+static ecert_complaint_t found_before(const complaints_t *list,
+                                      const char *line)
 {
+    ecert_complaint_t none = {.since = list->ms};
     size_t i;
 
-    for (i = 0; i < kept->n_complaints; i++) {
-        if (strcmp(kept->complaints[i], line) == 0) {
-            return 1;
+    for (i = 0; i < list->before->n_complaints; i++) {
+        if (strcmp(list->before->complaints[i].line, line) == 0) {
+            return list->before->complaints[i];
         }
     }
-    return 0;
+    return none;
 }
 
+/* Told once; and not at all while the file may only be on its way. */
 static void complain(void *ctx, const ecert_err_t *err)
 {
     complaints_t *list = ctx;
+    ecert_complaint_t one;
     char line[1700];
 
     ecert_err_line(err, NULL, line, sizeof(line));
-    if (!said_before(list->before, line)) {
+    one = found_before(list, line);
+    if (!one.told
+        && (err->code != ECERT_ERR_CHANGING
+            || list->ms - one.since >= ECERT_PATIENCE_MS)) {
         ecert_log(ECERT_LOG_WARN, "%s", line);
+        one.told = 1;
     }
-    if (list->n < COMPLAINTS_MAX
-        && (list->lines[list->n] = strdup(line)) != NULL) {
-        list->n++;
+    if (list->n < COMPLAINTS_MAX && (one.line = strdup(line)) != NULL) {
+        list->list[list->n++] = one;
     }
 }
 
@@ -67,7 +80,7 @@ static void keep_complaints(ecert_dcv_kept_t *kept, const complaints_t *list)
     free_complaints(kept);
     kept->complaints = calloc(list->n + 1, sizeof(*kept->complaints));
     if (kept->complaints != NULL) {
-        memcpy(kept->complaints, list->lines, list->n * sizeof(list->lines[0]));
+        memcpy(kept->complaints, list->list, list->n * sizeof(list->list[0]));
         kept->n_complaints = list->n;
     }
 }
@@ -101,7 +114,7 @@ static int publish(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept,
 
 void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
 {
-    complaints_t list = {.before = kept};
+    complaints_t list = {.before = kept, .ms = keeper->ms};
     ecert_tokens_t tokens;
     ecert_err_t err;
     int rc;
@@ -123,6 +136,7 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
         }
     }
     if (rc != 0) {
+        kept->next_change = 0; /* a time that has passed must not stay */
         complain(&list, &err);
     }
     keep_complaints(kept, &list);

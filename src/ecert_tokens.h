@@ -9,11 +9,18 @@
 #include "ecert_kept.h"
 #include "ecert_store.h"
 
+/* What is wrong with one file, from look to look. */
 typedef struct {
-    ecert_tokens_t held;    /* what is published */
+    char *line;
+    int64_t since; /* monotonic ms */
+    int told;
+} ecert_complaint_t;
+
+typedef struct {
+    ecert_tokens_t held; /* what is published */
     ecert_trail_t trail;
-    int64_t next_change;    /* Unix time; 0: never */
-    char **complaints;      /* lines of the last look */
+    int64_t next_change; /* Unix time; 0: never */
+    ecert_complaint_t *complaints;
     size_t n_complaints;
     unsigned char digest[32];
     int published;

@@ -45,6 +45,7 @@ typedef struct {
 } subject_t;
 
 struct ecert_watch_s {
+    int anew; /* ecert_watch_set has found a folder not watched before */
     int fd;
     uint64_t mark;
     folder_t **by_path;
@@ -234,6 +235,7 @@ static int renew(ecert_watch_t *watch, folder_t *folder) {
     if (wd < 0) {
         return -1;
     }
+    watch->anew = 1;
     folder->wd = wd;
     folder->next_wd = *wd_bucket(watch, wd);
     *wd_bucket(watch, wd) = folder;
@@ -398,6 +400,7 @@ int ecert_watch_set(ecert_watch_t *watch, uint32_t subject, char *const *dirs,
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
     mine = &watch->subjects[subject];
+    watch->anew = 0;
     watch->mark += 2;
     change.old = watch->mark;
     for (size_t i = 0; i < mine->n; i++) {
@@ -416,7 +419,7 @@ int ecert_watch_set(ecert_watch_t *watch, uint32_t subject, char *const *dirs,
     mine->n = change.n;
     mine->set = n > 0;
     if (change.sys == 0) {
-        return 0;
+        return watch->anew;
     }
     return ecert_err(err, ECERT_ERR_WATCH, NULL, "%s", strerror(change.sys));
 }

@@ -26,7 +26,9 @@ int ecert_watch_fd(const ecert_watch_t *watch);
  * From now on subject (a small number: a site's slot, the validation files)
  * depends on exactly these folders.  Unchanged ones cost one system call, which
  * finds out whether the path leads to another folder now.  For one that is not
- * there the nearest one above it is watched.  WATCH when the kernel has no
+ * there the nearest one above it is watched.  1 when a folder was not watched
+ * before: what happened in it since the subject was looked at may have gone
+ * unseen, so it is to be looked at once more.  WATCH when the kernel has no
  * watches left; what could be watched is.
  */
 int ecert_watch_set(ecert_watch_t *watch, uint32_t subject, char *const *dirs,

@@ -130,10 +130,11 @@ sub hosts ($server) {
 sub paths ($server) {
     my $http = $server->port('http');
 
-    for my $same ("$path?x=1", $path =~ s/fi/%66i/r, $path =~ s/well/wel%6c/r) {
-        answered(get($http, $host, $same), $code, $same);
-    }
-    for my $other ("$path/", "$path%00", "$path;x", "$path.bak", "$path%20",
+    answered(get($http, $host, "$path?x=1"), $code, 'with a query');
+    # Only the plain spelling counts; validators send no other one.
+    for my $other ($path =~ s/fi/%66i/r, $path =~ s/well/wel%6c/r,
+        $path =~ s{/file}{//file}r, $path =~ s{/file}{/./file}r,
+        "$path/", "$path%00", "$path;x", "$path.bak", "$path%20",
         uc $path, "$prefix/", $prefix, "$prefix/.fileauth.txt",
         "$prefix/a/../../fileauth.txt", '/fileauth.txt',
         "$prefix/..%2ffileauth.txt", "$prefix/%2e%2e/fileauth.txt")

@@ -39,8 +39,8 @@ static const char usage[] =
     "                      /var/lib/ecert)\n"
     "  --explain           every certificate that was considered, and why\n"
     "  --help              this text\n\n"
-    "Exit code: 0 complete (and the client accepts it), 1 not, 2 wrong "
-    "usage.\n\n"
+    "Exit code: 0 there is a chain (with --client: the client accepts it),\n"
+    "1 not, 2 wrong usage.\n\n"
     "Example: ecert chain --issuers sub.crt --client root-ca-3 --explain "
     "leaf.pem\n";
 
@@ -65,18 +65,6 @@ typedef struct {
     X509 *leaf;
     ecert_chain_t *chain;
 } work_t;
-
-/* Relative paths may be written here; who reads files wants absolute ones. */
-static char *absolute(const char *path, char *out)
-{
-    char cwd[PATH_MAX];
-    if (path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL) {
-        snprintf(out, PATH_MAX, "%s", path);
-    } else if (snprintf(out, PATH_MAX, "%s/%s", cwd, path) >= PATH_MAX) {
-        out[0] = '\0';
-    }
-    return out;
-}
 
 static void complain(void *ctx, const ecert_err_t *err)
 {
@@ -111,13 +99,13 @@ static STACK_OF(X509) * read_roots(const char *path, ecert_err_t *err)
 
 static int read_catalogue(work_t *work, const char *path, ecert_err_t *err)
 {
-    char full[PATH_MAX];
     ecert_file_t file;
     if (path == NULL) {
         work->ca = ecert_ca_builtin(err);
         return work->ca ? 0 : -1;
     }
-    if (ecert_file_read(absolute(path, full), ECERT_FILE_MAX, NULL, &file, err)
+    if (ecert_file_read(ecert_cli_absolute(path), ECERT_FILE_MAX, NULL, &file,
+                        err)
         != 0) {
         return -1;
     }
@@ -138,21 +126,23 @@ static int read_anchors(work_t *work, const char *path, ecert_err_t *err)
 
 static int read_bundle(work_t *work, const options_t *options, ecert_err_t *err)
 {
-    static char paths[PATHS_MAX + 2][PATH_MAX];
+    char store_issuers[PATH_MAX];
     const char *issuers[PATHS_MAX];
     ecert_shelf_t *shelf = ecert_shelf_new();
     ecert_trail_t trail;
 
     for (size_t i = 0; i < options->n_issuers; i++) {
-        issuers[i] = absolute(options->issuers[i], paths[i]);
+        issuers[i] = ecert_cli_absolute(options->issuers[i]);
     }
-    if (snprintf(paths[PATHS_MAX + 1], PATH_MAX, "%s/issuers", options->store)
-        >= PATH_MAX) {
-        paths[PATHS_MAX + 1][0] = '\0';
+    if (snprintf(store_issuers, sizeof(store_issuers), "%s/issuers",
+                 options->store)
+        >= (int)sizeof(store_issuers)) {
+        return ecert_err(err, ECERT_ERR_USAGE, options->store,
+                         "the path is too long");
     }
     ecert_bundle_files_t files = {
-        .certificate = absolute(options->file, paths[PATHS_MAX]),
-        .store_issuers = options->n_issuers ? NULL : paths[PATHS_MAX + 1],
+        .certificate = ecert_cli_absolute(options->file),
+        .store_issuers = options->n_issuers ? NULL : store_issuers,
         .issuers = issuers,
         .n_issuers = options->n_issuers,
     };
@@ -248,6 +238,51 @@ static void add_root(STACK_OF(X509) * roots, const STACK_OF(X509) * from,
     }
 }
 
+/* The cross-certificate that was considered, served or not. */
+static const X509 *known_cross(const ecert_chain_t *chain)
+{
+    for (size_t i = 0; i < chain->n_considered; i++) {
+        if (chain->considered[i].role == ECERT_CA_CROSS) {
+            return chain->considered[i].cert;
+        }
+    }
+    return NULL;
+}
+
+/* Self-signed certificates of this name, among from. */
+static void add_named(STACK_OF(X509) * roots, const STACK_OF(X509) * from,
+                      const X509_NAME *name)
+{
+    for (int i = 0; i < sk_X509_num(from); i++) {
+        X509 *cert = sk_X509_value(from, i);
+        if (X509_NAME_cmp(X509_get_subject_name(cert), name) == 0
+            && X509_NAME_cmp(X509_get_issuer_name(cert), name) == 0
+            && X509_up_ref(cert)) {
+            sk_X509_push(roots, cert);
+        }
+    }
+}
+
+/*
+ * The two sides of a cross-certificate are its subject's own root and its
+ * issuer's, whatever CA it is; without one the catalogue tells which is meant.
+ */
+static void find_roots(const work_t *work, const char *who,
+                       const ecert_ca_entry_t *entry, STACK_OF(X509) * roots)
+{
+    const X509 *cross = known_cross(work->chain);
+    if (cross == NULL) {
+        add_root(roots, work->anchors, work->ca, entry);
+        add_root(roots, work->bundle.pool, work->ca, entry);
+        return;
+    }
+    const X509_NAME *name = strcmp(who, "cross") == 0
+                                ? X509_get_issuer_name(cross)
+                                : X509_get_subject_name(cross);
+    add_named(roots, work->anchors, name);
+    add_named(roots, work->bundle.pool, name);
+}
+
 static STACK_OF(X509)
     * client_roots(const work_t *work, const char *who, ecert_err_t *err)
 {
@@ -256,11 +291,10 @@ static STACK_OF(X509)
         return read_roots(who, err);
     }
     STACK_OF(X509) *roots = sk_X509_new_null();
-    add_root(roots, work->anchors, work->ca, entry);
-    add_root(roots, work->bundle.pool, work->ca, entry);
+    find_roots(work, who, entry, roots);
     if (sk_X509_num(roots) == 0) {
         ecert_err(err, ECERT_ERR_MISSING, NULL,
-                  "the root \"%s\" is not on this machine", entry->name);
+                  "the root that \"%s\" means is not on this machine", who);
         ecert_err_hint(err, "give the file of the root: --client FILE");
         sk_X509_free(roots);
         return NULL;
@@ -290,14 +324,15 @@ static int ask_client(const work_t *work, const options_t *options)
 static int print(const work_t *work, const options_t *options)
 {
     const ecert_chain_t *chain = work->chain;
-    int good = chain->complete;
+    /* a root that is not known here may be known to clients */
+    int good = chain->complete || sk_X509_num(chain->served) > 0;
 
     PEM_write_X509(stdout, work->leaf);
     for (int i = 0; i < sk_X509_num(chain->served); i++) {
         PEM_write_X509(stdout, sk_X509_value(chain->served, i));
     }
     if (!chain->complete) {
-        fprintf(stderr, "ecert: the chain is not complete: missing: %s\n",
+        fprintf(stderr, "ecert: no path leads to a known root; missing: %s\n",
                 chain->missing);
     }
     if (options->at < chain->not_before || options->at > chain->not_after) {
@@ -309,7 +344,7 @@ static int print(const work_t *work, const options_t *options)
         explain(chain);
     }
     if (options->client != NULL) {
-        good &= ask_client(work, options);
+        good = ask_client(work, options);
     }
     return good ? ECERT_EXIT_DONE : ECERT_EXIT_FAILED;
 }
@@ -374,7 +409,6 @@ int ecert_cmd_chain(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    static char store[PATH_MAX];
     options_t options = {.at = time(NULL), .cross = {ECERT_CROSS_AUTO, 0}};
     ecert_err_t err;
     int c;
@@ -398,6 +432,6 @@ int ecert_cmd_chain(int argc, char **argv)
                                argc - optind);
     }
     options.file = argv[optind];
-    options.store = absolute(ecert_cli_store(options.store), store);
+    options.store = ecert_cli_store(options.store);
     return run(&options);
 }

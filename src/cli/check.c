@@ -1,10 +1,8 @@
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "ecert_load.h"
@@ -47,29 +45,6 @@ typedef struct {
     char **names;
     size_t n_names;
 } options_t;
-
-/* The agent refuses relative paths; people may write them. */
-static const char *absolute(const char *path, ecert_err_t *err)
-{
-    char cwd[PATH_MAX], *full;
-    size_t size;
-
-    if (path == NULL || path[0] == '/') {
-        return path;
-    }
-    if (getcwd(cwd, sizeof(cwd)) == NULL) {
-        ecert_err(err, ECERT_ERR_SYSTEM, path, "getcwd");
-        return NULL;
-    }
-    size = strlen(cwd) + strlen(path) + 2;
-    full = malloc(size); /* lives as long as the command */
-    if (full == NULL) {
-        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-        return NULL;
-    }
-    snprintf(full, size, "%s/%s", cwd, path);
-    return full;
-}
 
 /*
  * A root that this machine does not know is worth a warning, but not a
@@ -199,20 +174,20 @@ static int set_option(options_t *options, int c, const char *value,
 {
     switch (c) {
     case 'c':
-        options->certificate = absolute(value, err);
-        return options->certificate ? 0 : -1;
+        options->certificate = ecert_cli_absolute(value);
+        return 0;
     case 'k':
-        options->key = absolute(value, err);
-        return options->key ? 0 : -1;
+        options->key = ecert_cli_absolute(value);
+        return 0;
     case 'C':
-        options->catalogue = absolute(value, err);
-        return options->catalogue ? 0 : -1;
+        options->catalogue = ecert_cli_absolute(value);
+        return 0;
     case 'i':
         if (options->n_issuers == PATHS_MAX) {
             return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
         }
-        options->issuers[options->n_issuers] = absolute(value, err);
-        return options->issuers[options->n_issuers++] ? 0 : -1;
+        options->issuers[options->n_issuers++] = ecert_cli_absolute(value);
+        return 0;
     case 'x':
         return ecert_cross_parse(value, &options->cross, err);
     case 'a':
@@ -268,6 +243,6 @@ int ecert_cmd_check(int argc, char **argv)
     }
     options.names = argv + optind;
     options.n_names = (size_t)(argc - optind);
-    options.store = absolute(ecert_cli_store(options.store), &err);
+    options.store = ecert_cli_store(options.store);
     return run(&options);
 }

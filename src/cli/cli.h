@@ -14,8 +14,11 @@ int ecert_cmd_chain(int argc, char **argv);
 int ecert_cmd_check(int argc, char **argv);
 int ecert_cmd_status(int argc, char **argv);
 
-/* The store: --store, else ECERT_STORE, else the default. */
+/* The store: --store, else ECERT_STORE, else the default; absolute. */
 const char *ecert_cli_store(const char *option);
+
+/* An absolute path for what people write; lives as long as the command. */
+const char *ecert_cli_absolute(const char *path);
 
 /* "ecert: " and the error's line on standard error; returns FAILED. */
 int ecert_cli_fail(const char *site, const ecert_err_t *err);

@@ -1,7 +1,9 @@
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "ecert.h"
@@ -38,7 +40,19 @@ const char *ecert_cli_store(const char *option)
 {
     const char *value = option ? option : getenv("ECERT_STORE");
 
-    return value != NULL && value[0] != '\0' ? value : ECERT_STORE_DEFAULT;
+    return value != NULL && value[0] != '\0' ? ecert_cli_absolute(value)
+                                              : ECERT_STORE_DEFAULT;
+}
+
+const char *ecert_cli_absolute(const char *path)
+{
+    char cwd[PATH_MAX], *full;
+
+    if (path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL
+        || asprintf(&full, "%s/%s", cwd, path) < 0) {
+        return path; /* whoever opens it says what is wrong */
+    }
+    return full;
 }
 
 int ecert_cli_fail(const char *site, const ecert_err_t *err)

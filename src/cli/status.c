@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "ecert_door.h"
@@ -38,6 +39,17 @@ typedef struct {
     int64_t now;
 } options_t;
 
+/* Its socket is still there: it did not leave, it was killed. */
+static void complain_dead(const char *path)
+{
+    ecert_err_t err;
+
+    ecert_err(&err, ECERT_ERR_AGENT, path, "it was killed and did not return");
+    ecert_err_hint(&err, "reload the server, or start it: that brings a new "
+                         "agent");
+    ecert_cli_fail(NULL, &err);
+}
+
 /* All agents that answer; *silent counts those that do not. */
 static json_t *ask_agents(const char *store, int *silent)
 {
@@ -60,6 +72,9 @@ static json_t *ask_agents(const char *store, int *silent)
         text = ecert_door_ask(path, SECONDS, &dead, &err);
         if (text == NULL && !dead) {
             ecert_cli_fail(NULL, &err);
+            (*silent)++;
+        } else if (text == NULL && access(path, F_OK) == 0) {
+            complain_dead(path);
             (*silent)++;
         }
         answer = text ? json_loads(text, 0, NULL) : NULL;
@@ -230,7 +245,7 @@ static int run(const options_t *options)
     json_t *reports = ask_agents(options->store, &silent), *report;
     ecert_err_t err;
 
-    if (json_array_size(reports) == 0 && silent == 0) {
+    if (json_array_size(reports) == 0) {
         report = report_store(options, &err);
         if (report == NULL) {
             json_decref(reports);

@@ -56,7 +56,22 @@ static void set(uint32_t subject, const char *one, const char *two) {
     char *dirs[2] = {(char *)one, (char *)two};
     size_t n = (one != NULL) + (two != NULL);
 
-    assert_int_equal(ecert_watch_set(watch, subject, dirs, n, &err), 0);
+    assert_true(ecert_watch_set(watch, subject, dirs, n, &err) >= 0);
+}
+
+/* 1 tells that a folder is watched from now on, 0 that all were before. */
+static void test_anew(void **state)
+{
+    char *dirs[2] = {(char *)at("a"), (char *)at("b")};
+
+    (void)state;
+    mkdir(dirs[0], 0700);
+    mkdir(dirs[1], 0700);
+    assert_int_equal(ecert_watch_set(watch, 0, dirs, 1, &err), 1);
+    assert_int_equal(ecert_watch_set(watch, 0, dirs, 1, &err), 0);
+    assert_int_equal(ecert_watch_set(watch, 1, dirs, 1, &err), 0);
+    assert_int_equal(ecert_watch_set(watch, 0, dirs, 2, &err), 1);
+    assert_int_equal(ecert_watch_set(watch, 0, dirs, 2, &err), 0);
 }
 
 static void test_changes(void **state) {
@@ -307,7 +322,7 @@ static int few_watches(void) {
     }
     if (told != 2
         || limit("/proc/sys/user/max_inotify_watches", "9") != 0
-        || ecert_watch_set(watch, 0, dirs, 3, &err) != 0) {
+        || ecert_watch_set(watch, 0, dirs, 3, &err) != 1) {
         return 2;
     }
     put("c/f", "y");
@@ -357,6 +372,7 @@ static void test_limits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(test_anew),
         TEST(test_changes),    TEST(test_once_per_read), TEST(test_shared),
         TEST(test_two_paths),  TEST(test_moved_away),    TEST(test_removed),
         TEST(test_replaced),   TEST(test_gone_before),   TEST(test_set_inside),

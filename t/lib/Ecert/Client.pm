@@ -14,9 +14,10 @@ our @EXPORT = qw(handshake request h2_request raw_request get served);
 # One TLS handshake with 127.0.0.1.  name (SNI; none: no SNI), version (1.2,
 # 1.3), session (of an earlier handshake), client (an Ecert::Cert), roots
 # (file: then verified says whether the chain leads there and name matches),
-# ciphers (TLS 1.2), path (then a request is made: status and body; it is
-# made anyway where TLS 1.3 sends its tickets late), keep (leaves the
-# connection open in {connection}).
+# ciphers (TLS 1.2), no_tickets (then TLS 1.2 resumes by session id),
+# post_auth (TLS 1.3: a certificate may be asked for later), path (then a
+# request is made: status and body; it is made anyway where TLS 1.3 sends its
+# tickets late), keep (leaves the connection open in {connection}).
 #
 # The answer: ok or error, protocol, cipher, resumed, certs ([Ecert::Cert]:
 # what was sent, the leaf first), fingerprint (the leaf's), chain

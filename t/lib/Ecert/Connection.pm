@@ -66,6 +66,9 @@ sub context (%o) {
     Net::SSLeay::CTX_load_verify_locations($ctx, $o{roots}, '') if $o{roots};
     Net::SSLeay::CTX_set_purpose($ctx, Net::SSLeay::X509_PURPOSE_SSL_SERVER())
         if $o{roots};
+    Net::SSLeay::CTX_set_options($ctx, Net::SSLeay::OP_NO_TICKET())
+        if $o{no_tickets};
+    Net::SSLeay::CTX_set_post_handshake_auth($ctx, 1) if $o{post_auth};
     if (my $client = $o{client}) {
         Net::SSLeay::CTX_use_certificate($ctx, $client->x509);
         Net::SSLeay::CTX_use_PrivateKey($ctx, $client->key);

@@ -94,6 +94,7 @@ sub _listen ($server, $vhost, $label) {
 # Binary upgrade: a new master beside the old one.  Returns the old one's pid.
 sub upgrade_begin ($server) {
     my $old = $server->{pid};
+    push @{ $server->{masters} }, $old;
     $server->signal('USR2');
     wait_for(sub {
         -e $server->pid_file . '.oldbin' && $server->_read_pid

@@ -34,6 +34,9 @@ sub command ($pid) {
     return (readline($in) // '') =~ tr/\0/ /r;
 }
 
+# Whether its command line names this folder: it may be another one by now.
+sub is_of ($pid, $dir) { return index(command($pid), "$dir/") >= 0 }
+
 # (real uid, effective uid, saved uid, file system uid)
 sub uids ($pid) {
     open my $in, '<', "/proc/$pid/status" or return;

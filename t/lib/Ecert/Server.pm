@@ -176,6 +176,14 @@ sub try_start ($server) {
     return $up && $up != -1 ? 1 : 0;
 }
 
+# Takes over a server that somebody else started with our configuration.
+sub adopt ($server) {
+    push @started, $server if !grep { $_ == $server } @started;
+    return wait_for(sub {
+        $server->_read_pid && $server->listens && $server->is_staffed;
+    }, 20);
+}
+
 # Starts a command as the server's user.
 sub _spawn ($server, $out, @command) {
     my $pid = fork // die "fork: $!";
@@ -290,6 +298,9 @@ sub reload ($server) {
 
 sub stop_all ($class) {
     for my $server (@started) {
+        # A master that an upgrade left behind, with its workers and agents.
+        kill 'QUIT', grep { Ecert::Process::is_of($_, $server->{dir}) }
+            @{ $server->{masters} // [] };
         quietly(sub { $server->stop }) // 1
             or Test::More::diag("$server->{kind}: an agent stayed behind");
         kill 'KILL', $server->agents;

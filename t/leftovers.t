@@ -1,0 +1,103 @@
+#!/usr/bin/perl
+
+# What remains: nothing after a stop, nothing of ours when the server is
+# killed, and no more descriptors or maps after many reloads.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use IO::Socket::INET;
+
+use Ecert::Life;
+use Ecert::Process;
+use Ecert::Server;
+use Ecert::Test;
+
+for my $kind (servers()) {
+    subtest $kind => sub {
+        my ($server, $store) = site_server($kind);
+        $server->start;
+
+        reloads($server, $store);
+        stopped($server, $store, $kind eq 'nginx' ? 'QUIT' : 'WINCH');
+        stopped($server->start, $store, 'TERM');
+        killed($server->start, $store);
+    };
+}
+done_testing;
+
+sub held ($pid) {
+    my %fd = Ecert::Process::descriptors($pid);
+    my @maps = grep { /memfd/ } split /\n/, slurp("/proc/$pid/maps") // '';
+    return scalar(keys %fd) . ' descriptors, ' . @maps . ' maps';
+}
+
+sub reloads ($server, $store) {
+    # The first reload opens what then stays (httpd's own).
+    $server->reload for 1 .. 2;
+    my @before = (held($server->pid), map { held($_) } $server->agents);
+    for (1 .. 5) {
+        $server->reload;
+        one_pair($server, 'one agent');
+    }
+    my @after = (held($server->pid), map { held($_) } $server->agents);
+    is_deeply \@after, \@before, 'after five more reloads master and agent '
+        . 'hold as much as before';
+    is scalar(() = glob $store->dir . '/run/*'), 1, 'one socket';
+    swaps($server, $store, 'all works');
+}
+
+# Processes that have this server's log open or our memory mapped.
+sub remaining ($server, @known) {
+    opendir my $dir, '/proc' or die "/proc: $!";
+    my %known = map { $_ => 1 } @known;
+    return grep {
+        my %fd = Ecert::Process::descriptors($_);
+        ($known{$_} || grep { ($_ // '') eq $server->error_log } values %fd)
+            && Ecert::Process::alive($_);
+    } grep { /^\d+$/ } readdir $dir;
+}
+
+sub ports_are_free ($server) {
+    return !grep {
+        !IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $_,
+            Listen => 1, ReuseAddr => 1)
+    } values %{ $server->{ports} };
+}
+
+sub stopped ($server, $store, $signal) {
+    my @all = ($server->pid, $server->workers, $server->agents);
+
+    ok $server->stop($signal), "$signal: stops, and the agent with it";
+    ok wait_for(sub { !remaining($server, @all) }, 15), 'no process';
+    is_deeply [glob $store->dir . '/run/*'], [], 'no socket';
+    ok ports_are_free($server), 'the ports are free';
+}
+
+# The servers' workers would keep their ports; the agent never has them.
+sub killed ($server, $store) {
+    my @agents = $server->agents;
+    my @all = ($server->pid, $server->workers, @agents);
+
+    for my $pid (@agents) {
+        my %fd = Ecert::Process::descriptors($pid);
+        is listening(values %fd), 0, "agent $pid listens nowhere";
+    }
+    kill 'KILL', $server->pid, $server->workers;
+    my $took = took(sub { ports_are_free($server) });
+    ok defined $took && $took < 1, 'killed: the ports are free at once'
+        or diag $took // 'never';
+    ok wait_for(sub { !remaining($server, @all) }, 15), 'no process';
+    is_deeply [glob $store->dir . '/run/*'], [], 'no socket';
+}
+
+# How many of these are sockets that listen for TCP.
+sub listening (@targets) {
+    my %inode = map { ($_ // '') =~ /^socket:\[(\d+)\]$/ ? ($1 => 1) : () } @targets;
+    my @tcp = map { split /\n/, slurp("/proc/net/$_") // '' } qw(tcp tcp6);
+    return scalar grep {
+        my @field = split;
+        ($field[3] // '') eq '0A' && $inode{ $field[9] // '' };
+    } @tcp;
+}

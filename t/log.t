@@ -1,0 +1,77 @@
+#!/usr/bin/perl
+
+# The agent writes into the server's error log, in the server's own form, and
+# goes on in the new file after a rotation.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Ecert::Life;
+use Ecert::Process;
+use Ecert::Server;
+use Ecert::Test;
+
+my %form = (
+    nginx => qr{^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] (\d+)#0: ecert: },
+    apache => qr{^\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4}\] }
+        . qr{\[ecert:(\w+)\] \[pid (\d+)\] },
+);
+
+for my $kind (servers()) {
+    subtest $kind => sub {
+        my ($server, $store) = site_server($kind);
+        $server->start;
+        form($server, $store);
+        rotation($server, $store);
+    };
+}
+done_testing;
+
+sub form ($server, $store) {
+    my ($worker) = (guard_and_worker($server))[1];
+    my $form = $form{ $server->kind };
+
+    $server->mark;
+    swaps($server, $store, 'a new certificate');
+    my $line = $server->wait_log(qr/site \Q$site\E: live: /) // '';
+    my ($level, $pid) = $line =~ $form;
+    is $level, 'notice', 'told as a notice';
+    is $pid, $worker, "with the agent's pid";
+
+    $server->mark;
+    $store->current($site, 'nothing');
+    $line = $server->wait_log(qr/site \Q$site\E: /, 15) // '';
+    ($level, $pid) = $line =~ $form;
+    like $level, qr/^(?:error|warn)$/, 'what is wrong is told louder'
+        or diag $line;
+    my @lines = grep { /site \Q$site/ } split /\n/, $server->log(0);
+    is_deeply [grep { !/$form/ } @lines], [], 'all lines have this form';
+    $store->current($site, 1);
+}
+
+# Moved away, then the signal by which the server opens a new one.
+sub rotation ($server, $store) {
+    my $log = $server->error_log;
+
+    swaps($server, $store, 'before the rotation');
+    rename $log, "$log.1" or die "$log: $!";
+    swaps($server, $store, 'moved away: the log is the old file');
+    if ($server->kind eq 'nginx') {
+        $server->signal('USR1');
+        ok wait_for(sub { -e $log }, 15), 'nginx makes a new one';
+    } else {
+        ok $server->reload, 'graceful';
+    }
+    my $old = -s "$log.1";
+
+    $server->mark;
+    swaps($server, $store, 'after it');
+    my $line = $server->wait_log(qr/site \Q$site\E: live: /) // '';
+    my ($worker) = $line =~ $form{ $server->kind } ? $2 : ();
+    ok $worker, 'the line is in the new file';
+    unlike substr(slurp("$log.1"), $old), qr/live/, 'and not in the old one';
+    kill 'KILL', $worker if $worker;
+    ok $server->wait_log(qr/process $worker was killed by signal 9/, 15),
+        'the guard, too, writes to the new one';
+}

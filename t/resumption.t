@@ -1,0 +1,149 @@
+#!/usr/bin/perl
+
+# Sessions: those from before a swap go on, one site's are worth to another
+# what the stock server lets them be worth, and in the middle of a connection
+# the certificate never changes.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Ecert::Client;
+use Ecert::Connection;
+use Ecert::PKI;
+use Ecert::Server;
+use Ecert::Store;
+use Ecert::Test;
+
+my ($a, $also_a, $b) = map { "$_.example.hk" } qw(a also-a b);
+my %ways = (
+    'TLS 1.2, session ids' => { version => '1.2', no_tickets => 1 },
+    'TLS 1.2, tickets' => { version => '1.2' },
+    'TLS 1.3' => { version => '1.3' },
+);
+my $pki = Ecert::PKI->new;
+my $client = $pki->client;
+my $client_ca = $pki->client_ca->file(tmp() . '/client-ca.pem');
+
+for my $kind (servers()) {
+    subtest $kind => sub {
+        my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
+        my %leaf = ($a => new_leaf($a, $also_a), $b => new_leaf($b));
+        $store->install($_, $leaf{$_}) for keys %leaf;
+        my $server = Ecert::Server->new($kind, store => $store, vhosts => [
+            { names => [$a], ecert => 'on', apache => verify('/closed') },
+            { names => [$also_a], ecert => $a },
+            { names => [$b], ecert => 'on' },
+        ])->start;
+        my $stock = Ecert::Server->new($kind, ecert => 0, vhosts => [
+            { names => [$a], cert => $leaf{$a} },
+            { names => [$also_a], cert => $leaf{$a} },
+            { names => [$b], cert => $leaf{$b} },
+        ])->start;
+
+        is_deeply [offers($server)], [offers($stock)],
+            'sessions offered to another site: as the stock server does';
+        after_a_swap($server, $_) for sort keys %ways;
+        is_deeply [offers($server)], [offers($stock)],
+            'offered to another site after the swaps: the same';
+        one_connection($server);
+    };
+}
+done_testing;
+
+sub new_leaf (@names) { return $pki->leaf(names => \@names) }
+
+sub verify ($path) {
+    return "SSLCACertificateFile $client_ca\n<Location $path>\n"
+        . "SSLVerifyClient require\nSSLVerifyDepth 2\n</Location>";
+}
+
+# What becomes of each session at each vhost.
+sub offers ($server) {
+    my @lines;
+    for my $way (sort keys %ways) {
+        for my $from ($a, $also_a, $b) {
+            my $first = handshake($server->port, name => $from,
+                %{ $ways{$way} });
+            for my $to ($a, $also_a, $b) {
+                my $next = handshake($server->port, name => $to,
+                    session => $first->{session}, %{ $ways{$way} });
+                push @lines, "$way: $from to $to: "
+                    . ($next->{resumed} ? 'resumed' : 'full')
+                    . " $next->{status} $next->{error}";
+            }
+        }
+    }
+    return @lines;
+}
+
+sub after_a_swap ($server, $way) {
+    my @ask = ($server->port, name => $a, %{ $ways{$way} });
+    my $before = handshake(@ask);
+    ok !$before->{resumed}, "$way: the first handshake is a full one";
+    my $again = handshake(@ask, session => $before->{session});
+    ok $again->{resumed}, "$way: its session is resumed";
+
+    my $next = new_leaf($a, $also_a);
+    $server->{store}->install($a, $next);
+    ok wait_for(sub {
+        (served($server->port, $a))[0] eq $next->fingerprint;
+    }), "$way: a swap";
+
+    my $session = $before->{session};
+    for my $n (1 .. 3) {
+        my $after = handshake(@ask, session => $session);
+        ok $after->{resumed}, "$way: the session of before is resumed";
+        is "$after->{status} $after->{body}", "200 $a\n", "$way: and answered";
+        $session = $after->{session};
+    }
+    my $fresh = handshake(@ask);
+    ok !$fresh->{resumed}, "$way: a fresh handshake";
+    is $fresh->{fingerprint}, $next->fingerprint, "$way: shows the new one";
+    ok handshake(@ask, session => $fresh->{session})->{resumed},
+        "$way: and its session is resumed";
+}
+
+sub one_connection ($server) {
+    for my $way ('TLS 1.2, tickets', 'TLS 1.3') {
+        my %way = %{ $ways{$way} };
+        my $old = (served($server->port, $a))[0];
+        my ($plain, $closed) = map { Ecert::Connection->new($server->port,
+            tls => 1, name => $a, client => $client, post_auth => 1, %way) }
+            1 .. 2;
+        is status($_, '/'), 200, "$way: a connection" for $plain, $closed;
+
+        my $next = new_leaf($a, $also_a);
+        $server->{store}->install($a, $next);
+        ok wait_for(sub {
+            (served($server->port, $a))[0] eq $next->fingerprint;
+        }), "$way: a swap meanwhile";
+
+        is status($plain, '/'), 200, "$way: it goes on";
+        is peer($plain), $old, "$way: with its certificate";
+        # In TLS 1.2 the server renegotiates for this, in 1.3 it asks once more.
+        is status($closed, '/closed'), 404, "$way: the certificate asked for"
+            if $server->kind eq 'apache';
+        is peer($closed), $old, "$way: and again it is the old one";
+        ok Net::SSLeay::total_renegotiations($closed->{ssl}), "$way: renegotiated"
+            if $server->kind eq 'apache' && $way =~ /1\.2/;
+
+        renegotiate($server, $plain, $old) if $way =~ /1\.2/;
+    }
+}
+
+sub status ($c, $path) {
+    return $c->exchange('GET', "GET $path HTTP/1.1\r\nHost: $a\r\n\r\n")
+        ->{status};
+}
+
+sub peer ($c) { return { $c->facts }->{fingerprint} }
+
+# Neither server lets a client ask for it; nobody gets the new certificate.
+sub renegotiate ($server, $c, $old) {
+    Net::SSLeay::renegotiate($c->{ssl});
+    is status($c, '/'), 0, 'a renegotiation that the client wants: refused';
+    is peer($c), $old, 'and no other certificate was seen';
+    is handshake($server->port, name => $a)->{status}, 200,
+        'the server goes on';
+}

@@ -1,0 +1,204 @@
+/* The agent's lines in the server's log: their form, and where they go. */
+
+#include "scratch.h"
+
+#include <time.h>
+
+#include "ecert_log.h"
+
+static ecert_conf_t *conf;
+static int saved; /* the real descriptor 2 */
+
+static int setup(void **state) {
+    ecert_err_t err;
+    int fd;
+
+    if (scratch_setup(state) != 0) {
+        return -1;
+    }
+    fflush(stderr);
+    saved = dup(2);
+    folders("logs");
+    fd = open(at("logs/error.log"), O_WRONLY | O_CREAT | O_APPEND, 0640);
+    dup2(fd, 2);
+    close(fd);
+    conf = ecert_conf_new();
+    ecert_conf_set(&conf->log_file, at("logs/error.log"), &err);
+    ecert_conf_set(&conf->log_prefix, "%Y [{level}] {pid}#0: ", &err);
+    ecert_log_open(conf);
+    return 0;
+}
+
+static int teardown(void **state) {
+    ecert_log_open(NULL);
+    ecert_log_quiet(ECERT_LOG_NOTICE + 1);
+    dup2(saved, 2);
+    close(saved);
+    ecert_conf_free(conf);
+    return scratch_teardown(state);
+}
+
+static const char *content(const char *name) {
+    static char text[16384];
+    int fd = open(at(name), O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    if (n < 0) {
+        return NULL;
+    }
+    close(fd);
+    text[n] = '\0';
+    return text;
+}
+
+static void test_prefix(void **state) {
+    time_t now = time(NULL);
+    char want[200], year[8];
+    struct tm tm;
+
+    (void)state;
+    localtime_r(&now, &tm);
+    strftime(year, sizeof(year), "%Y", &tm);
+    ecert_log(ECERT_LOG_WARN, "site %s: %d", "a.hk", 7);
+    snprintf(want, sizeof(want), "%s [warn] %ld#0: site a.hk: 7\n", year,
+             (long)getpid());
+    assert_string_equal(content("logs/error.log"), want);
+}
+
+static void test_plain(void **state) {
+    ecert_err_t err;
+
+    (void)state;
+    ecert_log_open(NULL);
+    ecert_err(&err, ECERT_ERR_EMPTY, "/f\n", NULL);
+    ecert_log_err(ECERT_LOG_ERROR, "a.hk", &err);
+    assert_string_equal(content("logs/error.log"),
+                        "ecert: error: site a.hk: empty: /f\\x0a: the file is "
+                        "empty; save the file again\n");
+}
+
+static void test_odd_prefixes(void **state) {
+    ecert_err_t err;
+    char *prefix = malloc(2100);
+
+    (void)state;
+    memset(prefix, 'p', 2000);
+    prefix[2000] = '\0'; /* longer than what is taken: none, then */
+    ecert_conf_set(&conf->log_prefix, prefix, &err);
+    ecert_log(ECERT_LOG_NOTICE, "one");
+    assert_string_equal(content("logs/error.log"), "one\n");
+    prefix[0] = '\0';
+    for (int i = 0; i < 60; i++) { /* each of them grows */
+        strcat(prefix, "{level}{pid}{x}");
+    }
+    prefix[500] = '\0';
+    ecert_conf_set(&conf->log_prefix, prefix, &err);
+    ecert_log(ECERT_LOG_NOTICE, "two");
+    assert_non_null(strstr(content("logs/error.log"), "{x}notice"));
+    free(prefix);
+}
+
+/* However long: one line, with its end. */
+static void test_long(void **state) {
+    char *text = malloc(10001);
+    const char *line;
+
+    (void)state;
+    memset(text, 'x', 10000);
+    text[10000] = '\0';
+    ecert_log(ECERT_LOG_ERROR, "%s", text);
+    line = content("logs/error.log");
+    assert_in_range(strlen(line), 3000, 4096);
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+    free(text);
+}
+
+static void test_quiet(void **state) {
+    unsigned before = ecert_log_count();
+
+    (void)state;
+    ecert_log_quiet(ECERT_LOG_NOTICE);
+    ecert_log(ECERT_LOG_NOTICE, "not seen");
+    assert_int_equal(ecert_log_count(), before);
+    assert_string_equal(content("logs/error.log"), "");
+    ecert_log(ECERT_LOG_WARN, "seen");
+    assert_int_equal(ecert_log_count(), before + 1);
+    assert_non_null(strstr(content("logs/error.log"), "seen\n"));
+}
+
+static void rotate(void) {
+    assert_int_equal(rename(at("logs/error.log"), at("logs/error.log.1")), 0);
+}
+
+static void test_rotation(void **state) {
+    (void)state;
+    ecert_log(ECERT_LOG_WARN, "one");
+    rotate();
+    ecert_log(ECERT_LOG_WARN, "two"); /* nothing new there yet */
+    put("logs/error.log", "");
+    ecert_log(ECERT_LOG_WARN, "three");
+    ecert_log(ECERT_LOG_WARN, "four");
+    assert_non_null(strstr(content("logs/error.log.1"), "two\n"));
+    assert_null(strstr(content("logs/error.log.1"), "three\n"));
+    assert_non_null(strstr(content("logs/error.log"), "three\n"));
+    assert_non_null(strstr(content("logs/error.log"), "four\n"));
+    assert_int_equal(fcntl(2, F_GETFL) & O_APPEND, O_APPEND);
+}
+
+/* A folder in which others can put files: their file is not written to. */
+static void test_not_followed(void **state) {
+    (void)state;
+    put("target", "");
+    rotate();
+    put("logs/error.log", "");
+    assert_int_equal(chmod(at("logs"), 0777), 0);
+    ecert_log(ECERT_LOG_WARN, "one");
+    assert_int_equal(chmod(at("logs"), 0775), 0);
+    ecert_log(ECERT_LOG_WARN, "two");
+    assert_string_equal(content("logs/error.log"), "");
+    assert_int_equal(chmod(at("logs"), 0755), 0);
+    unlink(at("logs/error.log"));
+    put_link(at("target"), "logs/error.log");
+    ecert_log(ECERT_LOG_WARN, "three");
+    assert_string_equal(content("target"), "");
+    unlink(at("logs/error.log"));
+    assert_int_equal(mkfifo(at("logs/error.log"), 0600), 0);
+    ecert_log(ECERT_LOG_WARN, "four");
+    unlink(at("logs/error.log"));
+    folders("logs/error.log");
+    ecert_log(ECERT_LOG_WARN, "five");
+    assert_non_null(strstr(content("logs/error.log.1"), "five\n"));
+    assert_int_equal(rmdir(at("logs/error.log")), 0);
+    if (geteuid() == 0) { /* a folder that is somebody else's */
+        put("logs/error.log", "");
+        assert_int_equal(chown(at("logs"), 65534, 65534), 0);
+        ecert_log(ECERT_LOG_WARN, "six");
+        assert_string_equal(content("logs/error.log"), "");
+        assert_int_equal(chown(at("logs"), 0, 0), 0);
+    }
+}
+
+static void test_no_file(void **state) {
+    ecert_err_t err;
+
+    (void)state;
+    assert_int_equal(ecert_conf_set(&conf->log_file, NULL, &err), 0);
+    rotate();
+    put("logs/error.log", "");
+    ecert_log(ECERT_LOG_WARN, "one");
+    ecert_conf_set(&conf->log_file, "no-folder", &err);
+    ecert_log(ECERT_LOG_WARN, "two");
+    assert_string_equal(content("logs/error.log"), "");
+    assert_non_null(strstr(content("logs/error.log.1"), "two\n"));
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_prefix),   TEST(test_plain), TEST(test_odd_prefixes),
+        TEST(test_long),     TEST(test_quiet), TEST(test_rotation),
+        TEST(test_not_followed), TEST(test_no_file),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

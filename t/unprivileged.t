@@ -1,0 +1,90 @@
+#!/usr/bin/perl
+
+# Everything under one ordinary user: no root anywhere.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Ecert::Client;
+use Ecert::DCV;
+use Ecert::Life;
+use Ecert::Process;
+use Ecert::Server;
+use Ecert::Test;
+
+my $user = $> == 0 ? 'nobody' : undef;
+
+for my $kind (servers()) {
+    subtest $kind => sub {
+        my ($server, $store) = site_server($kind, user => $user, vhosts => [
+            { names => [$site], ecert => 'on' },
+            { names => [$site], listen => 'http',
+                nginx => 'return 301 https://$host$request_uri;',
+                apache => "Redirect permanent / https://$site/" },
+        ]);
+        $server->start;
+
+        users($server);
+        works($server, $store);
+        says($server, $store);
+        ok $server->stop, 'stops, and the agent with it';
+        is_deeply [glob $store->dir . '/run/*'], [], 'nothing is left';
+    };
+}
+done_testing;
+
+sub users ($server) {
+    my $want = $user ? getpwnam $user : $>;
+    for my $pid ($server->pid, $server->workers, $server->agents) {
+        is +(Ecert::Process::uids($pid))[1], $want, "process $pid: its user";
+    }
+    for my $pid ($server->agents) {
+        like slurp("/proc/$pid/status"), qr/^NoNewPrivs:\s*1$/m,
+            "agent $pid: no new privileges";
+        is +(stat "/proc/$pid/environ")[4], 0,
+            'closed to other processes of its user';
+    }
+}
+
+sub works ($server, $store) {
+    like serves($server), qr/^[0-9A-F]{64}$/, 'serves the certificate';
+    swaps($server, $store, 'a new one goes live');
+
+    $store->put_token($site, 'fileauth.txt', "code\n");
+    ok wait_for(sub {
+        get($server->port('http'), $site, "$prefix/fileauth.txt")->{status}
+            == 200;
+    }), 'a validation file is answered';
+    answered(get($server->port('http'), $site, "$prefix/fileauth.txt"),
+        "code\n", 'as it should be');
+
+    my @old = $server->agents;
+    ok $server->reload, 'reload';
+    one_pair($server, 'one agent', @old);
+    swaps($server, $store, 'it works');
+    kill 'KILL', (guard_and_worker($server))[1] || die 'no agent';
+    swaps($server, $store, "after the agent's worker was killed, too");
+    one_pair($server, 'which came back');
+}
+
+sub as_user (@command) {
+    return run(@command) if !$user;
+    return run('setpriv', "--reuid=$user", '--regid=' . (getpwnam $user)[3],
+        '--clear-groups', @command);
+}
+
+sub says ($server, $store) {
+    my @bad = grep { !/worker|was killed by signal 9|cannot be bound/
+        && /ecert: |\[ecert:/ && /\[(?:\w+:)?(?:warn|error|crit|alert|emerg)\]/ }
+        split /\n/, $server->log(0);
+    is "@bad", '', 'nothing else to complain about';
+
+    my ($exit, $said) = as_user("$server->{build}/ecert", 'status', '--store',
+        $store->dir);
+    is $exit, 0, 'status' or diag $said;
+    like $said, qr/^\Q@{[$server->kind eq 'nginx' ? 'nginx' : 'Apache']}\E/m,
+        'from the server';
+    my ($status, $out) = $server->configtest;
+    is $status, 0, 'configtest' or diag $out;
+}
