@@ -168,6 +168,10 @@ int ecert_file_folder(const char *path, mode_t mode, ecert_err_t *err) {
         return rc;
     }
     if (ecert_walk(&walk, path, ECERT_WALK_FOLDER, NULL, err) != 0) {
+        if (err->code == ECERT_ERR_MISSING) { /* but something is there */
+            errno = ENOTDIR;
+            return ecert_err(err, ECERT_ERR_SYSTEM, path, "make the folder");
+        }
         return -1;
     }
     ecert_walk_end(&walk);

@@ -302,6 +302,26 @@ static int around_is_torn(const ecert_keeper_t *keeper, ecert_kept_t *kept,
     return news > 0 && wait_for_rest(keeper, kept);
 }
 
+/*
+ * An older generation stands in only where nothing as good is served; where
+ * it is the one that is served, its chain goes on following the dates.
+ */
+static int stands_in(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
+                     const ecert_loaded_t *next, int torn)
+{
+    const ecert_chain_t *held = kept->held.chain;
+
+    if (!kept->published) {
+        return 1;
+    }
+    if (kept->held.state == ECERT_STATE_PLACEHOLDER) {
+        return !torn;
+    }
+    return (held->not_after < keeper->now && next->state == ECERT_STATE_VALID)
+           || X509_cmp(held->considered[0].cert,
+                       next->chain->considered[0].cert) == 0;
+}
+
 /* rc, next and err as ecert_load gave them. */
 static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   ecert_loaded_t *next, ecert_err_t *err)
@@ -334,12 +354,8 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
         ecert_err_clear(&kept->error);
         kept->torn_at = 0;
     }
-    /* an older generation stands in only where nothing else is served */
-    if (rc == 0
-        || (rc > 0
-            && (!kept->published
-                || (kept->held.state == ECERT_STATE_PLACEHOLDER && !torn)))) {
-        bring_live(keeper, kept, next, had_error);
+    if (rc == 0 || (rc > 0 && stands_in(keeper, kept, next, torn))) {
+        bring_live(keeper, kept, next, rc == 0 && had_error);
     }
     if (!kept->published) {
         hold_placeholder(keeper, kept);

@@ -279,11 +279,18 @@ static int try_files(load_t *load, const ecert_bundle_files_t *files,
     return rc;
 }
 
+static void forget_warnings(ecert_loaded_t *out, size_t n)
+{
+    while (out->n_warnings > n) {
+        free(out->warnings[--out->n_warnings]);
+    }
+}
+
 /*
  * `current` cannot be served: the newest generation that can, so that a
  * restart does not lose the last good one.
  */
-static int fall_back(load_t *load)
+static int fall_back(load_t *load, ecert_state_t least)
 {
     ecert_loaded_t *out = load->out;
     ecert_bundle_files_t files;
@@ -301,6 +308,8 @@ static int fall_back(load_t *load)
         return -1;
     }
     for (i = 0; rc != 0 && i < n; i++) {
+        size_t n_warnings = out->n_warnings;
+
         if ((int64_t)numbers[i] == current) {
             continue;
         }
@@ -308,6 +317,10 @@ static int fall_back(load_t *load)
                  (unsigned long long)numbers[i]);
         files = site_files(load, generation, &paths);
         rc = try_files(load, &files, &other);
+        if (rc != 0 || out->state < least) {
+            forget_warnings(out, n_warnings);
+            rc = -1;
+        }
         out->store_generation = rc == 0 ? (int64_t)numbers[i] : -1;
     }
     free(numbers);
@@ -347,13 +360,6 @@ static int has_current(load_t *load, ecert_err_t *err)
     return 0;
 }
 
-static void forget_warnings(ecert_loaded_t *out, size_t n)
-{
-    while (out->n_warnings > n) {
-        free(out->warnings[--out->n_warnings]);
-    }
-}
-
 static void read_current(const load_t *load, char *target, size_t size)
 {
     char path[PATH_MAX + 32];
@@ -388,6 +394,28 @@ static int try_current(load_t *load, const ecert_bundle_files_t *files,
     return rc;
 }
 
+/* `current` has expired: an older generation that is valid is better. */
+static int prefer_valid(load_t *load, const ecert_bundle_files_t *current,
+                        ecert_err_t *err)
+{
+    ecert_loaded_t *out = load->out;
+    char when[32];
+    int rc;
+
+    ecert_date_format(out->chain->not_after, when);
+    if (fall_back(load, ECERT_STATE_VALID) == 0) {
+        out->fallback = 1;
+        ecert_err(err, ECERT_ERR_EXPIRED, current->certificate,
+                  "since %s; an older one is valid and is served", when);
+        return 1;
+    }
+    rc = try_current(load, current, err);
+    if (rc == 0) {
+        note_generation(load);
+    }
+    return rc;
+}
+
 static int load_site(load_t *load, ecert_err_t *err)
 {
     ecert_loaded_t *out = load->out;
@@ -411,10 +439,13 @@ static int load_site(load_t *load, ecert_err_t *err)
     }
     if (rc == 0) {
         note_generation(load);
-        return 0;
+        return out->state == ECERT_STATE_EXPIRED
+                   ? prefer_valid(load, &files, err)
+                   : 0;
     }
     out->waiting = ecert_loaded_may_mend(err->code);
-    if (fall_back(load) != 0) {
+    if (fall_back(load, ECERT_STATE_VALID) != 0
+        && fall_back(load, ECERT_STATE_EXPIRED) != 0) {
         return -1;
     }
     out->fallback = 1;

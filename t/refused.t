@@ -99,6 +99,13 @@ for my $kind (servers()) {
 }
 done_testing;
 
+sub encrypted ($s) {
+    my ($status, $out) = run('openssl', 'pkey', '-in', $s->{key}, '-aes128',
+        '-passout', 'pass:secret');
+    $status == 0 or die "openssl pkey: $out";
+    return $out;
+}
+
 sub leaf ($s, %o) { return $pki->leaf(names => [$s->{host}], %o) }
 
 # All rows at once, each a vhost with its own files.

@@ -78,6 +78,7 @@ int ecert_cli_usage(const char *name, const char *fmt, ...)
 
 int main(int argc, char **argv)
 {
+    static char whole[32];
     size_t i;
 
     if (argc < 2) {
@@ -92,6 +93,9 @@ int main(int argc, char **argv)
     }
     for (i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
+            /* getopt's messages begin with this */
+            snprintf(whole, sizeof(whole), "ecert %s", commands[i].name);
+            argv[1] = whole;
             return commands[i].run(argc - 1, argv + 1);
         }
     }

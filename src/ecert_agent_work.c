@@ -1,0 +1,343 @@
+#include "ecert_agent_work.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ecert_log.h"
+
+#define RESCAN_MS 30000
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void ecert_agent_clocks(ecert_agent_t *agent)
+{
+    agent->keeper.ms = clock_ms(CLOCK_MONOTONIC);
+    agent->keeper.now = time(NULL);
+}
+
+/* ---- looking and watching ---------------------------------------------- */
+
+/*
+ * What changed in a folder between the look and its first watch would go
+ * unseen: so it is looked at once more.
+ */
+static void watch_trail(ecert_agent_t *agent, uint32_t subject,
+                        const ecert_trail_t *trail)
+{
+    ecert_err_t err;
+    int rc;
+
+    if (agent->watch == NULL) {
+        return;
+    }
+    rc = ecert_watch_set(agent->watch, subject, trail->dirs, trail->n_dirs,
+                         &err);
+    if (rc > 0) {
+        agent->touched[subject] = 1;
+        agent->again = 1;
+    } else if (rc < 0 && !agent->watch_failed) {
+        agent->watch_failed = 1;
+        ecert_log_err(ECERT_LOG_WARN, NULL, &err);
+    }
+}
+
+static void load_site(ecert_agent_t *agent, size_t i)
+{
+    ecert_kept_load(&agent->keeper, &agent->kept[i]);
+    watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
+}
+
+static void look_site(ecert_agent_t *agent, size_t i)
+{
+    ecert_kept_look(&agent->keeper, &agent->kept[i]);
+    watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
+}
+
+void ecert_agent_load_dcv(ecert_agent_t *agent)
+{
+    if (agent->conf->dcv) {
+        ecert_dcv_kept_load(&agent->keeper, &agent->dcv);
+        watch_trail(agent, (uint32_t)agent->conf->n_sites, &agent->dcv.trail);
+    }
+}
+
+static void touch(void *ctx, uint32_t subject)
+{
+    ecert_agent_t *agent = ctx;
+
+    if (subject <= agent->conf->n_sites) {
+        agent->touched[subject] = 1;
+    }
+}
+
+static void look_at_touched(ecert_agent_t *agent)
+{
+    size_t i, n = agent->conf->n_sites;
+
+    for (i = 0; i < n; i++) {
+        ecert_agent_clocks(agent);
+        if (agent->touched[i]) {
+            agent->touched[i] = 0;
+            look_site(agent, i);
+        } else if (ecert_kept_due(&agent->keeper, &agent->kept[i])) {
+            load_site(agent, i);
+        }
+    }
+    if (agent->touched[n]
+        || (agent->dcv.next_change != 0
+            && agent->keeper.now >= agent->dcv.next_change)) {
+        agent->touched[n] = 0;
+        ecert_agent_load_dcv(agent);
+    }
+}
+
+static void touch_all(ecert_agent_t *agent)
+{
+    memset(agent->touched, 1, agent->conf->n_sites + 1);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Milliseconds to the next thing to do by itself. */
+static int patience(ecert_agent_t *agent)
+{
+    int64_t unix_ms = clock_ms(CLOCK_REALTIME);
+    int64_t wait, next = agent->dcv.next_change;
+    size_t i;
+
+    if (agent->again) {
+        agent->again = 0;
+        return 0;
+    }
+    ecert_agent_clocks(agent);
+    wait = agent->rescan_at - agent->keeper.ms;
+    for (i = 0; i < agent->conf->n_sites; i++) {
+        const ecert_kept_t *kept = &agent->kept[i];
+
+        if (kept->retry_at != 0) {
+            wait = sooner(wait, kept->retry_at - agent->keeper.ms);
+        }
+        if (kept->next_change != 0 && (next == 0 || kept->next_change < next)) {
+            next = kept->next_change;
+        }
+    }
+    if (next != 0) {
+        wait = sooner(wait, next * 1000 - unix_ms + 1);
+    }
+    return wait < 0 ? 0 : (int)sooner(wait, RESCAN_MS);
+}
+
+/* ---- the loop ---------------------------------------------------------- */
+
+enum {
+    POLL_CONTROL,
+    POLL_PAIR,
+    POLL_DOOR,
+    POLL_WATCH,
+    POLL_N
+};
+
+static void read_watch(ecert_agent_t *agent)
+{
+    ecert_err_t err;
+
+    if (ecert_watch_read(agent->watch, touch, agent, &err) != 0) {
+        ecert_log_err(ECERT_LOG_WARN, NULL, &err);
+        touch_all(agent);
+    }
+}
+
+static void heal(ecert_agent_t *agent)
+{
+    unsigned restarts = ecert_pair_restarts(agent->pair);
+    ecert_err_t err;
+
+    if (ecert_pair_heal(agent->pair, &err) != 0) {
+        ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
+    } else if (ecert_pair_restarts(agent->pair) != restarts) {
+        agent->reborn = 1;
+    } else {
+        ecert_log(ECERT_LOG_NOTICE, "agent: its guard was gone; there is a "
+                                    "new one");
+    }
+}
+
+/* 0 to go on, 1 when the server is gone or the agent is reborn. */
+static int wait_once(ecert_agent_t *agent)
+{
+    struct pollfd fds[POLL_N] = {
+        [POLL_CONTROL] = {.fd = agent->control, .events = POLLIN},
+        [POLL_PAIR] = {.fd = agent->pair ? ecert_pair_fd(agent->pair) : -1,
+                       .events = POLLIN},
+        [POLL_DOOR] = {.fd = agent->door.fd, .events = POLLIN},
+        [POLL_WATCH] = {.fd = agent->watch ? ecert_watch_fd(agent->watch) : -1,
+                        .events = POLLIN},
+    };
+
+    if (poll(fds, POLL_N, patience(agent)) < 0) {
+        return 0;
+    }
+    if (fds[POLL_CONTROL].revents) {
+        return 1;
+    }
+    if (fds[POLL_PAIR].revents) {
+        heal(agent);
+        if (agent->reborn) {
+            return 1;
+        }
+    }
+    if (fds[POLL_WATCH].revents) {
+        read_watch(agent);
+    }
+    if (fds[POLL_DOOR].revents) {
+        ecert_door_answer(&agent->door, ecert_agent_describe, agent);
+    }
+    return 0;
+}
+
+static void run_loop(ecert_agent_t *agent)
+{
+    while (wait_once(agent) == 0) {
+        ecert_agent_clocks(agent);
+        if (agent->keeper.ms >= agent->rescan_at) {
+            agent->rescan_at = agent->keeper.ms + RESCAN_MS;
+            touch_all(agent);
+        }
+        look_at_touched(agent);
+    }
+}
+
+/* ---- beginning --------------------------------------------------------- */
+
+static void say(int fd, char byte)
+{
+    ssize_t n = fd >= 0 ? write(fd, &byte, 1) : 0;
+
+    (void)n; /* a server that waits no longer needs no word */
+}
+
+/* Says that it is alive about ten times a second. */
+static void load_all(ecert_agent_t *agent, int ready)
+{
+    int64_t last = 0;
+    size_t i;
+
+    for (i = 0; i < agent->conf->n_sites; i++) {
+        ecert_agent_clocks(agent);
+        if (agent->keeper.ms - last > 100) {
+            say(ready, '.');
+            last = agent->keeper.ms;
+        }
+        load_site(agent, i);
+    }
+    ecert_agent_clocks(agent);
+    ecert_agent_load_dcv(agent);
+}
+
+int ecert_agent_uses_store(const ecert_agent_t *agent)
+{
+    size_t i;
+
+    for (i = 0; i < agent->conf->n_sites; i++) {
+        if (agent->conf->sites[i].name != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int ecert_agent_prepare(ecert_agent_t *agent, ecert_err_t *err)
+{
+    size_t i, n = agent->conf->n_sites;
+
+    agent->kept = calloc(n + 1, sizeof(*agent->kept));
+    agent->touched = calloc(n + 1, 1);
+    if (agent->kept == NULL || agent->touched == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    for (i = 0; i < n; i++) {
+        ecert_kept_init(&agent->kept[i], &agent->conf->sites[i], (uint32_t)i);
+        if (agent->keeper.snap != NULL) {
+            ecert_snap_name(agent->keeper.snap, (uint32_t)i,
+                            agent->conf->sites[i].id);
+        }
+    }
+    ecert_dcv_kept_init(&agent->dcv);
+    agent->keeper.store = agent->conf->store;
+    agent->keeper.loader = ecert_loader_new(agent->conf->store, err);
+    return agent->keeper.loader != NULL ? 0 : -1;
+}
+
+static void open_eyes(ecert_agent_t *agent)
+{
+    ecert_err_t err;
+
+    agent->watch = ecert_watch_new(&err);
+    if (agent->watch == NULL) {
+        agent->watch_failed = 1;
+        ecert_log_err(ECERT_LOG_WARN, NULL, &err);
+    }
+    if (agent->conf->store != NULL
+        && ecert_door_open(&agent->door, agent->conf->store, &err) != 0
+        && ecert_agent_uses_store(agent)) {
+        ecert_log_err(ECERT_LOG_NOTICE, NULL, &err);
+    }
+}
+
+/* The life of the working process, in whatever way it began. */
+int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
+{
+    signal(SIGPIPE, SIG_IGN);
+    agent->door.fd = -1;
+    agent->started = time(NULL);
+    if (ecert_agent_prepare(agent, err) != 0) {
+        return -1;
+    }
+    open_eyes(agent);
+    load_all(agent, ready);
+    say(ready, 'R');
+    if (ready >= 0) {
+        close(ready);
+    }
+    ecert_agent_clocks(agent);
+    agent->rescan_at = agent->keeper.ms + RESCAN_MS;
+    look_at_touched(agent);
+    run_loop(agent);
+    if (!agent->reborn) {
+        ecert_door_close(&agent->door, 1);
+    }
+    return 0;
+}
+
+/*
+ * The guard closed everything before this process came out of it: watch and
+ * door have numbers that may belong to something else now, and are left.
+ */
+void ecert_agent_forget(ecert_agent_t *agent)
+{
+    size_t i;
+
+    for (i = 0; i < agent->conf->n_sites; i++) {
+        ecert_kept_free(&agent->kept[i]);
+    }
+    free(agent->kept);
+    free(agent->touched);
+    ecert_dcv_kept_free(&agent->dcv);
+    ecert_loader_free(agent->keeper.loader);
+    agent->watch = NULL;
+    agent->watch_failed = 0;
+    agent->reborn = 0;
+}
