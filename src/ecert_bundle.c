@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ecert_pem.h"
 
 #define ISSUER_FILES_MAX 256 /* in one folder */
 #define SHELF_BOOKS 256
+#define FRESH_MS 100
 
 typedef struct {
     char *path;
@@ -16,6 +18,7 @@ typedef struct {
     ino_t ino;
     off_t size;
     struct timespec mtime, ctime;
+    int fresh; /* so new that the next change may bear the same times */
     STACK_OF(X509) *list;
 } book_t;
 
@@ -73,10 +76,21 @@ static int same_time(const struct timespec *a, const struct timespec *b)
 
 static int is_book(const book_t *book, const char *path, const struct stat *st)
 {
-    return book->path != NULL && strcmp(book->path, path) == 0
+    return book->path != NULL && !book->fresh && strcmp(book->path, path) == 0
            && book->dev == st->st_dev && book->ino == st->st_ino
            && book->size == st->st_size && same_time(&book->mtime, &st->st_mtim)
            && same_time(&book->ctime, &st->st_ctim);
+}
+
+/* Changed a moment ago, or its time is in the future. */
+static int is_fresh(const struct stat *st)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (now.tv_sec - st->st_ctim.tv_sec) * 1000
+               + (now.tv_nsec - st->st_ctim.tv_nsec) / 1000000
+           < FRESH_MS;
 }
 
 /* Takes the list. */
@@ -94,6 +108,7 @@ static void put_book(book_t *book, const char *path, const struct stat *st,
     book->size = st->st_size;
     book->mtime = st->st_mtim;
     book->ctime = st->st_ctim;
+    book->fresh = is_fresh(st);
     book->list = list;
 }
 

@@ -73,20 +73,26 @@ static int set_names(X509 *cert, const ecert_site_t *site) {
     return rc;
 }
 
+static int add_to_name(X509_NAME *name, int nid, const char *text) {
+    return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8,
+                                      (const unsigned char *)text, -1, -1, 0)
+                   == 1
+               ? 0
+               : -1;
+}
+
 static int set_subject(X509 *cert, const ecert_site_t *site) {
     X509_NAME *name = X509_get_subject_name(cert);
-    const char *label = ecert_site_label(site);
 
-    if (strlen(label) > 64) { /* ub-common-name, RFC 5280 */
-        label = "ecert";
-    }
-    if (X509_NAME_add_entry_by_NID(name, NID_organizationName, MBSTRING_UTF8,
-                                   (const unsigned char *)ORGANIZATION, -1, -1,
-                                   0) != 1
-        || X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
-                                      (const unsigned char *)label, -1, -1, 0)
-               != 1) {
+    if (add_to_name(name, NID_organizationName, ORGANIZATION) != 0) {
         return -1;
+    }
+    /* longer than ub-common-name (RFC 5280), empty, or a path in no UTF-8 */
+    if (add_to_name(name, NID_commonName, ecert_site_label(site)) != 0) {
+        ERR_clear_error();
+        if (add_to_name(name, NID_commonName, "ecert") != 0) {
+            return -1;
+        }
     }
     return X509_set_issuer_name(cert, name) == 1 ? 0 : -1;
 }
@@ -231,6 +237,7 @@ static int make_file(int folder, const char *name, const ecert_site_t *site,
     } else if (write_pem(fd, cred) != 0
                || renameat(folder, temporary, folder, name) != 0) {
         ecert_err(err, ECERT_ERR_SYSTEM, name, "cannot write the placeholder");
+        ERR_clear_error();
         unlinkat(folder, temporary, 0);
     } else {
         rc = 0;
@@ -266,13 +273,17 @@ ecert_cred_t *ecert_placeholder_read(const char *path, const ecert_site_t *site,
                                      ecert_err_t *err) {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
+    char no_password[] = ""; /* so that nobody is asked for one */
     ecert_cred_t *cred = NULL;
     X509 *leaf = NULL;
     EVP_PKEY *key = NULL;
 
+    if (fd >= 0 && in == NULL) {
+        close(fd);
+    }
     if (in != NULL) {
         leaf = PEM_read_X509(in, NULL, NULL, NULL);
-        key = leaf ? PEM_read_PrivateKey(in, NULL, NULL, NULL) : NULL;
+        key = leaf ? PEM_read_PrivateKey(in, NULL, NULL, no_password) : NULL;
         fclose(in);
     }
     if (leaf != NULL && key != NULL) {

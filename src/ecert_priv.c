@@ -15,8 +15,13 @@ static int set_capabilities(const cap_value_t *permitted, int n,
 {
     cap_t caps = cap_init();
     int ok = caps != NULL
-             && cap_set_flag(caps, CAP_PERMITTED, n, permitted, CAP_SET) == 0
-             && cap_set_flag(caps, CAP_EFFECTIVE, m, effective, CAP_SET) == 0
+             /* it refuses an empty list */
+             && (n == 0
+                 || cap_set_flag(caps, CAP_PERMITTED, n, permitted, CAP_SET)
+                        == 0)
+             && (m == 0
+                 || cap_set_flag(caps, CAP_EFFECTIVE, m, effective, CAP_SET)
+                        == 0)
              && cap_set_proc(caps) == 0;
 
     cap_free(caps);
@@ -36,14 +41,21 @@ static int drop_capabilities(void)
 
 int ecert_priv_log(const char *file)
 {
-    int raised = geteuid() == 0 && set_capabilities(kept, 2, kept, 2) == 0;
-    int fd = open(file,
-                  O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    int saved = errno;
+    cap_t before = cap_get_proc();
+    cap_t raised = before ? cap_dup(before) : NULL;
+    int fd, saved;
 
-    if (raised) {
-        set_capabilities(kept, 2, kept, 1);
+    if (raised != NULL
+        && cap_set_flag(raised, CAP_EFFECTIVE, 1, &kept[1], CAP_SET) == 0) {
+        cap_set_proc(raised); /* refused where it is not permitted */
     }
+    fd = open(file, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    saved = errno;
+    if (before != NULL) {
+        cap_set_proc(before);
+    }
+    cap_free(raised);
+    cap_free(before);
     errno = saved;
     return fd;
 }

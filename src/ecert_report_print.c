@@ -100,13 +100,14 @@ static void print_state(const json_t *site, FILE *out, int64_t now)
     const json_t *leaf = json_object_get(site, "leaf");
     const char *state = str(site, "state");
 
+    if (leaf == NULL) {
+        fprintf(out, "    %-18s nothing to serve: a placeholder stands in\n",
+                "state");
+        return;
+    }
     if (strcmp(state, "placeholder") == 0) {
         fprintf(out, "    %-18s self-signed, until the certificate comes\n",
                 "placeholder");
-        return;
-    }
-    if (leaf == NULL) {
-        fprintf(out, "    %-18s nothing to serve\n", "state");
         return;
     }
     fprintf(out, "    %-18s until %.10s, %lld days; %s\n", state,

@@ -283,11 +283,15 @@ int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
     record_t *record;
 
     if (len == 0 || len > room) {
-        return ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
-                         "%s take %zu bytes together; there is room for %zu",
-                         slot == snap->sites ? "all validation files"
-                                             : "key, certificate and chain",
-                         len, room);
+        ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
+                  "%s take %zu bytes together; there is room for %zu",
+                  slot == snap->sites ? "all validation files"
+                                      : "key, certificate and chain",
+                  len, room);
+        return slot == snap->sites
+                   ? ecert_err_hint(err, "remove those that are done with")
+                   : ecert_err_hint(err, "use a certificate with fewer names "
+                                         "or a shorter chain");
     }
     if (next == 0) { /* 0 means that nothing was ever published */
         next = 2;    /* even, as 0: the idle buffer */

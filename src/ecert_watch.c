@@ -354,8 +354,9 @@ static folder_t *take(change_t *change, const char *path) {
 static void take_and_watch(change_t *change, const char *path, int depth);
 
 /*
- * A folder that went away after it was looked at: the one above it tells when
- * it is there again.  It may be there already, so it is tried once more.
+ * A folder that went away after it was looked at, or that may not be read: the
+ * one above it tells when it is there again, or has another mode.  It may be so
+ * already, so it is tried once more.
  */
 static void watch_above(change_t *change, folder_t *folder, int depth) {
     char above[PATH_MAX];
@@ -381,9 +382,9 @@ static void take_and_watch(change_t *change, const char *path, int depth) {
     if (renew(change->watch, folder) == 0) {
         return;
     }
-    if (errno == ENOENT || errno == ENOTDIR) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == EACCES) {
         watch_above(change, folder, depth);
-    } else if (errno != EACCES) {
+    } else {
         change->sys = errno;
     }
 }

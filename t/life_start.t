@@ -81,6 +81,12 @@ sub lives ($kind, @options) {
     like serves($server), qr/^[0-9A-F]{64}$/, 'serves the certificate';
     one_pair($server, 'one agent');
     swaps($server, $store, 'a new certificate goes live');
+    if (!$server->{single}) {
+        my @old = $server->agents;
+        ok $server->reload, 'reload';
+        one_pair($server, 'a new agent', @old);
+        swaps($server, $store, 'that works');
+    }
     ok $server->stop, 'stops, and the agent with it';
     is_deeply [glob $store->dir . '/run/*'], [], 'its socket is gone';
 }

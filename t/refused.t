@@ -37,7 +37,7 @@ my @rows = (
     ['html', 'format', 'cert', sub ($s) {
         '<!DOCTYPE html><html><body>Please log in</body></html>' }],
     ['binary', 'format', 'cert', sub ($s) { "\0\1\2\3" x 100 }],
-    ['key-as-certificate', 'no-certificate', 'cert',
+    ['key-as-certificate', 'format', 'cert',
         sub ($s) { $s->{leaf}->key_pem }],
     ['certificate-as-key', 'no-key', 'key', sub ($s) { $s->{leaf}->pem }],
     ['encrypted', 'encrypted-key', 'key', \&encrypted],
@@ -112,6 +112,7 @@ sub leaf ($s, %o) { return $pki->leaf(names => [$s->{host}], %o) }
 sub table ($kind, $user, @table) {
     my $dir = tmp() . "/$kind-" . ($user // 'root');
     my $store = Ecert::Store->new(owner => $user);
+    mkdir $dir;
     $store->add_issuers($sub, $pki->cross);
     my @sites = map { site($store, "$dir/$_->[0]", @$_) } @table;
     my $server = Ecert::Server->new($kind, store => $store, user => $user,

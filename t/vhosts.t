@@ -33,6 +33,8 @@ for my $kind (servers()) {
     subtest "$kind, ours first" => sub { ours_first($kind, $store) };
     subtest "$kind, a stock one first" => sub { stock_first($kind, $store) };
     subtest "$kind, a certificate outside" => sub { outside($kind, $store) };
+    subtest "$kind, a site outside" => sub { not_inherited($kind, $store) }
+        if $kind eq 'apache';
 }
 done_testing;
 
@@ -139,4 +141,18 @@ sub outside ($kind, $store) {
     shows($server, 'ecert', 'www.example.hk', $leaf{'www.example.hk'},
         'www.example.hk');
     is leaf_of($server, 'off.example.hk'), $outer->fingerprint, 'ecert off';
+}
+
+# ECert in the main server: no virtual host has it from there.
+sub not_inherited ($kind, $store) {
+    my $server = Ecert::Server->new($kind, store => $store,
+        http => { apache => 'ECert www.example.hk' }, vhosts => [
+            { names => ['stock.example.hk'], cert => $stock },
+            { names => ['early.example.hk'], ecert => 'on' },
+        ])->start;
+
+    is leaf_of($server, 'stock.example.hk'), $stock->fingerprint,
+        'a virtual host without a directive of ours keeps its certificate';
+    is leaf_of($server, 'early.example.hk'),
+        $leaf{'early.example.hk'}->fingerprint, 'another site in another';
 }

@@ -261,7 +261,7 @@ static void test_sharing(void **state) {
 
 static void test_limits(void **state) {
     ecert_conf_t *conf = ecert_conf_new();
-    char names[4097][12];
+    char names[4097][20];
     const char *list[4097];
     ecert_site_t site = {.name = "a.hk", .names = list, .n_names = 4097};
 

@@ -29,7 +29,7 @@ static void test_hosts(void **state) {
         "a\r", "a/b", "a\\b", "a@b", "user@a.hk", "a?b", "a#b", "a%2eb", "a,b",
         "a;b", "a'b", "a\"b", "a<b", "a*b", "*.a", "[::1]", "[::1]:80", "::1",
         "a:80:90", "a:80 ", "a: 80", "a:-1", "a:+80", "a:8x", "a:0x50", "a]",
-        "a:\xd9\xa8", ".a", ".a:80", "a..", "a..:80", "a\x7f", "a\x01" "b"};
+        "a:\xd9\xa8", ".a", ".a:80", "a..", "a..:80", "a\x7f", "a\001b"};
 
     (void)state;
     assert_host("example.hk", "example.hk");
@@ -294,7 +294,7 @@ static void test_damage(void **state) {
     static const uint32_t words[] = {0, 1, 8, 255, 65536, 65537, 0x7fffffff,
                                      0xfffffff0, 0xffffffff};
     ecert_token_t tokens[20];
-    char hosts[20][8];
+    char hosts[20][16];
     unsigned char *table, *bad;
     unsigned seed = 21;
     int passed = 0;

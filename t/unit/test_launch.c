@@ -126,7 +126,7 @@ static void test_descriptors(void **state) {
     assert_non_null(strstr(seen, " 6 -> /memfd:ecert-seen"));
     assert_non_null(strstr(seen, " 7 -> /memfd:ecert-configuration"));
     for (int fd = ECERT_FD_END; fd < 100; fd++) {
-        char line[16];
+        char line[32];
 
         if (fd == 10) {
             continue; /* the shell's own, for its script */
@@ -247,7 +247,7 @@ static void test_test(void **state) {
     assert_non_null(strstr(seen, " 1 -> /dev/null\n"));
     assert_non_null(strstr(seen, " 7 -> /memfd:ecert-configuration"));
     for (int fd = 3; fd < 100; fd++) {
-        char line[16];
+        char line[32];
 
         snprintf(line, sizeof(line), " %d -> ", fd);
         assert_true(fd == 7 || fd == 10 || strstr(seen, line) == NULL);

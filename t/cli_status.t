@@ -1,0 +1,177 @@
+#!/usr/bin/perl
+
+# `ecert status`: with no server, with one, with nginx and Apache on one store
+# at once; as text and as JSON (docs/status.md).
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+
+use Ecert::Client;
+use Ecert::PKI;
+use Ecert::Server;
+use Ecert::Store;
+use Ecert::Test;
+
+my $unicode = 'www.我的服务器.com';
+my ($site, $idn) = ('www.example.hk', 'www.xn--zfru1g2vn33etpw.com');
+my $pki = Ecert::PKI->new;
+my %leaf = map { $_ => $pki->leaf(names => [$_]) } $site, $idn;
+my $first = $leaf{$site};
+my $store = Ecert::Store->new->add_issuers($pki->root, $pki->sub, $pki->cross);
+$store->install($_, $leaf{$_}) for keys %leaf;
+$store->put_token($site, 'fileauth.txt', 'code');
+$ENV{ECERT_STORE} = $store->dir;
+
+my @servers = map { Ecert::Server->new($_, store => $store, vhosts => [
+    { names => [$site, 'example.hk'], ecert => 'on' },
+    { names => [$idn], ecert => $unicode },
+]) } servers();
+
+subtest 'no server' => \&no_server;
+subtest 'servers' => sub { with_servers($_->start) for @servers };
+subtest 'all on one store' => \&all_at_once;
+subtest 'a bad change' => \&bad_change;
+subtest 'afterwards' => sub {
+    ok $_->stop, "$_->{kind} stops" for @servers;
+    no_server();
+};
+done_testing;
+
+sub status (@args) { return run(build_dir() . '/ecert', 'status', @args) }
+
+# Dies when it is no JSON.
+sub json (@args) {
+    my ($status, $out) = status('--json', @args);
+    return ($status, JSON::PP->new->utf8->decode($out));
+}
+
+sub site_of ($report, $name) {
+    my ($found) = grep { $_->{vhosts}[0] eq $name } @{ $report->{sites} };
+    return $found;
+}
+
+sub no_server {
+    my ($status, $out) = status();
+    is $status, 0, 'all in order';
+    like $out, qr/^store \Q$store->{dir}\E; no server /, 'no server';
+    like $out, qr/^  \Q$site\E\n    valid /m, 'the site';
+    my (undef, $top) = json();
+    is "$top->{schema} $top->{version}", 'ecert-status 1', 'the schema';
+    is scalar @{ $top->{servers} }, 1, 'one report';
+    is $top->{servers}[0]{server}, undef, 'of no server';
+    is_deeply [sort map { $_->{site} } @{ $top->{servers}[0]{sites} }],
+        [sort $site, $idn], 'with the sites of the store';
+    is +(status('none.example.hk'))[0], 1, 'a site that is not there';
+}
+
+sub report_of ($top, $server) {
+    my %agent = map { $_ => 1 } $server->agents;
+    my ($report) = grep { $agent{ $_->{agent} } } @{ $top->{servers} };
+    return $report;
+}
+
+sub with_servers ($server) {
+    my ($code, $top) = json();
+    my $report = report_of($top, $server);
+    is $code, 0, "$server->{kind}: all in order";
+    is "$_->{schema} $_->{version}", 'ecert-status 1', 'the schema'
+        for $top, $report;
+    like $report->{server}, qr/^\Q$server->{kind}\E\/\d/i, 'its name';
+    is $report->{store}, $store->dir, 'its store';
+    is $report->{watching}, 'events', 'how it watches';
+
+    my $one = site_of($report, $site);
+    is_deeply +{ map { $_ => $one->{$_} }
+        qw(site state fallback generation uncovered complete error) },
+        { site => $site, state => 'valid', fallback => JSON::PP::false,
+        generation => 1, uncovered => ['example.hk'],
+        complete => JSON::PP::true, error => undef }, 'the site';
+    like $one->{where}, qr/^\Q$server->{dir}\E\S+:\d+$/, 'its directive';
+    is_deeply $one->{vhosts}, [$site, 'example.hk'], 'its names';
+    is $one->{leaf}{sha256}, $leaf{$site}->fingerprint, 'its leaf';
+    is $one->{leaf}{key}, 'EC P-256', 'and key';
+    is_deeply [map { "$_->{role} $_->{sha256}" } @{ $one->{chain} }],
+        ['sub-ca ' . $pki->sub->fingerprint,
+        'cross-certificate ' . $pki->cross->fingerprint], 'its chain';
+    is $one->{considered}[0]{why}, 'leaf', 'what was considered';
+    my ($token) = grep { $_->{host} eq $site } @{ $report->{validation_files} };
+    is "$token->{file} $token->{bytes}", 'fileauth.txt 4', 'validation file';
+    generations($server);
+}
+
+# Which record each worker used last, before and after a swap.
+sub generations ($server) {
+    handshake($server->port, name => $site) for 1 .. 4;
+    my $before = workers_use($server);
+    my $next = $leaf{$site} = $pki->leaf(names => [$site]);
+    $store->install($site, $next);
+    ok wait_for(sub { ((served($server->port, $site))[0] // '')
+        eq $next->fingerprint }), 'a swap';
+
+    my $one = site_of(report_of((json())[1], $server), $site);
+    cmp_ok $one->{published}, '>', $before, 'is a new record';
+    is $one->{leaf}{sha256}, $next->fingerprint, 'with the new leaf';
+    is workers_use($server), $one->{published}, 'which workers use';
+    $store->current($site, 1);
+    $leaf{$site} = $first;
+    wait_for(sub { ((served($server->port, $site))[0] // '')
+        eq $first->fingerprint });
+}
+
+sub workers_use ($server) {
+    my $one = site_of(report_of((json())[1], $server), $site);
+    is_deeply [sort map { $_->{pid} } @{ $one->{workers} }],
+        [sort $server->workers], 'the workers';
+    ok !(grep { $_->{serves} > $one->{published} } @{ $one->{workers} }),
+        'none is ahead';
+    my ($latest) = sort { $b <=> $a } map { $_->{serves} }
+        @{ $one->{workers} };
+    return $latest;
+}
+
+sub all_at_once {
+    my ($code, $out) = status();
+    is $code, 0, 'all in order';
+    for my $server (@servers) {
+        my $name = $server->{kind};
+        like $out, qr/^\Q$name\E\/\S+, agent \d+, store \Q$store->{dir}\E, /mi,
+            "$name is shown";
+    }
+    my (undef, $top) = json();
+    is scalar @{ $top->{servers} }, scalar @servers, 'as JSON, each once';
+
+    for my $name ($unicode, $idn, uc $idn, "$idn.") {
+        my ($code, $out) = status($name);
+        is $code, 0, "status $name";
+        is scalar(() = $out =~ /^  \Q$unicode\E \(/mg), scalar @servers,
+            'that site, of each server';
+        unlike $out, qr/^  \Q$site\E/m, 'alone';
+    }
+    like +(status('example.hk'))[1], qr/^  \Q$site\E \(/m,
+        'a name of its virtual host';
+    my ($none, $said) = status('none.example.hk');
+    like "$none $said", qr/^1 ecert: no-site: none\.example\.hk: /,
+        'a name that nobody has';
+    like +(status('--explain', $site))[1], qr/^      taken +\S/m, '--explain';
+}
+
+sub bad_change {
+    $store->install($site, $pki->leaf(names => ['other.example.hk']));
+    my $server = $servers[0];
+    ok wait_for(sub { (status($site))[0] == 1 }), 'it fails now';
+    ok wait_for(sub { !grep { !site_of($_, $site)->{error} }
+        @{ (json($site))[1]->{servers} } }), 'each server has an error';
+    my $one = site_of(report_of((json($site))[1], $server), $site);
+    is "$one->{state} $one->{error}{reason}", 'valid names',
+        'the certificate is still the old, valid one';
+    like $one->{error}{line}, qr/^names: \S+: .*; install the certificate/,
+        'in the words of the log';
+    like +(status($site))[1], qr/^    error +names: /m, 'as text';
+    is +(status($idn))[0], 0, 'the other site is in order';
+
+    $store->current($site, 1);
+    ok wait_for(sub { (status($site))[0] == 0 }), 'mended: the error is gone';
+}
