@@ -117,14 +117,15 @@ static void tell_published(const ecert_kept_t *kept)
 
     for (i = 0; i < sk_X509_num(chain->served) && used < sizeof(elements);
          i++) {
-        used += (size_t)snprintf(
-            elements + used, sizeof(elements) - used, "%s%s",
-            i ? ", " : "chain ",
-            ecert_x509_label(sk_X509_value(chain->served, i), name,
-                             sizeof(name)));
+        used +=
+            (size_t)snprintf(elements + used, sizeof(elements) - used, "%s%s",
+                             i ? ", " : "chain ",
+                             ecert_x509_label(sk_X509_value(chain->served, i),
+                                              name, sizeof(name)));
     }
-    ecert_log(ECERT_LOG_NOTICE, "site %s: live: %s, %s, SHA-256 %.16s, until %s",
-              label(kept), kept->held.source, elements,
+    ecert_log(ECERT_LOG_NOTICE,
+              "site %s: live: %s, %s, SHA-256 %.16s, until %s", label(kept),
+              kept->held.source, elements,
               ecert_x509_fingerprint(chain->considered[0].cert, fingerprint),
               ecert_date_format(chain->not_after, until));
 }
@@ -198,20 +199,37 @@ static ecert_cred_t *read_record(const ecert_snap_t *snap, uint32_t slot)
 }
 
 /*
+ * What is in the slot already, with its chain as it has to be now.
+ * known: what the chain was built from, or NULL.
+ */
+static int adopt_served(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                        const ecert_chain_t *known, ecert_loaded_t *again,
+                        ecert_err_t *err)
+{
+    ecert_cred_t *cred = NULL;
+    int rc = -1;
+
+    if (keeper->snap != NULL) {
+        cred = read_record(keeper->snap, kept->slot);
+    }
+    if (cred != NULL) {
+        rc = ecert_load_adopt(keeper->loader, kept->site, cred, known,
+                              keeper->now, again, err);
+    }
+    ecert_cred_free(cred);
+    return rc;
+}
+
+/*
  * What is served already: published by the process that this one follows, or
  * copied from the configuration before (ecert_launch).
  */
 static void take_over(ecert_keeper_t *keeper, ecert_kept_t *kept)
 {
-    ecert_cred_t *cred = NULL;
     ecert_loaded_t old;
     ecert_err_t err;
 
-    if (keeper->snap != NULL) {
-        cred = read_record(keeper->snap, kept->slot);
-    }
-    if (cred == NULL
-        || ecert_load_adopt(kept->site, cred, keeper->now, &old, &err) != 0) {
+    if (adopt_served(keeper, kept, NULL, &old, &err) != 0) {
         return;
     }
     snprintf(old.source, sizeof(old.source), "(as served before)");
@@ -228,8 +246,9 @@ static ecert_cred_t *read_placeholder(ecert_keeper_t *keeper,
     char path[4096];
 
     if (keeper->store == NULL || keeper->snap == NULL
-        || ecert_placeholder_file(keeper->store, kept->site, path,
-                                  sizeof(path), err) != 0) {
+        || ecert_placeholder_file(keeper->store, kept->site, path, sizeof(path),
+                                  err)
+               != 0) {
         return ecert_placeholder_new(kept->site, err);
     }
     return ecert_placeholder_read(path, kept->site, err);
@@ -241,9 +260,7 @@ static void hold_placeholder(ecert_keeper_t *keeper, ecert_kept_t *kept)
     ecert_err_t err;
     ecert_cred_t *cred = read_placeholder(keeper, kept, &err);
 
-    if (cred == NULL
-        || ecert_load_adopt(kept->site, cred, keeper->now, &loaded, &err)
-               != 0) {
+    if (cred == NULL || ecert_load_placeholder(cred, &loaded, &err) != 0) {
         ecert_log_err(ECERT_LOG_ERROR, label(kept), &err);
         return;
     }
@@ -319,7 +336,8 @@ static int stands_in(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
     }
     return (held->not_after < keeper->now && next->state == ECERT_STATE_VALID)
            || X509_cmp(held->considered[0].cert,
-                       next->chain->considered[0].cert) == 0;
+                       next->chain->considered[0].cert)
+                  == 0;
 }
 
 /* rc, next and err as ecert_load gave them. */
@@ -362,19 +380,35 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
     }
 }
 
-/* What is served may be older than the files: its end counts, too. */
-static void watch_expiry(const ecert_keeper_t *keeper, ecert_kept_t *kept)
+static void sooner(int64_t *when, int64_t other, int64_t now)
 {
-    int64_t end;
+    if (other > now && (*when == 0 || other < *when)) {
+        *when = other;
+    }
+}
 
-    if (kept->held.state != ECERT_STATE_VALID) {
+/*
+ * What is served may not be what the files hold, because they are broken or
+ * not yet valid.  Its chain follows the dates all the same: a cross-certificate
+ * goes at its moment, and the end of the leaf is told.
+ */
+static void follow_dates(ecert_keeper_t *keeper, ecert_kept_t *kept)
+{
+    ecert_loaded_t again;
+    ecert_err_t err;
+
+    if (kept->held.state == ECERT_STATE_PLACEHOLDER) {
         return;
     }
-    end = kept->held.chain->not_after + 1;
-    if (end > keeper->now
-        && (kept->next_change == 0 || end < kept->next_change)) {
-        kept->next_change = end;
+    if (kept->held.next_change != 0 && kept->held.next_change <= keeper->now
+        && adopt_served(keeper, kept, kept->held.chain, &again, &err) == 0) {
+        snprintf(again.source, sizeof(again.source), "%s", kept->held.source);
+        again.store_generation = kept->held.store_generation;
+        again.fallback = kept->held.fallback;
+        bring_live(keeper, kept, &again, 0);
+        ecert_loaded_free(&again);
     }
+    sooner(&kept->next_change, kept->held.next_change, keeper->now);
 }
 
 void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept)
@@ -393,7 +427,7 @@ void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept)
     ecert_trail_init(&next.trail);
     judge(keeper, kept, rc, &next, &err);
     ecert_loaded_free(&next);
-    watch_expiry(keeper, kept);
+    follow_dates(keeper, kept);
 }
 
 void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)

@@ -1,38 +1,11 @@
 #include "ecert_load.h"
 
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "ecert_bundle.h"
 #include "ecert_leaf.h"
+#include "ecert_load_work.h"
 #include "ecert_loaded.h"
-#include "ecert_loader.h"
-#include "ecert_name.h"
-#include "ecert_store.h"
-#include "ecert_trail.h"
-
-/* One load on its way: where to read, what the site demands. */
-typedef struct {
-    ecert_loader_t *loader;
-    const ecert_site_t *site;
-    int64_t now;
-    ecert_loaded_t *out;
-    char ascii[ECERT_NAME_MAX];
-    char dir[PATH_MAX]; /* the site's folder in the store */
-    char issuers[PATH_MAX];
-    ecert_site_json_t json;
-    ecert_ca_t *own_ca; /* when the site has another catalogue */
-} load_t;
-
-/* The three files of one generation; kept together for their memory. */
-typedef struct {
-    char certificate[PATH_MAX + 32];
-    char key[PATH_MAX + 32];
-    char chain[PATH_MAX + 32];
-} paths_t;
 
 static void sooner(int64_t *when, int64_t other, int64_t now)
 {
@@ -43,7 +16,7 @@ static void sooner(int64_t *when, int64_t other, int64_t now)
 
 /* ---- which files ------------------------------------------------------- */
 
-static int open_site(load_t *load, ecert_err_t *err)
+static int open_site(ecert_load_t *load, ecert_err_t *err)
 {
     const char *store = load->loader->store;
 
@@ -73,14 +46,14 @@ static int open_site(load_t *load, ecert_err_t *err)
                             &load->json, err);
 }
 
-static void close_site(load_t *load)
+static void close_site(ecert_load_t *load)
 {
     ecert_site_json_free(&load->json);
     ecert_ca_free(load->own_ca);
 }
 
-static void generation_paths(const load_t *load, const char *generation,
-                             paths_t *paths)
+static void generation_paths(const ecert_load_t *load, const char *generation,
+                             ecert_load_paths_t *paths)
 {
     snprintf(paths->certificate, sizeof(paths->certificate),
              "%.4000s/%s/certificate.pem", load->dir, generation);
@@ -90,9 +63,9 @@ static void generation_paths(const load_t *load, const char *generation,
              load->dir, generation);
 }
 
-/* paths must outlive the result. */
-static ecert_bundle_files_t site_files(const load_t *load,
-                                       const char *generation, paths_t *paths)
+ecert_bundle_files_t ecert_load_files(const ecert_load_t *load,
+                                      const char *generation,
+                                      ecert_load_paths_t *paths)
 {
     ecert_bundle_files_t files = {
         .certificate = load->site->certificate,
@@ -113,7 +86,7 @@ static ecert_bundle_files_t site_files(const load_t *load,
 
 /* ---- is it a certificate for this site? -------------------------------- */
 
-static int check_names(const load_t *load, X509 *leaf, const char *file,
+static int check_names(const ecert_load_t *load, X509 *leaf, const char *file,
                        ecert_err_t *err)
 {
     size_t i;
@@ -131,7 +104,7 @@ static int check_names(const load_t *load, X509 *leaf, const char *file,
  * A machine that has just started may not know the time yet.  Then a good
  * certificate must not give way to a placeholder.
  */
-static int clock_is_wrong(load_t *load, const char *file)
+static int clock_is_wrong(ecert_load_t *load, const char *file)
 {
     ecert_err_t err;
     char when[32];
@@ -147,7 +120,7 @@ static int clock_is_wrong(load_t *load, const char *file)
     return 1;
 }
 
-static int check_time(load_t *load, const char *file, ecert_err_t *err)
+static int check_time(ecert_load_t *load, const char *file, ecert_err_t *err)
 {
     char when[32];
     ecert_chain_t *chain = load->out->chain;
@@ -178,13 +151,13 @@ static ecert_ca_t *read_catalogue(const char *path, ecert_trail_t *trail,
     return ca;
 }
 
-static const char *catalogue_path(const load_t *load)
+static const char *catalogue_path(const ecert_load_t *load)
 {
     return load->site->catalogue ? load->site->catalogue : load->json.catalogue;
 }
 
 /* A broken catalogue costs what it knows, not the certificate. */
-static void open_catalogue(load_t *load)
+static void open_catalogue(ecert_load_t *load)
 {
     const char *path = catalogue_path(load);
     ecert_err_t err;
@@ -198,8 +171,8 @@ static void open_catalogue(load_t *load)
     }
 }
 
-static int build_chain(load_t *load, X509 *leaf, const STACK_OF(X509) * pool,
-                       ecert_err_t *err)
+static int build_chain(ecert_load_t *load, X509 *leaf,
+                       const STACK_OF(X509) * pool, ecert_err_t *err)
 {
     ecert_chain_in_t in = {
         .leaf = leaf,
@@ -216,7 +189,7 @@ static int build_chain(load_t *load, X509 *leaf, const STACK_OF(X509) * pool,
 }
 
 /* Loud, but served: half a chain is better than none. */
-static void note_incomplete(load_t *load)
+static void note_incomplete(ecert_load_t *load)
 {
     const ecert_chain_t *chain = load->out->chain;
     ecert_err_t err;
@@ -228,17 +201,10 @@ static void note_incomplete(load_t *load)
     }
 }
 
-static int use_leaf(load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
-                    ecert_err_t *err)
+/* The chain is built; what it is served with, and what there is to say. */
+static int finish(ecert_load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
+                  ecert_err_t *err)
 {
-    const char *file = load->out->source;
-
-    if (ecert_leaf_check(leaf, file, err) != 0
-        || check_names(load, leaf, file, err) != 0
-        || build_chain(load, leaf, bundle->pool, err) != 0
-        || check_time(load, file, err) != 0) {
-        return -1;
-    }
     load->out->cred =
         ecert_cred_new(leaf, bundle->key, load->out->chain->served, err);
     if (load->out->cred == NULL) {
@@ -250,10 +216,24 @@ static int use_leaf(load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
     return 0;
 }
 
-/* ---- one generation, the best generation ------------------------------- */
+static int use_leaf(ecert_load_t *load, X509 *leaf,
+                    const ecert_bundle_t *bundle, ecert_err_t *err)
+{
+    const char *file = load->out->source;
 
-static int try_files(load_t *load, const ecert_bundle_files_t *files,
-                     ecert_err_t *err)
+    if (ecert_leaf_check(leaf, file, err) != 0
+        || check_names(load, leaf, file, err) != 0
+        || build_chain(load, leaf, bundle->pool, err) != 0
+        || check_time(load, file, err) != 0) {
+        return -1;
+    }
+    return finish(load, leaf, bundle, err);
+}
+
+/* ---- one set of files -------------------------------------------------- */
+
+int ecert_load_try(ecert_load_t *load, const ecert_bundle_files_t *files,
+                   ecert_err_t *err)
 {
     ecert_loaded_t *out = load->out;
     ecert_bundle_t bundle;
@@ -279,183 +259,37 @@ static int try_files(load_t *load, const ecert_bundle_files_t *files,
     return rc;
 }
 
-static void forget_warnings(ecert_loaded_t *out, size_t n)
+static int load_files(ecert_load_t *load, ecert_err_t *err)
 {
-    while (out->n_warnings > n) {
-        free(out->warnings[--out->n_warnings]);
-    }
-}
-
-/*
- * `current` cannot be served: the newest generation that can, so that a
- * restart does not lose the last good one.
- */
-static int fall_back(load_t *load, ecert_state_t least)
-{
-    ecert_loaded_t *out = load->out;
-    ecert_bundle_files_t files;
-    char generation[64];
-    uint64_t *numbers;
-    ecert_err_t other;
-    int64_t current;
-    paths_t paths;
-    size_t n, i;
-    int rc = -1;
-
-    if (ecert_store_generations(load->dir, &out->trail, &numbers, &n, &current,
-                                &other)
-        != 0) {
-        return -1;
-    }
-    for (i = 0; rc != 0 && i < n; i++) {
-        size_t n_warnings = out->n_warnings;
-
-        if ((int64_t)numbers[i] == current) {
-            continue;
-        }
-        snprintf(generation, sizeof(generation), "generations/%llu",
-                 (unsigned long long)numbers[i]);
-        files = site_files(load, generation, &paths);
-        rc = try_files(load, &files, &other);
-        if (rc != 0 || out->state < least) {
-            forget_warnings(out, n_warnings);
-            rc = -1;
-        }
-        out->store_generation = rc == 0 ? (int64_t)numbers[i] : -1;
-    }
-    free(numbers);
-    return rc;
-}
-
-static void note_generation(load_t *load)
-{
-    ecert_err_t ignored;
-    uint64_t *numbers;
-    int64_t current;
-    size_t n;
-
-    if (ecert_store_generations(load->dir, NULL, &numbers, &n, &current,
-                                &ignored)
-        == 0) {
-        load->out->store_generation = current;
-        free(numbers);
-    }
-}
-
-static int has_current(load_t *load, ecert_err_t *err)
-{
-    char path[PATH_MAX + 32];
-
-    snprintf(path, sizeof(path), "%s/current/certificate.pem", load->dir);
-    if (ecert_file_look(path, NULL, err) == 0
-        || err->code != ECERT_ERR_MISSING) {
-        return 1;
-    }
-    snprintf(path, sizeof(path), "%s/current", load->dir);
-    if (ecert_file_look(path, NULL, err) == 0
-        || err->code != ECERT_ERR_MISSING) {
-        return 1;
-    }
-    ecert_err(err, ECERT_ERR_NO_CERTIFICATE, load->dir, NULL);
-    return 0;
-}
-
-static void read_current(const load_t *load, char *target, size_t size)
-{
-    char path[PATH_MAX + 32];
-    ssize_t n;
-
-    snprintf(path, sizeof(path), "%s/current", load->dir);
-    n = readlink(path, target, size - 1);
-    target[n > 0 ? n : 0] = '\0';
-}
-
-/*
- * Each file is opened through `current` by itself.  When that moved meanwhile,
- * they are not all of one generation: once more, then.
- */
-static int try_current(load_t *load, const ecert_bundle_files_t *files,
-                       ecert_err_t *err)
-{
-    size_t n_warnings = load->out->n_warnings;
-    char before[256], after[256];
-    int rc, tries = 3;
-
-    read_current(load, before, sizeof(before));
-    rc = try_files(load, files, err);
-    read_current(load, after, sizeof(after));
-    while (strcmp(before, after) != 0 && --tries > 0) {
-        ecert_trail_unlike(&load->out->trail);
-        forget_warnings(load->out, n_warnings);
-        memcpy(before, after, sizeof(before));
-        rc = try_files(load, files, err);
-        read_current(load, after, sizeof(after));
-    }
-    return rc;
-}
-
-/* `current` has expired: an older generation that is valid is better. */
-static int prefer_valid(load_t *load, const ecert_bundle_files_t *current,
-                        ecert_err_t *err)
-{
-    ecert_loaded_t *out = load->out;
-    char when[32];
+    ecert_bundle_files_t files = ecert_load_files(load, NULL, NULL);
     int rc;
 
-    ecert_date_format(out->chain->not_after, when);
-    if (fall_back(load, ECERT_STATE_VALID) == 0) {
-        out->fallback = 1;
-        ecert_err(err, ECERT_ERR_EXPIRED, current->certificate,
-                  "since %s; an older one is valid and is served", when);
-        return 1;
-    }
-    rc = try_current(load, current, err);
-    if (rc == 0) {
-        note_generation(load);
-    }
+    open_catalogue(load);
+    rc = ecert_load_try(load, &files, err);
+    load->out->look = load->out->trail.digest;
+    load->out->waiting = rc != 0 && ecert_loaded_may_mend(err->code);
     return rc;
 }
 
-static int load_site(load_t *load, ecert_err_t *err)
+static int load_store(ecert_load_t *load, ecert_err_t *err)
 {
-    ecert_loaded_t *out = load->out;
-    ecert_bundle_files_t files;
-    paths_t paths;
-    int rc;
+    ecert_load_paths_t paths;
+    ecert_bundle_files_t files = ecert_load_files(load, "current", &paths);
 
-    files = site_files(load, "current", &paths);
-    if (load->site->name != NULL && !has_current(load, err)) {
-        ecert_bundle_look(&files, &out->trail);
-        out->look = out->trail.digest;
+    if (!ecert_load_has_current(load, err)) {
+        ecert_bundle_look(&files, &load->out->trail);
+        load->out->look = load->out->trail.digest;
         return -1;
     }
     open_catalogue(load);
-    rc = load->site->name != NULL ? try_current(load, &files, err)
-                                  : try_files(load, &files, err);
-    out->look = out->trail.digest;
-    if (load->site->name == NULL) {
-        out->waiting = rc != 0 && ecert_loaded_may_mend(err->code);
-        return rc;
-    }
-    if (rc == 0) {
-        note_generation(load);
-        return out->state == ECERT_STATE_EXPIRED
-                   ? prefer_valid(load, &files, err)
-                   : 0;
-    }
-    out->waiting = ecert_loaded_may_mend(err->code);
-    if (fall_back(load, ECERT_STATE_VALID) != 0
-        && fall_back(load, ECERT_STATE_EXPIRED) != 0) {
-        return -1;
-    }
-    out->fallback = 1;
-    return 1;
+    return ecert_load_current(load, &files, err);
 }
 
 int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
                ecert_loaded_t *out, ecert_err_t *err)
 {
-    load_t load = {.loader = loader, .site = site, .now = now, .out = out};
+    ecert_load_t load = {
+        .loader = loader, .site = site, .now = now, .out = out};
     int rc;
 
     memset(out, 0, sizeof(*out));
@@ -465,7 +299,8 @@ int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
     if (rc != 0) {
         out->look = out->trail.digest;
     } else {
-        rc = load_site(&load, err);
+        rc = site->name != NULL ? load_store(&load, err)
+                                : load_files(&load, err);
     }
     close_site(&load);
     return rc;
@@ -475,17 +310,17 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
                          uint64_t look)
 {
     ecert_loaded_t out = {.store_generation = -1};
-    load_t load = {.loader = loader, .site = site, .out = &out};
+    ecert_load_t load = {.loader = loader, .site = site, .out = &out};
     ecert_bundle_files_t files;
     ecert_err_t err;
-    paths_t paths;
+    ecert_load_paths_t paths;
     int same;
 
     ecert_trail_init(&out.trail);
     if (open_site(&load, &err) == 0) {
-        files = site_files(&load, "current", &paths);
+        files = ecert_load_files(&load, "current", &paths);
         if (catalogue_path(&load) != NULL
-            && (site->name == NULL || has_current(&load, &err))) {
+            && (site->name == NULL || ecert_load_has_current(&load, &err))) {
             ecert_file_look(catalogue_path(&load), &out.trail, &err);
         }
         ecert_bundle_look(&files, &out.trail);
@@ -494,4 +329,63 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
     close_site(&load);
     ecert_trail_free(&out.trail);
     return same;
+}
+
+/* Everything that the chain was, or could have been, built from. */
+static STACK_OF(X509)
+    * old_pool(const ecert_cred_t *cred, const ecert_chain_t *known)
+{
+    STACK_OF(X509) *pool = X509_chain_up_ref(cred->chain);
+    size_t i;
+
+    for (i = 1; pool != NULL && known != NULL && i < known->n_considered; i++) {
+        X509 *cert = known->considered[i].cert;
+
+        if (sk_X509_push(pool, cert) > 0) {
+            X509_up_ref(cert);
+        }
+    }
+    return pool;
+}
+
+static int rebuild(ecert_load_t *load, const ecert_cred_t *cred,
+                   const ecert_chain_t *known, ecert_err_t *err)
+{
+    ecert_bundle_t bundle = {.key = cred->key, .pool = old_pool(cred, known)};
+    int rc;
+
+    if (bundle.pool == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    open_catalogue(load);
+    rc = build_chain(load, cred->leaf, bundle.pool, err);
+    if (rc == 0) {
+        rc = finish(load, cred->leaf, &bundle, err);
+    }
+    sk_X509_pop_free(bundle.pool, X509_free);
+    return rc;
+}
+
+int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
+                     const ecert_cred_t *cred, const ecert_chain_t *known,
+                     int64_t now, ecert_loaded_t *out, ecert_err_t *err)
+{
+    ecert_load_t load = {
+        .loader = loader, .site = site, .now = now, .out = out};
+    ecert_err_t ignored;
+    int rc;
+
+    memset(out, 0, sizeof(*out));
+    out->store_generation = -1;
+    ecert_trail_init(&out->trail);
+    open_site(&load, &ignored); /* its policy and catalogue, if it has them */
+    rc = rebuild(&load, cred, known, err);
+    close_site(&load);
+    if (rc != 0) {
+        ecert_loaded_free(out);
+        return -1;
+    }
+    out->state =
+        out->chain->not_after < now ? ECERT_STATE_EXPIRED : ECERT_STATE_VALID;
+    return 0;
 }

@@ -68,11 +68,17 @@ int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
 void ecert_loaded_free(ecert_loaded_t *out);
 
 /*
- * The same description for a credential that was not loaded from files: the
- * record of an agent before this one, or a placeholder.  Takes cred.
+ * The same for a credential that is served already, when its files are gone or
+ * broken: its chain as it has to be now, built from what it was built from
+ * (known may be NULL).  cred stays the caller's.
  */
-int ecert_load_adopt(const ecert_site_t *site, ecert_cred_t *cred, int64_t now,
-                     ecert_loaded_t *out, ecert_err_t *err);
+int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
+                     const ecert_cred_t *cred, const ecert_chain_t *known,
+                     int64_t now, ecert_loaded_t *out, ecert_err_t *err);
+
+/* The same for a placeholder; takes cred, also on failure. */
+int ecert_load_placeholder(ecert_cred_t *cred, ecert_loaded_t *out,
+                           ecert_err_t *err);
 
 /* 1 when the files of the site are what they were at the load with this look. */
 int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,

@@ -123,8 +123,8 @@ static ecert_chain_t *plain_chain(const ecert_cred_t *cred)
     return chain;
 }
 
-int ecert_load_adopt(const ecert_site_t *site, ecert_cred_t *cred, int64_t now,
-                     ecert_loaded_t *out, ecert_err_t *err)
+int ecert_load_placeholder(ecert_cred_t *cred, ecert_loaded_t *out,
+                           ecert_err_t *err)
 {
     memset(out, 0, sizeof(*out));
     out->store_generation = -1;
@@ -135,12 +135,6 @@ int ecert_load_adopt(const ecert_site_t *site, ecert_cred_t *cred, int64_t now,
         ecert_loaded_free(out);
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    if (cred->placeholder) {
-        return 0;
-    }
-    out->state =
-        out->chain->not_after < now ? ECERT_STATE_EXPIRED : ECERT_STATE_VALID;
-    ecert_loaded_uncovered(site, cred->leaf, out);
     return 0;
 }
 

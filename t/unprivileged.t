@@ -13,7 +13,7 @@ use Ecert::Process;
 use Ecert::Server;
 use Ecert::Test;
 
-my $user = $> == 0 ? 'nobody' : undef;
+my $user = 'nobody';
 
 for my $kind (servers()) {
     subtest $kind => sub {
@@ -37,7 +37,7 @@ for my $kind (servers()) {
 done_testing;
 
 sub users ($server) {
-    my $want = $user ? getpwnam $user : $>;
+    my $want = getpwnam $user;
     for my $pid ($server->pid, $server->workers, $server->agents) {
         is +(Ecert::Process::uids($pid))[1], $want, "process $pid: its user";
     }
@@ -71,7 +71,6 @@ sub works ($server, $store) {
 }
 
 sub as_user (@command) {
-    return run(@command) if !$user;
     return run('setpriv', "--reuid=$user", '--regid=' . (getpwnam $user)[3],
         '--clear-groups', @command);
 }

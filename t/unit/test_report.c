@@ -54,13 +54,18 @@ static json_t *site_of(const ecert_site_t *site, X509 *leaf, EVP_PKEY *key,
                        const ecert_err_t *error) {
     STACK_OF(X509) *chain = pki_stack(pki->new_sub, NULL);
     ecert_cred_t *cred = ecert_cred_new(leaf, key, chain, &err);
+    ecert_loader_t *loader = ecert_loader_new(NULL, &err);
     ecert_loaded_t loaded;
     json_t *json;
 
     assert_non_null(cred);
-    assert_int_equal(ecert_load_adopt(site, cred, NOW, &loaded, &err), 0);
+    assert_non_null(loader);
+    assert_int_equal(ecert_load_adopt(loader, site, cred, NULL, NOW, &loaded,
+                                      &err), 0);
     json = ecert_report_site(site, &loaded, error, NOW - 60);
     ecert_loaded_free(&loaded);
+    ecert_loader_free(loader);
+    ecert_cred_free(cred);
     pki_stack_free(chain);
     assert_non_null(json);
     return json;
@@ -158,8 +163,8 @@ static void test_nothing(void **state) {
     assert_non_null(strstr(text, "a.hk"));
     free(text);
     json_decref(report);
-    assert_int_equal(ecert_load_adopt(&site, ecert_placeholder_new(&site, &err),
-                                      NOW, &loaded, &err), 0);
+    assert_int_equal(ecert_load_placeholder(ecert_placeholder_new(&site, &err),
+                                            &loaded, &err), 0);
     report = report_of(ecert_report_site(&site, &loaded, NULL, 0));
     text = printed(report, 0);
     assert_non_null(strstr(text, "placeholder"));
