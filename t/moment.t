@@ -27,6 +27,7 @@ my ($faketime) = grep { -e } '/usr/lib/faketime/libfaketime.so.1',
 
 for my $kind (servers()) {
     subtest "$kind, certificates" => sub { certificates($kind) };
+    subtest "$kind, broken files" => sub { broken_files($kind) };
     subtest "$kind, policy and catalogue" => sub {
         plan skip_all => 'needs the package libfaketime' if !$faketime;
         last_second_of_a_day($kind);
@@ -68,6 +69,28 @@ sub certificates ($kind) {
     cmp_ok time, '>=', $begins, 'not before its time';
     is status_of($server, 'b.example.hk')->{error}, undef, 'status: no error';
     is_deeply [sort $server->workers], [sort @workers], 'the same workers';
+}
+
+# The same while the files of the pair, which has no older generation, are
+# broken: what is served follows the dates all the same.
+sub broken_files ($kind) {
+    my $store = Ecert::Store->new->add_issuers($sub, $root);
+    my $leaf = $pki->leaf(names => ['f.example.hk']);
+    my $dying = $pki->cross(not_after => time + $ahead);
+    my $file = $leaf->file(tmp() . "/$kind-f.pem");
+    $store->add_issuers($dying);
+    my $server = Ecert::Server->new($kind, store => $store, vhosts => [{
+        names => ['f.example.hk'], directives => { ecert_certificate => $file,
+            ecert_certificate_key => $leaf->key_file(tmp() . "/$kind-f.key") }
+    }])->start;
+
+    serves($server, 'f.example.hk', [$leaf, $sub, $dying], 'a pair of files');
+    open my $out, '>', $file or die $!;
+    close $out;
+    told($server, 'f.example.hk', 'empty', $file, 'its certificate is emptied');
+    becomes($server, 'f.example.hk', [$leaf, $sub],
+        'the cross-certificate goes at its moment');
+    ok status_of($server, 'f.example.hk')->{error}, 'status: the error stays';
 }
 
 # The agent's clock shows the last seconds of a day three weeks ahead.
