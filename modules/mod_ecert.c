@@ -517,7 +517,11 @@ static void ecert_register_hooks(apr_pool_t *p)
                       APR_HOOK_MIDDLE);
 }
 
-AP_DECLARE_MODULE(ecert) = {
-    STANDARD20_MODULE_STUFF, NULL, NULL, ecert_srv_create, ecert_srv_merge,
-    ecert_commands, ecert_register_hooks, 0
-};
+AP_DECLARE_MODULE(ecert) = {STANDARD20_MODULE_STUFF,
+                            NULL,
+                            NULL,
+                            ecert_srv_create,
+                            ecert_srv_merge,
+                            ecert_commands,
+                            ecert_register_hooks,
+                            0};

@@ -21,8 +21,8 @@ typedef struct {
     ecert_live_t *live; /* NULL until the configuration is live */
     ngx_str_t store;
     ngx_str_t agent;
-    ngx_uint_t used;    /* a directive of ours stands somewhere */
-    ngx_uint_t active;  /* there is something to do for the agent */
+    ngx_uint_t used;   /* a directive of ours stands somewhere */
+    ngx_uint_t active; /* there is something to do for the agent */
 } ngx_http_ecert_main_conf_t;
 
 typedef struct {

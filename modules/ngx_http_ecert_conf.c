@@ -5,7 +5,7 @@
 #include "ngx_http_ecert.h"
 
 static char *ngx_http_ecert_set_path(ngx_conf_t *cf, ngx_command_t *cmd,
-                                   void *conf);
+                                     void *conf);
 static char *ngx_http_ecert_site(ngx_conf_t *cf, ngx_command_t *cmd,
                                  void *conf);
 static char *ngx_http_ecert_file(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -14,32 +14,27 @@ static char *ngx_http_ecert_issuers(ngx_conf_t *cf, ngx_command_t *cmd,
                                     void *conf);
 static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
                                   void *conf);
-static char *ngx_http_ecert_dcv(ngx_conf_t *cf, ngx_command_t *cmd,
-                                void *conf);
+static char *ngx_http_ecert_dcv(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 ngx_command_t ngx_http_ecert_commands[] = {
-    {ngx_string("ecert_store"),
-     NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_http_ecert_set_path,
-     NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_ecert_main_conf_t, store),
-     NULL},
+    {ngx_string("ecert_store"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
+     ngx_http_ecert_set_path, NGX_HTTP_MAIN_CONF_OFFSET,
+     offsetof(ngx_http_ecert_main_conf_t, store), NULL},
 
-    {ngx_string("ecert_agent"),
-     NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1, ngx_http_ecert_set_path,
-     NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_http_ecert_main_conf_t, agent),
-     NULL},
+    {ngx_string("ecert_agent"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
+     ngx_http_ecert_set_path, NGX_HTTP_MAIN_CONF_OFFSET,
+     offsetof(ngx_http_ecert_main_conf_t, agent), NULL},
 
-    {ngx_string("ecert"),
-     NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1, ngx_http_ecert_site,
-     NGX_HTTP_SRV_CONF_OFFSET, 0, NULL},
+    {ngx_string("ecert"), NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+     ngx_http_ecert_site, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL},
 
-    {ngx_string("ecert_certificate"),
-     NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1, ngx_http_ecert_file,
-     NGX_HTTP_SRV_CONF_OFFSET,
+    {ngx_string("ecert_certificate"), NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+     ngx_http_ecert_file, NGX_HTTP_SRV_CONF_OFFSET,
      offsetof(ngx_http_ecert_srv_conf_t, certificate), NULL},
 
-    {ngx_string("ecert_certificate_key"),
-     NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1, ngx_http_ecert_file,
-     NGX_HTTP_SRV_CONF_OFFSET, offsetof(ngx_http_ecert_srv_conf_t, key), NULL},
+    {ngx_string("ecert_certificate_key"), NGX_HTTP_SRV_CONF | NGX_CONF_TAKE1,
+     ngx_http_ecert_file, NGX_HTTP_SRV_CONF_OFFSET,
+     offsetof(ngx_http_ecert_srv_conf_t, key), NULL},
 
     {ngx_string("ecert_issuers"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_1MORE,
@@ -55,22 +50,23 @@ ngx_command_t ngx_http_ecert_commands[] = {
      ngx_http_ecert_cross, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL},
 
     {ngx_string("ecert_dcv"),
-     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_FLAG,
-     ngx_http_ecert_dcv, NGX_HTTP_SRV_CONF_OFFSET,
-     offsetof(ngx_http_ecert_srv_conf_t, dcv), NULL},
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_FLAG, ngx_http_ecert_dcv,
+     NGX_HTTP_SRV_CONF_OFFSET, offsetof(ngx_http_ecert_srv_conf_t, dcv), NULL},
 
     ngx_null_command};
 
 static ngx_int_t ngx_http_ecert_no_value(ngx_http_request_t *r,
                                          ngx_http_variable_value_t *v,
-                                         uintptr_t data) {
+                                         uintptr_t data)
+{
     (void)r;
     (void)data;
     v->not_found = 1;
     return NGX_OK;
 }
 
-ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf) {
+ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf)
+{
     static ngx_str_t name = ngx_string("ecert_placeholder");
     ngx_http_variable_t *var = ngx_http_add_variable(cf, &name, 0);
 
@@ -81,7 +77,8 @@ ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf) {
     return NGX_OK;
 }
 
-static void ngx_http_ecert_used(ngx_conf_t *cf) {
+static void ngx_http_ecert_used(ngx_conf_t *cf)
+{
     ngx_http_ecert_main_conf_t *emcf;
 
     emcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_ecert_module);
@@ -89,12 +86,14 @@ static void ngx_http_ecert_used(ngx_conf_t *cf) {
 }
 
 /* What is wrong with a directive; nginx adds its name, file and line. */
-static char *ngx_http_ecert_phrase(const char *text) {
+static char *ngx_http_ecert_phrase(const char *text)
+{
     return (char *)(uintptr_t)text;
 }
 
 /* Also a zero byte: what C would not read to its end is refused, not cut. */
-static char *ngx_http_ecert_text(const ngx_str_t *value) {
+static char *ngx_http_ecert_text(const ngx_str_t *value)
+{
     size_t i;
 
     if (value->len == 0) {
@@ -110,7 +109,8 @@ static char *ngx_http_ecert_text(const ngx_str_t *value) {
 }
 
 /* Relative paths start at the configuration's folder, as ssl_certificate's. */
-static char *ngx_http_ecert_path(ngx_conf_t *cf, ngx_str_t *path) {
+static char *ngx_http_ecert_path(ngx_conf_t *cf, ngx_str_t *path)
+{
     char *rv = ngx_http_ecert_text(path);
 
     if (rv != NGX_CONF_OK) {
@@ -121,7 +121,8 @@ static char *ngx_http_ecert_path(ngx_conf_t *cf, ngx_str_t *path) {
 }
 
 static char *ngx_http_ecert_set_path(ngx_conf_t *cf, ngx_command_t *cmd,
-                                   void *conf) {
+                                     void *conf)
+{
     ngx_str_t *field = (ngx_str_t *)((char *)conf + cmd->offset);
     ngx_str_t *value = cf->args->elts;
     char *rv;
@@ -137,7 +138,8 @@ static char *ngx_http_ecert_set_path(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /* Remembers which directive made the server a site: the first one counts. */
 static void ngx_http_ecert_here(ngx_conf_t *cf, ngx_command_t *cmd,
-                                ngx_http_ecert_srv_conf_t *escf) {
+                                ngx_http_ecert_srv_conf_t *escf)
+{
     if (escf->directive == NULL) {
         escf->directive = (char *)cmd->name.data;
         escf->file = (char *)cf->conf_file->file.name.data;
@@ -145,8 +147,8 @@ static void ngx_http_ecert_here(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 }
 
-static char *ngx_http_ecert_site(ngx_conf_t *cf, ngx_command_t *cmd,
-                                 void *conf) {
+static char *ngx_http_ecert_site(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
     ngx_http_ecert_srv_conf_t *escf = conf;
     ngx_str_t *value = cf->args->elts;
     char *rv;
@@ -169,14 +171,15 @@ static char *ngx_http_ecert_site(ngx_conf_t *cf, ngx_command_t *cmd,
     return NGX_CONF_OK;
 }
 
-static char *ngx_http_ecert_file(ngx_conf_t *cf, ngx_command_t *cmd,
-                                 void *conf) {
+static char *ngx_http_ecert_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
     ngx_http_ecert_here(cf, cmd, conf);
     return ngx_http_ecert_set_path(cf, cmd, conf);
 }
 
 static char *ngx_http_ecert_issuers(ngx_conf_t *cf, ngx_command_t *cmd,
-                                    void *conf) {
+                                    void *conf)
+{
     ngx_http_ecert_srv_conf_t *escf = conf;
     ngx_str_t *value = cf->args->elts;
     const char **path;
@@ -206,7 +209,8 @@ static char *ngx_http_ecert_issuers(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
-                                  void *conf) {
+                                  void *conf)
+{
     ngx_http_ecert_srv_conf_t *escf = conf;
     ngx_str_t *value = cf->args->elts;
     ecert_err_t err;
@@ -225,13 +229,14 @@ static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
     return NGX_CONF_OK;
 }
 
-static char *ngx_http_ecert_dcv(ngx_conf_t *cf, ngx_command_t *cmd,
-                                void *conf) {
+static char *ngx_http_ecert_dcv(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
     ngx_http_ecert_used(cf);
     return ngx_conf_set_flag_slot(cf, cmd, conf);
 }
 
-void *ngx_http_ecert_create_srv_conf(ngx_conf_t *cf) {
+void *ngx_http_ecert_create_srv_conf(ngx_conf_t *cf)
+{
     ngx_http_ecert_srv_conf_t *escf = ngx_pcalloc(cf->pool, sizeof(*escf));
 
     if (escf != NULL) {
@@ -244,14 +249,16 @@ void *ngx_http_ecert_create_srv_conf(ngx_conf_t *cf) {
 /* Says why the server cannot be a site, at its directive. */
 static char *ngx_http_ecert_refuse(ngx_conf_t *cf,
                                    const ngx_http_ecert_srv_conf_t *escf,
-                                   const char *why) {
+                                   const char *why)
+{
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%s\" %s in %s:%ui",
                   escf->directive, why, escf->file, escf->line);
     return NGX_CONF_ERROR;
 }
 
 static const char *ngx_http_ecert_wrong(const ngx_http_ecert_srv_conf_t *escf,
-                                        const ngx_http_ssl_srv_conf_t *sscf) {
+                                        const ngx_http_ssl_srv_conf_t *sscf)
+{
     if ((escf->own || escf->name.len != 0)
         && (escf->certificate.len != 0 || escf->key.len != 0)) {
         return "is not the only one that says what this server serves: "
@@ -277,7 +284,8 @@ static const char *ngx_http_ecert_wrong(const ngx_http_ecert_srv_conf_t *escf,
 
 static ngx_int_t ngx_http_ecert_push(ngx_conf_t *cf, ngx_array_t *names,
                                      const char *prefix, const u_char *text,
-                                     size_t len) {
+                                     size_t len)
+{
     size_t before = ngx_strlen(prefix);
     char **name = ngx_array_push(names);
 
@@ -297,7 +305,8 @@ static ngx_int_t ngx_http_ecert_push(ngx_conf_t *cf, ngx_array_t *names,
  * Whether a server_name is one that a certificate can have.  Names such as "_"
  * or "--" are nginx's way to say none.
  */
-static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server) {
+static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server)
+{
     const ngx_str_t *name = &server->name;
     size_t i;
 
@@ -307,8 +316,8 @@ static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server) {
     }
 #endif
     if (name->len == 0 || ngx_strlen(name->data) != name->len
-        || (name->len > 1 && ngx_strncmp(name->data + name->len - 2, ".*", 2)
-                                 == 0)) {
+        || (name->len > 1
+            && ngx_strncmp(name->data + name->len - 2, ".*", 2) == 0)) {
         return 0;
     }
     for (i = 0; i < name->len; i++) {
@@ -322,7 +331,8 @@ static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server) {
 }
 
 /* The server's names, const char *; ".example.hk" is two. */
-static ngx_array_t *ngx_http_ecert_names(ngx_conf_t *cf) {
+static ngx_array_t *ngx_http_ecert_names(ngx_conf_t *cf)
+{
     ngx_array_t *names = ngx_array_create(cf->pool, 4, sizeof(char *));
     ngx_http_core_srv_conf_t *cscf;
     ngx_http_server_name_t *sn;
@@ -358,7 +368,8 @@ static ngx_array_t *ngx_http_ecert_names(ngx_conf_t *cf) {
  * this name: the same as long as the site is the same, another for each site.
  */
 static char *ngx_http_ecert_own(ngx_conf_t *cf, ngx_http_ssl_srv_conf_t *sscf,
-                                const ecert_site_t *site) {
+                                const ecert_site_t *site)
+{
     static const char prefix[] = "data:$ecert_placeholder/";
     ngx_array_t *list = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
     ngx_str_t *name = list != NULL ? ngx_array_push(list) : NULL;
@@ -379,15 +390,14 @@ static char *ngx_http_ecert_own(ngx_conf_t *cf, ngx_http_ssl_srv_conf_t *sscf,
     return NGX_CONF_OK;
 }
 
-static char *ngx_http_ecert_add(ngx_conf_t *cf,
-                                ngx_http_ecert_srv_conf_t *escf,
-                                ecert_site_t *site) {
+static char *ngx_http_ecert_add(ngx_conf_t *cf, ngx_http_ecert_srv_conf_t *escf,
+                                ecert_site_t *site)
+{
     ecert_err_t err;
     char line[NGX_HTTP_ECERT_LINE];
     u_char *where;
 
-    where = ngx_pnalloc(cf->pool,
-                        ngx_strlen(escf->file) + NGX_INT_T_LEN + 2);
+    where = ngx_pnalloc(cf->pool, ngx_strlen(escf->file) + NGX_INT_T_LEN + 2);
     if (where == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -404,7 +414,8 @@ static char *ngx_http_ecert_add(ngx_conf_t *cf,
 }
 
 static char *ngx_http_ecert_make_site(ngx_conf_t *cf,
-                                      ngx_http_ecert_srv_conf_t *escf) {
+                                      ngx_http_ecert_srv_conf_t *escf)
+{
     ngx_http_ssl_srv_conf_t *sscf;
     ngx_array_t *names = ngx_http_ecert_names(cf);
     ecert_site_t site;
@@ -441,14 +452,14 @@ static char *ngx_http_ecert_make_site(ngx_conf_t *cf,
     if (rv != NGX_CONF_OK) {
         return rv;
     }
-    return ngx_http_ecert_own(cf, sscf,
-                              &escf->main->conf->sites[escf->site]);
+    return ngx_http_ecert_own(cf, sscf, &escf->main->conf->sites[escf->site]);
 }
 
 /* The http block's issuers come first, the server's own behind them. */
 static char *ngx_http_ecert_merge_issuers(ngx_conf_t *cf,
                                           const ngx_array_t *outer,
-                                          ngx_array_t **list) {
+                                          ngx_array_t **list)
+{
     ngx_array_t *all;
     ngx_uint_t own = *list != NULL ? (*list)->nelts : 0;
     const char **path;
@@ -473,8 +484,8 @@ static char *ngx_http_ecert_merge_issuers(ngx_conf_t *cf,
 }
 
 /* Runs before the ssl module's, which then makes the TLS context from this. */
-char *ngx_http_ecert_merge_srv_conf(ngx_conf_t *cf, void *parent,
-                                    void *child) {
+char *ngx_http_ecert_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
     const ngx_http_ecert_srv_conf_t *outer = parent;
     ngx_http_ecert_srv_conf_t *escf = child;
 

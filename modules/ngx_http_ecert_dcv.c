@@ -5,12 +5,14 @@
 
 #include "ngx_http_ecert.h"
 
-static void *ngx_http_ecert_alloc(void *pool, size_t size) {
+static void *ngx_http_ecert_alloc(void *pool, size_t size)
+{
     return ngx_palloc(pool, size);
 }
 
 static ngx_int_t ngx_http_ecert_header(ngx_http_request_t *r, const char *key,
-                                       const char *value) {
+                                       const char *value)
+{
     ngx_table_elt_t *h = ngx_list_push(&r->headers_out.headers);
 
     if (h == NULL) {
@@ -80,7 +82,8 @@ static ngx_uint_t ngx_http_ecert_is_plain(ngx_http_request_t *r)
            && (raw->len == len || raw->data[len] == '?');
 }
 
-ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r) {
+ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r)
+{
     ngx_http_ecert_srv_conf_t *escf;
     ecert_answer_t answer;
 
@@ -88,12 +91,11 @@ ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r) {
     if (!escf->dcv || !ngx_http_ecert_is_plain(r)) {
         return NGX_DECLINED;
     }
-    ecert_live_answer(escf->main->live, (const char *)r->method_name.data,
-                      r->method_name.len,
-                      (const char *)r->headers_in.server.data,
-                      r->headers_in.server.len, (const char *)r->uri.data,
-                      r->uri.len, ngx_time(), ngx_http_ecert_alloc, r->pool,
-                      &answer);
+    ecert_live_answer(
+        escf->main->live, (const char *)r->method_name.data, r->method_name.len,
+        (const char *)r->headers_in.server.data, r->headers_in.server.len,
+        (const char *)r->uri.data, r->uri.len, ngx_time(), ngx_http_ecert_alloc,
+        r->pool, &answer);
     if (answer.status == 0) {
         return NGX_DECLINED;
     }

@@ -10,7 +10,8 @@
 #endif
 
 void ngx_http_ecert_log(ngx_uint_t level, ngx_log_t *log, const char *site,
-                        const ecert_err_t *err) {
+                        const ecert_err_t *err)
+{
     char line[NGX_HTTP_ECERT_LINE];
 
     ngx_log_error(level, log, 0, "ecert: %s",
@@ -22,7 +23,8 @@ void ngx_http_ecert_log(ngx_uint_t level, ngx_log_t *log, const char *site,
  * (see merge_srv_conf).  The build's ngx_module_order does that for a module
  * that is loaded; linked in statically it comes too late.
  */
-static ngx_int_t ngx_http_ecert_preconfiguration(ngx_conf_t *cf) {
+static ngx_int_t ngx_http_ecert_preconfiguration(ngx_conf_t *cf)
+{
     ngx_module_t **module;
 
     for (module = cf->cycle->modules; *module != NULL; module++) {
@@ -40,7 +42,8 @@ static ngx_int_t ngx_http_ecert_preconfiguration(ngx_conf_t *cf) {
     return NGX_ERROR;
 }
 
-static int ngx_http_ecert_certify(ngx_ssl_conn_t *ssl, void *data) {
+static int ngx_http_ecert_certify(ngx_ssl_conn_t *ssl, void *data)
+{
     const ngx_http_ecert_srv_conf_t *escf = data;
     const ngx_http_ecert_main_conf_t *emcf = escf->main;
     ngx_connection_t *c = ngx_ssl_get_connection(ssl);
@@ -64,7 +67,8 @@ static int ngx_http_ecert_certify(ngx_ssl_conn_t *ssl, void *data) {
 }
 
 /* Whether a socket for TLS or QUIC. */
-static ngx_uint_t ngx_http_ecert_is_tls(const ngx_http_listen_opt_t *opt) {
+static ngx_uint_t ngx_http_ecert_is_tls(const ngx_http_listen_opt_t *opt)
+{
 #if (NGX_HTTP_V3)
     if (opt->quic) {
         return 1;
@@ -75,7 +79,8 @@ static ngx_uint_t ngx_http_ecert_is_tls(const ngx_http_listen_opt_t *opt) {
 
 /* Whether such a socket leads to the server. */
 static ngx_uint_t ngx_http_ecert_listens(const ngx_array_t *ports,
-                                         ngx_http_core_srv_conf_t *server) {
+                                         ngx_http_core_srv_conf_t *server)
+{
     ngx_http_core_srv_conf_t **servers;
     ngx_http_conf_port_t *port = ports->elts;
     ngx_http_conf_addr_t *addr;
@@ -97,7 +102,8 @@ static ngx_uint_t ngx_http_ecert_listens(const ngx_array_t *ports,
 }
 
 /* The ssl module has made the contexts by now. */
-static void ngx_http_ecert_own_contexts(ngx_conf_t *cf, ecert_conf_t *conf) {
+static void ngx_http_ecert_own_contexts(ngx_conf_t *cf, ecert_conf_t *conf)
+{
     ngx_http_core_main_conf_t *cmcf;
     ngx_http_core_srv_conf_t **servers;
     ngx_http_ecert_srv_conf_t *escf;
@@ -129,7 +135,8 @@ static void ngx_http_ecert_own_contexts(ngx_conf_t *cf, ecert_conf_t *conf) {
  * once somebody made a store that this process may read.
  */
 static ngx_int_t ngx_http_ecert_fill(ngx_http_ecert_main_conf_t *emcf,
-                                     ecert_err_t *err) {
+                                     ecert_err_t *err)
+{
     ecert_conf_t *conf = emcf->conf;
 
     if (emcf->store.data == NULL) {
@@ -150,7 +157,8 @@ static ngx_int_t ngx_http_ecert_fill(ngx_http_ecert_main_conf_t *emcf,
     return NGX_OK;
 }
 
-static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf) {
+static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf)
+{
     ngx_http_ecert_main_conf_t *emcf;
     ngx_http_core_main_conf_t *cmcf;
     ngx_http_handler_pt *handler;
@@ -166,8 +174,7 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf) {
         return NGX_OK;
     }
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    handler = ngx_array_push(
-        &cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
+    handler = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
     if (handler == NULL) {
         return NGX_ERROR;
     }
@@ -178,14 +185,14 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf) {
 /* Where the agent's lines go, and what they look like there. */
 static ngx_int_t ngx_http_ecert_set_log(ecert_conf_t *conf,
                                         const ngx_open_file_t *file,
-                                        ecert_err_t *err) {
+                                        ecert_err_t *err)
+{
     if (ngx_test_config) {
-        return ecert_conf_set(&conf->log_prefix, "nginx: [{level}] ecert: ",
-                              err);
+        return ecert_conf_set(&conf->log_prefix,
+                              "nginx: [{level}] ecert: ", err);
     }
     if (file->fd != ngx_stderr && file->name.len != 0
-        && ecert_conf_set(&conf->log_file, (char *)file->name.data, err)
-               != 0) {
+        && ecert_conf_set(&conf->log_file, (char *)file->name.data, err) != 0) {
         return NGX_ERROR;
     }
     return ecert_conf_set(&conf->log_prefix,
@@ -193,7 +200,8 @@ static ngx_int_t ngx_http_ecert_set_log(ecert_conf_t *conf,
 }
 
 /* Our record in the configuration that is being replaced, or NULL. */
-static ngx_http_ecert_main_conf_t *ngx_http_ecert_old(ngx_cycle_t *cycle) {
+static ngx_http_ecert_main_conf_t *ngx_http_ecert_old(ngx_cycle_t *cycle)
+{
     ngx_cycle_t *old = cycle->old_cycle;
     ngx_module_t **module;
 
@@ -211,12 +219,12 @@ static ngx_http_ecert_main_conf_t *ngx_http_ecert_old(ngx_cycle_t *cycle) {
 }
 
 static ngx_int_t ngx_http_ecert_find(const ecert_conf_t *conf,
-                                     const unsigned char *id) {
+                                     const unsigned char *id)
+{
     size_t i;
 
     for (i = 0; i < conf->n_sites; i++) {
-        if (ngx_memcmp(conf->sites[i].id, id, sizeof(conf->sites[i].id))
-            == 0) {
+        if (ngx_memcmp(conf->sites[i].id, id, sizeof(conf->sites[i].id)) == 0) {
             return (ngx_int_t)i;
         }
     }
@@ -229,7 +237,8 @@ static ngx_int_t ngx_http_ecert_find(const ecert_conf_t *conf,
  */
 static void ngx_http_ecert_keep(ngx_cycle_t *cycle,
                                 ngx_http_ecert_main_conf_t *emcf,
-                                ngx_http_ecert_main_conf_t *old) {
+                                ngx_http_ecert_main_conf_t *old)
+{
     ngx_http_core_main_conf_t *cmcf;
     ngx_http_core_srv_conf_t **servers;
     ngx_http_ecert_srv_conf_t *escf;
@@ -241,8 +250,8 @@ static void ngx_http_ecert_keep(ngx_cycle_t *cycle,
     for (s = 0; s < cmcf->servers.nelts; s++) {
         escf = servers[s]->ctx->srv_conf[ngx_http_ecert_module.ctx_index];
         if (escf->site >= 0) {
-            escf->site = ngx_http_ecert_find(old->conf,
-                                             conf->sites[escf->site].id);
+            escf->site =
+                ngx_http_ecert_find(old->conf, conf->sites[escf->site].id);
         }
     }
     ecert_live_free(emcf->live);
@@ -261,7 +270,8 @@ static void ngx_http_ecert_keep(ngx_cycle_t *cycle,
 /* 0: ready; 1: placeholders until it is; -1: no memory to share. */
 static int ngx_http_ecert_start(ngx_cycle_t *cycle,
                                 ngx_http_ecert_main_conf_t *emcf, int log_fd,
-                                int previous) {
+                                int previous)
+{
     ecert_err_t err;
     int rc;
 
@@ -272,8 +282,8 @@ static int ngx_http_ecert_start(ngx_cycle_t *cycle,
     if (rc < 0) {
         return -1;
     }
-    emcf->live = ecert_live_new(emcf->conf, emcf->launch.snap,
-                                emcf->launch.seen, &err);
+    emcf->live =
+        ecert_live_new(emcf->conf, emcf->launch.snap, emcf->launch.seen, &err);
     if (emcf->live == NULL) {
         ngx_http_ecert_log(NGX_LOG_EMERG, cycle->log, NULL, &err);
         return -1;
@@ -284,7 +294,8 @@ static int ngx_http_ecert_start(ngx_cycle_t *cycle,
 /* An error on a reload would end the master: only the first start may fail. */
 static ngx_int_t ngx_http_ecert_run(ngx_cycle_t *cycle,
                                     ngx_http_ecert_main_conf_t *emcf,
-                                    int log_fd) {
+                                    int log_fd)
+{
     ngx_http_ecert_main_conf_t *old = ngx_http_ecert_old(cycle);
     int previous = old != NULL ? old->launch.snap : -1;
     int rc = ngx_http_ecert_start(cycle, emcf, log_fd, previous);
@@ -297,7 +308,8 @@ static ngx_int_t ngx_http_ecert_run(ngx_cycle_t *cycle,
 }
 
 /* A bad site is told, but does not keep the others from a reload. */
-static void ngx_http_ecert_test(ngx_cycle_t *cycle, const ecert_conf_t *conf) {
+static void ngx_http_ecert_test(ngx_cycle_t *cycle, const ecert_conf_t *conf)
+{
     ecert_err_t err;
 
     if (ecert_launch_test(conf, STDERR_FILENO, &err) < 0) {
@@ -305,7 +317,8 @@ static void ngx_http_ecert_test(ngx_cycle_t *cycle, const ecert_conf_t *conf) {
     }
 }
 
-static ngx_int_t ngx_http_ecert_init_module(ngx_cycle_t *cycle) {
+static ngx_int_t ngx_http_ecert_init_module(ngx_cycle_t *cycle)
+{
     ngx_http_ecert_main_conf_t *emcf;
     const ngx_open_file_t *file;
     ecert_err_t err;
@@ -326,7 +339,8 @@ static ngx_int_t ngx_http_ecert_init_module(ngx_cycle_t *cycle) {
 }
 
 /* Runs in workers and in the cache's helpers. */
-static ngx_int_t ngx_http_ecert_init_process(ngx_cycle_t *cycle) {
+static ngx_int_t ngx_http_ecert_init_process(ngx_cycle_t *cycle)
+{
     ngx_http_ecert_main_conf_t *emcf;
 
     emcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_ecert_module);
@@ -347,7 +361,8 @@ static ngx_int_t ngx_http_ecert_init_process(ngx_cycle_t *cycle) {
  * The end of a configuration: in the master after a new one has its own agent,
  * or at exit; in workers at exit.  Closing the pipe lets the agent go.
  */
-static void ngx_http_ecert_free(void *data) {
+static void ngx_http_ecert_free(void *data)
+{
     ngx_http_ecert_main_conf_t *emcf = data;
 
     ecert_live_free(emcf->live);
@@ -357,7 +372,8 @@ static void ngx_http_ecert_free(void *data) {
     emcf->conf = NULL;
 }
 
-static void *ngx_http_ecert_create_main_conf(ngx_conf_t *cf) {
+static void *ngx_http_ecert_create_main_conf(ngx_conf_t *cf)
+{
     ngx_http_ecert_main_conf_t *emcf = ngx_pcalloc(cf->pool, sizeof(*emcf));
     ngx_pool_cleanup_t *cleanup = ngx_pool_cleanup_add(cf->pool, 0);
 

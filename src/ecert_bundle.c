@@ -9,8 +9,8 @@
 #include "ecert_pem.h"
 
 #define ISSUER_FILES_MAX 256 /* in one folder */
-#define SHELF_BOOKS 256
-#define FRESH_MS 100
+#define SHELF_BOOKS      256
+#define FRESH_MS         100
 
 typedef struct {
     char *path;
@@ -252,8 +252,8 @@ static int read_pair(const ecert_bundle_files_t *files, ecert_trail_t *trail,
     ecert_err_t key_err;
     int rc;
 
-    rc = read_certificates(files->certificate, trail, bundle->certificates,
-                           err);
+    rc =
+        read_certificates(files->certificate, trail, bundle->certificates, err);
     /* both are always looked at: the trail must not depend on the first */
     if (files->key != NULL) {
         bundle->key = read_key(files->key, trail, rc == 0 ? err : &key_err);
@@ -304,8 +304,7 @@ void ecert_bundle_free(ecert_bundle_t *bundle)
     memset(bundle, 0, sizeof(*bundle));
 }
 
-void ecert_bundle_look(const ecert_bundle_files_t *files,
-                       ecert_trail_t *trail)
+void ecert_bundle_look(const ecert_bundle_files_t *files, ecert_trail_t *trail)
 {
     ecert_err_t err;
     size_t i;

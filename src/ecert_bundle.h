@@ -22,7 +22,7 @@ void ecert_shelf_free(ecert_shelf_t *shelf);
 typedef struct {
     const char *certificate; /* absolute paths; NULL: none */
     const char *key;
-    const char *chain;       /* may be missing on disk */
+    const char *chain;         /* may be missing on disk */
     const char *store_issuers; /* folder; may be missing on disk */
     const char *const *issuers;
     size_t n_issuers;
@@ -45,7 +45,6 @@ int ecert_bundle_read(const ecert_bundle_files_t *files, ecert_shelf_t *shelf,
 void ecert_bundle_free(ecert_bundle_t *bundle);
 
 /* Only the trail that reading the same files would leave. */
-void ecert_bundle_look(const ecert_bundle_files_t *files,
-                       ecert_trail_t *trail);
+void ecert_bundle_look(const ecert_bundle_files_t *files, ecert_trail_t *trail);
 
 #endif

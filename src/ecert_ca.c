@@ -176,7 +176,8 @@ static int64_t updated_of(const json_t *root)
     const char *text = json_string_value(json_object_get(root, "updated"));
     int64_t seconds = 0;
     ecert_err_t ignored;
-    return text && ecert_date_parse(text, &seconds, &ignored) == 0 ? seconds : 0;
+    return text && ecert_date_parse(text, &seconds, &ignored) == 0 ? seconds
+                                                                   : 0;
 }
 
 static int parse_entries(ecert_ca_t *ca, json_t *list, const char *file,

@@ -22,15 +22,15 @@ typedef enum {
 
 typedef struct {
     ecert_ca_role_t role;
-    char *id;               /* "root-ca-3", "ssl-ca-3-17-2025" */
-    char *name;             /* subject CN (or OU), for people */
-    char *issuer;           /* id of the issuing entry, or NULL */
+    char *id;     /* "root-ca-3", "ssl-ca-3-17-2025" */
+    char *name;   /* subject CN (or OU), for people */
+    char *issuer; /* id of the issuing entry, or NULL */
     unsigned char sha256[32];
-    int denied;             /* never served */
-    char *reason;           /* why it is denied, or NULL */
-    int64_t useful_until;   /* first second at which it is no longer useful;
-                               0: not said */
-    char *url;              /* download (PEM), or NULL */
+    int denied;           /* never served */
+    char *reason;         /* why it is denied, or NULL */
+    int64_t useful_until; /* first second at which it is no longer useful;
+                             0: not said */
+    char *url;            /* download (PEM), or NULL */
 } ecert_ca_entry_t;
 
 typedef struct ecert_ca_s ecert_ca_t;

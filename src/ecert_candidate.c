@@ -160,7 +160,7 @@ static void sort(ecert_candidate_t **list, size_t n)
     }
 }
 
-static int push_role(STACK_OF(X509) * to, ecert_candidate_t **list, size_t n,
+static int push_role(STACK_OF(X509) *to, ecert_candidate_t **list, size_t n,
                      const ecert_work_t *work, int cross)
 {
     for (size_t i = 0; i < n; i++) {

@@ -32,7 +32,8 @@
       "its twin has the extended key usage serverAuth, it has not")            \
     X(OLDER, "older", "a twin with the same name and key is newer")            \
     X(NOT_CA, "not-a-ca", "it may not issue certificates")                     \
-    X(SIGNATURE, "signature", "same name, but it did not sign the element below") \
+    X(SIGNATURE, "signature",                                                  \
+      "same name, but it did not sign the element below")                      \
     X(INVALID, "invalid", "the path through it does not verify")               \
     X(CROSS_OFF, "cross-off", "cross-certificates are switched off")           \
     X(CROSS_PAST, "cross-past", "the cross-certificate is no longer useful")   \
@@ -50,7 +51,7 @@ const char *ecert_why_word(ecert_why_t why);
 const char *ecert_why_sentence(ecert_why_t why);
 
 typedef struct {
-    X509 *cert;           /* a reference of its own */
+    X509 *cert; /* a reference of its own */
     ecert_why_t why;
     ecert_ca_role_t role; /* known from the catalogue or found out */
     char note[192];       /* what the sentence leaves open, or "" */
@@ -60,18 +61,19 @@ typedef struct {
     STACK_OF(X509) *served;         /* behind the leaf, in order */
     ecert_considered_t *considered; /* all of the pool, the leaf first */
     size_t n_considered;
-    int complete;                   /* leads to a known root */
-    char missing[256];              /* when not complete: which issuer */
-    int64_t not_before, not_after;  /* of the leaf */
-    int64_t next_change;            /* next second at which the answer may be
-                                       another one; 0: never */
+    int complete;                  /* leads to a known root */
+    char missing[256];             /* when not complete: which issuer */
+    int64_t not_before, not_after; /* of the leaf */
+    int64_t next_change;           /* next second at which the answer may be
+                                      another one; 0: never */
 } ecert_chain_t;
 
 typedef struct {
     X509 *leaf;
-    const STACK_OF(X509) *pool;    /* any order, doubles, roots, strangers */
-    const STACK_OF(X509) *anchors; /* roots known on this machine; may be NULL */
-    const ecert_ca_t *ca;          /* may be NULL */
+    const STACK_OF(X509) *pool; /* any order, doubles, roots, strangers */
+    const STACK_OF(X509)
+        *anchors;         /* roots known on this machine; may be NULL */
+    const ecert_ca_t *ca; /* may be NULL */
     ecert_cross_t cross;
     int64_t now;
 } ecert_chain_in_t;

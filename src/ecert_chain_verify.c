@@ -59,8 +59,8 @@ static int check_host(X509 *leaf, const char *host, ecert_err_t *err)
               : ecert_err(err, ECERT_ERR_NAMES, NULL, "it is not for %s", host);
 }
 
-int ecert_chain_verify(X509 *leaf, const STACK_OF(X509) * served,
-                       const STACK_OF(X509) * roots, const char *host,
+int ecert_chain_verify(X509 *leaf, const STACK_OF(X509) *served,
+                       const STACK_OF(X509) *roots, const char *host,
                        int64_t at, ecert_err_t *err)
 {
     ecert_path_t path = {.certs = {leaf}, .n = 1};

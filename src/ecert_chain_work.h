@@ -39,9 +39,9 @@ typedef struct {
     int64_t at; /* the moment that paths are verified at */
     ecert_candidate_t *all;
     size_t n;
-    STACK_OF(X509) * roots;   /* in->anchors and the pool's self-signed ones */
-    STACK_OF(X509) * plain;   /* usable, without cross-certificates */
-    STACK_OF(X509) * crosses; /* usable under the policy, then the plain ones */
+    STACK_OF(X509) *roots;   /* in->anchors and the pool's self-signed ones */
+    STACK_OF(X509) *plain;   /* usable, without cross-certificates */
+    STACK_OF(X509) *crosses; /* usable under the policy, then the plain ones */
     ecert_search_t *search;
     ecert_choice_t direct, cross;
     size_t

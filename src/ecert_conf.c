@@ -13,11 +13,13 @@
 #define VALUE_MAX 4096
 #define NAMES_MAX 4096
 
-ecert_conf_t *ecert_conf_new(void) {
+ecert_conf_t *ecert_conf_new(void)
+{
     return calloc(1, sizeof(ecert_conf_t));
 }
 
-static void free_list(const char *const *list, size_t n) {
+static void free_list(const char *const *list, size_t n)
+{
     size_t i;
 
     for (i = 0; i < n; i++) {
@@ -26,7 +28,8 @@ static void free_list(const char *const *list, size_t n) {
     free((void *)(uintptr_t)list);
 }
 
-static void free_site(ecert_site_t *site) {
+static void free_site(ecert_site_t *site)
+{
     free((char *)(uintptr_t)site->name);
     free((char *)(uintptr_t)site->certificate);
     free((char *)(uintptr_t)site->key);
@@ -36,7 +39,8 @@ static void free_site(ecert_site_t *site) {
     free_list(site->names, site->n_names);
 }
 
-void ecert_conf_free(ecert_conf_t *conf) {
+void ecert_conf_free(ecert_conf_t *conf)
+{
     size_t i;
 
     if (conf == NULL) {
@@ -55,7 +59,8 @@ void ecert_conf_free(ecert_conf_t *conf) {
 }
 
 /* A copy of value in *copy; NULL stays NULL. */
-static int copy_value(const char **copy, const char *value, ecert_err_t *err) {
+static int copy_value(const char **copy, const char *value, ecert_err_t *err)
+{
     const unsigned char *p;
 
     *copy = NULL;
@@ -76,7 +81,8 @@ static int copy_value(const char **copy, const char *value, ecert_err_t *err) {
     return *copy != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
 
-int ecert_conf_set(char **field, const char *value, ecert_err_t *err) {
+int ecert_conf_set(char **field, const char *value, ecert_err_t *err)
+{
     const char *copy;
 
     if (copy_value(&copy, value, err) != 0) {
@@ -88,7 +94,8 @@ int ecert_conf_set(char **field, const char *value, ecert_err_t *err) {
 }
 
 static int add_string(const char *const **list, size_t *n, const char *value,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     const char **more;
 
     if (*n >= NAMES_MAX) {
@@ -108,7 +115,8 @@ static int add_string(const char *const **list, size_t *n, const char *value,
 }
 
 static int copy_list(const char *const **list, size_t *n,
-                     const char *const *from, size_t count, ecert_err_t *err) {
+                     const char *const *from, size_t count, ecert_err_t *err)
+{
     size_t i;
 
     for (i = 0; i < count; i++) {
@@ -121,7 +129,8 @@ static int copy_list(const char *const **list, size_t *n,
 
 /* Adds the names that are not there yet. */
 static int join_names(ecert_site_t *to, const ecert_site_t *from,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     size_t i, j;
 
     for (i = 0; i < from->n_names; i++) {
@@ -139,7 +148,8 @@ static int join_names(ecert_site_t *to, const ecert_site_t *from,
 }
 
 static int copy_site(ecert_site_t *to, const ecert_site_t *from,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     memset(to, 0, sizeof(*to));
     to->cross = from->cross;
     ecert_site_identity(from, to->id);
@@ -149,7 +159,8 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
         || copy_value(&to->catalogue, from->catalogue, err) != 0
         || copy_value(&to->where, from->where, err) != 0
         || copy_list(&to->issuers, &to->n_issuers, from->issuers,
-                     from->n_issuers, err) != 0
+                     from->n_issuers, err)
+               != 0
         || join_names(to, from, err) != 0) {
         free_site(to);
         return -1;
@@ -158,7 +169,8 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
 }
 
 static int add_new(ecert_conf_t *conf, const ecert_site_t *site,
-                   ecert_err_t *err) {
+                   ecert_err_t *err)
+{
     ecert_site_t *more;
     size_t n = conf->n_sites;
 
@@ -181,7 +193,8 @@ static int add_new(ecert_conf_t *conf, const ecert_site_t *site,
 }
 
 int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
-                   ecert_err_t *err) {
+                   ecert_err_t *err)
+{
     unsigned char id[32];
     size_t i;
 
@@ -199,20 +212,23 @@ int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
     return add_new(conf, site, err);
 }
 
-const char *ecert_site_label(const ecert_site_t *site) {
+const char *ecert_site_label(const ecert_site_t *site)
+{
     if (site->name != NULL) {
         return site->name;
     }
     return site->n_names > 0 ? site->names[0] : site->certificate;
 }
 
-static void digest_string(EVP_MD_CTX *ctx, const char *text) {
+static void digest_string(EVP_MD_CTX *ctx, const char *text)
+{
     /* the terminator keeps "ab","c" apart from "a","bc" */
     EVP_DigestUpdate(ctx, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
 /* Case and a trailing dot make no other site. */
-static void digest_name(EVP_MD_CTX *ctx, const char *name) {
+static void digest_name(EVP_MD_CTX *ctx, const char *name)
+{
     char text[VALUE_MAX + 1] = "";
     size_t i, len = name ? strlen(name) : 0;
 
@@ -223,13 +239,14 @@ static void digest_name(EVP_MD_CTX *ctx, const char *name) {
         len--;
     }
     for (i = 0; i < len; i++) {
-        text[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20)
-                                                   : name[i];
+        text[i] =
+            name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i];
     }
     digest_string(ctx, text);
 }
 
-void ecert_site_identity(const ecert_site_t *site, unsigned char id[32]) {
+void ecert_site_identity(const ecert_site_t *site, unsigned char id[32])
+{
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t i;
 
@@ -251,8 +268,8 @@ void ecert_site_identity(const ecert_site_t *site, unsigned char id[32]) {
     EVP_MD_CTX_free(ctx);
 }
 
-int ecert_cross_parse(const char *text, ecert_cross_t *cross,
-                      ecert_err_t *err) {
+int ecert_cross_parse(const char *text, ecert_cross_t *cross, ecert_err_t *err)
+{
     ecert_err_t ignored;
 
     cross->until = 0;
@@ -286,7 +303,8 @@ int ecert_cross_parse(const char *text, ecert_cross_t *cross,
 }
 
 /* n digits at text, or -1. */
-static int number(const char *text, int n) {
+static int number(const char *text, int n)
+{
     int value = 0;
 
     while (n-- > 0) {
@@ -298,7 +316,8 @@ static int number(const char *text, int n) {
     return value;
 }
 
-static int date_fields(const char *text, struct tm *tm) {
+static int date_fields(const char *text, struct tm *tm)
+{
     size_t len = strlen(text);
 
     memset(tm, 0, sizeof(*tm));
@@ -327,7 +346,8 @@ static int date_fields(const char *text, struct tm *tm) {
     return tm->tm_hour < 0 || tm->tm_min < 0 || tm->tm_sec < 0 ? -1 : 0;
 }
 
-int ecert_date_parse(const char *text, int64_t *seconds, ecert_err_t *err) {
+int ecert_date_parse(const char *text, int64_t *seconds, ecert_err_t *err)
+{
     struct tm tm, back;
     time_t when;
 
@@ -346,7 +366,8 @@ int ecert_date_parse(const char *text, int64_t *seconds, ecert_err_t *err) {
     return ecert_err_hint(err, "write YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ");
 }
 
-char *ecert_date_format(int64_t seconds, char *out) {
+char *ecert_date_format(int64_t seconds, char *out)
+{
     time_t when = (time_t)seconds;
     struct tm tm;
 

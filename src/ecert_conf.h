@@ -12,7 +12,7 @@
 #include "ecert_err.h"
 
 #define ECERT_STORE_DEFAULT "/var/lib/ecert"
-#define ECERT_SITES_MAX 16384
+#define ECERT_SITES_MAX     16384
 
 /* ecert_cross_certificate auto | on | off | until=YYYY-MM-DD */
 typedef enum {
@@ -20,7 +20,7 @@ typedef enum {
     ECERT_CROSS_AUTO,      /* while the catalogue calls it useful */
     ECERT_CROSS_ON,        /* as long as it is valid */
     ECERT_CROSS_OFF,
-    ECERT_CROSS_UNTIL      /* to the end of that day, UTC */
+    ECERT_CROSS_UNTIL /* to the end of that day, UTC */
 } ecert_cross_kind_t;
 
 typedef struct {
@@ -33,17 +33,17 @@ typedef struct {
  * certificate and key (files elsewhere, absolute) are set.
  */
 typedef struct {
-    const char *name;           /* as written: Unicode or A-label, any case */
+    const char *name; /* as written: Unicode or A-label, any case */
     const char *certificate;
     const char *key;
     const char *catalogue;      /* NULL: the built-in one's path */
     const char *const *issuers; /* absolute files or folders */
     size_t n_issuers;
-    const char *const *names;   /* the vhost's names, as written */
+    const char *const *names; /* the vhost's names, as written */
     size_t n_names;
     ecert_cross_t cross;
-    const char *where;          /* "/etc/nginx/conf.d/a.conf:12" */
-    unsigned char id[32];       /* ecert_site_identity; set by ecert_conf_add */
+    const char *where;    /* "/etc/nginx/conf.d/a.conf:12" */
+    unsigned char id[32]; /* ecert_site_identity; set by ecert_conf_add */
 } ecert_site_t;
 
 typedef struct {

@@ -9,16 +9,18 @@
 
 #include "ecert_conf.h"
 
-#define FORMAT_LINE "ecert-configuration 1"
+#define FORMAT_LINE    "ecert-configuration 1"
 #define LINE_MAX_BYTES (8 * 1024)
 
-static void put(FILE *out, const char *key, const char *value) {
+static void put(FILE *out, const char *key, const char *value)
+{
     if (value != NULL) {
         fprintf(out, "%s %s\n", key, value);
     }
 }
 
-static void put_site(FILE *out, const ecert_site_t *site) {
+static void put_site(FILE *out, const ecert_site_t *site)
+{
     size_t i;
 
     fputs("site\n", out);
@@ -39,7 +41,8 @@ static void put_site(FILE *out, const ecert_site_t *site) {
 }
 
 /* A stream of its own on fd's file; NULL and errno. */
-static FILE *open_stream(int fd, const char *mode) {
+static FILE *open_stream(int fd, const char *mode)
+{
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     FILE *stream = copy < 0 ? NULL : fdopen(copy, mode);
 
@@ -49,7 +52,8 @@ static FILE *open_stream(int fd, const char *mode) {
     return stream;
 }
 
-int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err) {
+int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err)
+{
     FILE *out = open_stream(fd, "w");
     int failed;
     size_t i;
@@ -76,14 +80,17 @@ int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err) {
     return 0;
 }
 
-static int bad_line(const char *line, ecert_err_t *err) {
+static int bad_line(const char *line, ecert_err_t *err)
+{
     return ecert_err(err, ECERT_ERR_CONF, NULL,
                      "unknown line \"%.100s\": server module and agent are of "
-                     "different versions", line);
+                     "different versions",
+                     line);
 }
 
 static int top_line(ecert_conf_t *conf, const char *key, const char *value,
-                    ecert_err_t *err) {
+                    ecert_err_t *err)
+{
     const struct {
         const char *key;
         char **field;
@@ -113,7 +120,8 @@ typedef struct {
     size_t n[2];
 } draft_t;
 
-static void draft_free(draft_t *draft) {
+static void draft_free(draft_t *draft)
+{
     size_t list, i;
 
     for (list = 0; list < 2; list++) {
@@ -131,7 +139,8 @@ static void draft_free(draft_t *draft) {
 }
 
 static int draft_list(draft_t *draft, int list, const char *value,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     if (draft->n[list] == 4096) {
         return ecert_err(err, ECERT_ERR_TOO_MANY, value, "names or paths");
     }
@@ -144,7 +153,8 @@ static int draft_list(draft_t *draft, int list, const char *value,
 }
 
 static int draft_line(draft_t *draft, const char *key, const char *value,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     const struct {
         const char *key;
         const char **field;
@@ -181,7 +191,8 @@ static int draft_line(draft_t *draft, const char *key, const char *value,
     return bad_line(key, err);
 }
 
-static int draft_end(ecert_conf_t *conf, draft_t *draft, ecert_err_t *err) {
+static int draft_end(ecert_conf_t *conf, draft_t *draft, ecert_err_t *err)
+{
     size_t n = conf->n_sites;
     int index;
 
@@ -200,7 +211,8 @@ static int draft_end(ecert_conf_t *conf, draft_t *draft, ecert_err_t *err) {
 }
 
 static int read_lines(FILE *in, char *line, ecert_conf_t *conf, draft_t *draft,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     int in_site = 0;
     char *value;
     int rc = 0;
@@ -230,7 +242,8 @@ static int read_lines(FILE *in, char *line, ecert_conf_t *conf, draft_t *draft,
     return rc;
 }
 
-static int read_all(FILE *in, ecert_conf_t *conf, ecert_err_t *err) {
+static int read_all(FILE *in, ecert_conf_t *conf, ecert_err_t *err)
+{
     draft_t *draft = calloc(1, sizeof(*draft));
     char *line = malloc(LINE_MAX_BYTES);
     int rc;
@@ -252,7 +265,8 @@ static int read_all(FILE *in, ecert_conf_t *conf, ecert_err_t *err) {
     return rc;
 }
 
-ecert_conf_t *ecert_conf_read(int fd, ecert_err_t *err) {
+ecert_conf_t *ecert_conf_read(int fd, ecert_err_t *err)
+{
     FILE *in = lseek(fd, 0, SEEK_SET) < 0 ? NULL : open_stream(fd, "r");
     ecert_conf_t *conf;
 

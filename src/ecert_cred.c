@@ -6,10 +6,16 @@
 #include "ecert_snap.h"
 
 /* Record: elements of type (u32), length (u32), bytes; all in host order. */
-enum { ELEMENT_KEY = 1, ELEMENT_LEAF, ELEMENT_CHAIN, ELEMENT_PLACEHOLDER };
+enum {
+    ELEMENT_KEY = 1,
+    ELEMENT_LEAF,
+    ELEMENT_CHAIN,
+    ELEMENT_PLACEHOLDER
+};
 
 ecert_cred_t *ecert_cred_new(X509 *leaf, EVP_PKEY *key,
-                             const STACK_OF(X509) *chain, ecert_err_t *err) {
+                             const STACK_OF(X509) *chain, ecert_err_t *err)
+{
     ecert_cred_t *cred;
 
     if (X509_check_private_key(leaf, key) != 1) {
@@ -41,7 +47,8 @@ ecert_cred_t *ecert_cred_new(X509 *leaf, EVP_PKEY *key,
     return cred;
 }
 
-void ecert_cred_free(ecert_cred_t *cred) {
+void ecert_cred_free(ecert_cred_t *cred)
+{
     if (cred == NULL) {
         return;
     }
@@ -51,19 +58,22 @@ void ecert_cred_free(ecert_cred_t *cred) {
     free(cred);
 }
 
-static unsigned char *put_head(unsigned char *p, uint32_t type, int len) {
+static unsigned char *put_head(unsigned char *p, uint32_t type, int len)
+{
     uint32_t head[2] = {type, (uint32_t)len};
 
     memcpy(p, head, sizeof(head));
     return p + sizeof(head);
 }
 
-static int certificate_size(const X509 *cert) {
+static int certificate_size(const X509 *cert)
+{
     return i2d_X509(cert, NULL);
 }
 
 static unsigned char *put_certificate(unsigned char *p, uint32_t type,
-                                      const X509 *cert) {
+                                      const X509 *cert)
+{
     p = put_head(p, type, certificate_size(cert));
     i2d_X509(cert, &p);
     return p;
@@ -71,7 +81,8 @@ static unsigned char *put_certificate(unsigned char *p, uint32_t type,
 
 /* Key, leaf, chain, mark; p has room for all of it. */
 static unsigned char *put_all(unsigned char *p, const ecert_cred_t *cred,
-                              const PKCS8_PRIV_KEY_INFO *key, int key_len) {
+                              const PKCS8_PRIV_KEY_INFO *key, int key_len)
+{
     int i;
 
     p = put_head(p, ELEMENT_KEY, key_len);
@@ -87,7 +98,8 @@ static unsigned char *put_all(unsigned char *p, const ecert_cred_t *cred,
 }
 
 int ecert_cred_encode(const ecert_cred_t *cred, unsigned char **out,
-                      size_t *len, ecert_err_t *err) {
+                      size_t *len, ecert_err_t *err)
+{
     PKCS8_PRIV_KEY_INFO *key = EVP_PKEY2PKCS8(cred->key);
     int i, key_len = key ? i2d_PKCS8_PRIV_KEY_INFO(key, NULL) : -1;
 
@@ -109,7 +121,8 @@ int ecert_cred_encode(const ecert_cred_t *cred, unsigned char **out,
     return *out ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
 
-static EVP_PKEY *get_key(const unsigned char *p, uint32_t len) {
+static EVP_PKEY *get_key(const unsigned char *p, uint32_t len)
+{
     const unsigned char *end = p + len;
     PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &p, (long)len);
     EVP_PKEY *key = NULL;
@@ -121,7 +134,8 @@ static EVP_PKEY *get_key(const unsigned char *p, uint32_t len) {
     return key;
 }
 
-static X509 *get_certificate(const unsigned char *p, uint32_t len) {
+static X509 *get_certificate(const unsigned char *p, uint32_t len)
+{
     const unsigned char *end = p + len;
     X509 *cert = d2i_X509(NULL, &p, (long)len);
 
@@ -132,7 +146,8 @@ static X509 *get_certificate(const unsigned char *p, uint32_t len) {
     return cert;
 }
 
-static int get_chain(ecert_cred_t *cred, const unsigned char *p, uint32_t len) {
+static int get_chain(ecert_cred_t *cred, const unsigned char *p, uint32_t len)
+{
     X509 *cert = get_certificate(p, len);
 
     if (cert == NULL || sk_X509_num(cred->chain) >= ECERT_CHAIN_MAX
@@ -144,7 +159,8 @@ static int get_chain(ecert_cred_t *cred, const unsigned char *p, uint32_t len) {
 }
 
 static int get_element(ecert_cred_t *cred, uint32_t type,
-                       const unsigned char *p, uint32_t len) {
+                       const unsigned char *p, uint32_t len)
+{
     switch (type) {
     case ELEMENT_KEY:
         if (cred->key == NULL) {
@@ -166,7 +182,8 @@ static int get_element(ecert_cred_t *cred, uint32_t type,
     }
 }
 
-static int get_all(ecert_cred_t *cred, const unsigned char *bytes, size_t len) {
+static int get_all(ecert_cred_t *cred, const unsigned char *bytes, size_t len)
+{
     uint32_t head[2];
 
     while (len >= sizeof(head)) {
@@ -183,7 +200,8 @@ static int get_all(ecert_cred_t *cred, const unsigned char *bytes, size_t len) {
 }
 
 ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
-                                ecert_err_t *err) {
+                                ecert_err_t *err)
+{
     ecert_cred_t *cred = calloc(1, sizeof(*cred));
 
     if (cred == NULL || (cred->chain = sk_X509_new_null()) == NULL) {
@@ -201,7 +219,8 @@ ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
     return cred;
 }
 
-int ecert_cred_use(const ecert_cred_t *cred, SSL *ssl, ecert_err_t *err) {
+int ecert_cred_use(const ecert_cred_t *cred, SSL *ssl, ecert_err_t *err)
+{
     /*
      * Cleared first: else a certificate of another key type, taken over from
      * the context, stays beside ours and clients may choose it.

@@ -21,7 +21,7 @@ typedef struct {
     EVP_PKEY *key;
     STACK_OF(X509) *chain; /* never NULL; may be empty; without the leaf */
     uint64_t generation;   /* of the snapshot record it came from, else 0 */
-    int placeholder;       /* self-signed stand-in before the first certificate */
+    int placeholder; /* self-signed stand-in before the first certificate */
 } ecert_cred_t;
 
 /*

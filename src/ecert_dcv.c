@@ -18,10 +18,11 @@ typedef struct {
     int64_t expires;
 } entry_t;
 
-#define HEAD 8
+#define HEAD    8
 #define KEY_MAX (ECERT_DCV_HOST_MAX + 1 + ECERT_DCV_FILE_MAX)
 
-int ecert_dcv_host(const char *host, size_t len, char *out) {
+int ecert_dcv_host(const char *host, size_t len, char *out)
+{
     const char *colon = len > 0 ? memchr(host, ':', len) : NULL;
     size_t i;
 
@@ -55,7 +56,8 @@ int ecert_dcv_host(const char *host, size_t len, char *out) {
     return out[0] == '.' || out[len - 1] == '.' ? -1 : 0;
 }
 
-const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len) {
+const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len)
+{
     size_t prefix = sizeof(ECERT_DCV_PREFIX) - 1, i;
     const char *file;
 
@@ -76,7 +78,8 @@ const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len) {
     return file;
 }
 
-static int compare_tokens(const void *a, const void *b) {
+static int compare_tokens(const void *a, const void *b)
+{
     const ecert_token_t *x = *(const ecert_token_t *const *)a;
     const ecert_token_t *y = *(const ecert_token_t *const *)b;
     int order = strcmp(x->host, y->host);
@@ -85,18 +88,20 @@ static int compare_tokens(const void *a, const void *b) {
     return order ? order : (x > y) - (x < y);
 }
 
-static int same_token(const ecert_token_t *a, const ecert_token_t *b) {
+static int same_token(const ecert_token_t *a, const ecert_token_t *b)
+{
     return strcmp(a->host, b->host) == 0 && strcmp(a->file, b->file) == 0;
 }
 
-static int fits(const ecert_token_t *token) {
+static int fits(const ecert_token_t *token)
+{
     return token->host[0] != '\0' && strlen(token->host) <= ECERT_DCV_HOST_MAX
            && strlen(token->file) <= ECERT_DCV_FILE_MAX
            && token->body_len <= ECERT_DCV_BODY_MAX;
 }
 
-static unsigned char *put_bytes(unsigned char *p, const void *bytes,
-                                size_t len) {
+static unsigned char *put_bytes(unsigned char *p, const void *bytes, size_t len)
+{
     if (len > 0) {
         memcpy(p, bytes, len);
     }
@@ -104,7 +109,8 @@ static unsigned char *put_bytes(unsigned char *p, const void *bytes,
 }
 
 static void put_all(unsigned char *table, const ecert_token_t *const *order,
-                    size_t n) {
+                    size_t n)
+{
     unsigned char *p = table + HEAD + n * sizeof(entry_t);
     uint32_t count = (uint32_t)n;
     size_t i;
@@ -127,14 +133,15 @@ static void put_all(unsigned char *table, const ecert_token_t *const *order,
 }
 
 static int compare_keys(const unsigned char *a, size_t a_len,
-                        const unsigned char *b, size_t b_len) {
+                        const unsigned char *b, size_t b_len)
+{
     int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
 
     return order ? order : (a_len > b_len) - (a_len < b_len);
 }
 
-static const ecert_token_t **sort_tokens(const ecert_token_t *tokens,
-                                         size_t *n) {
+static const ecert_token_t **sort_tokens(const ecert_token_t *tokens, size_t *n)
+{
     const ecert_token_t **order = calloc(*n + 1, sizeof(*order));
     size_t i, kept = 0;
 
@@ -156,8 +163,9 @@ static const ecert_token_t **sort_tokens(const ecert_token_t *tokens,
     return order;
 }
 
-int ecert_dcv_encode(const ecert_token_t *tokens, size_t n,
-                     unsigned char **out, size_t *len, ecert_err_t *err) {
+int ecert_dcv_encode(const ecert_token_t *tokens, size_t n, unsigned char **out,
+                     size_t *len, ecert_err_t *err)
+{
     const ecert_token_t **order = sort_tokens(tokens, &n);
     size_t i;
 
@@ -183,7 +191,8 @@ int ecert_dcv_encode(const ecert_token_t *tokens, size_t n,
     return *out ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
 
-static size_t count_of(const unsigned char *table, size_t len) {
+static size_t count_of(const unsigned char *table, size_t len)
+{
     uint32_t count = 0;
 
     if (len >= HEAD) {
@@ -192,18 +201,21 @@ static size_t count_of(const unsigned char *table, size_t len) {
     return count;
 }
 
-static entry_t entry_at(const unsigned char *table, size_t i) {
+static entry_t entry_at(const unsigned char *table, size_t i)
+{
     entry_t entry;
 
     memcpy(&entry, table + HEAD + i * sizeof(entry), sizeof(entry));
     return entry;
 }
 
-static int inside(uint32_t offset, uint32_t n, size_t len) {
+static int inside(uint32_t offset, uint32_t n, size_t len)
+{
     return offset <= len && n <= len - offset;
 }
 
-int ecert_dcv_check(const unsigned char *table, size_t len, ecert_err_t *err) {
+int ecert_dcv_check(const unsigned char *table, size_t len, ecert_err_t *err)
+{
     size_t count = count_of(table, len), i;
 
     if (len < HEAD || count > (len - HEAD) / sizeof(entry_t)) {
@@ -224,7 +236,8 @@ int ecert_dcv_check(const unsigned char *table, size_t len, ecert_err_t *err) {
 }
 
 int ecert_dcv_find(const unsigned char *table, size_t len, const char *host,
-                   const char *file, size_t file_len, ecert_token_t *token) {
+                   const char *file, size_t file_len, ecert_token_t *token)
+{
     size_t host_len = strlen(host), low = 0, high = count_of(table, len);
     unsigned char key[KEY_MAX];
     size_t key_len = host_len + 1 + file_len;
@@ -232,13 +245,12 @@ int ecert_dcv_find(const unsigned char *table, size_t len, const char *host,
     if (key_len > sizeof(key)) {
         return 0;
     }
-    put_bytes(put_bytes(put_bytes(key, host, host_len), "", 1), file,
-              file_len);
+    put_bytes(put_bytes(put_bytes(key, host, host_len), "", 1), file, file_len);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         entry_t entry = entry_at(table, middle);
-        int order = compare_keys(key, key_len, table + entry.key,
-                                 entry.key_len);
+        int order =
+            compare_keys(key, key_len, table + entry.key, entry.key_len);
 
         if (order == 0) {
             *token = (ecert_token_t){.body = table + entry.body,

@@ -11,18 +11,18 @@
 
 #include "ecert_err.h"
 
-#define ECERT_DCV_PREFIX "/.well-known/pki-validation/"
-#define ECERT_DCV_DAYS 30                /* a token's life (CA's guide, C.4.A) */
-#define ECERT_DCV_BODY_MAX (64 * 1024)   /* bytes of one validation file */
-#define ECERT_DCV_FILE_MAX 255           /* bytes of its name */
-#define ECERT_DCV_HOST_MAX 253           /* bytes of the host in A-label form */
+#define ECERT_DCV_PREFIX   "/.well-known/pki-validation/"
+#define ECERT_DCV_DAYS     30          /* a token's life (CA's guide, C.4.A) */
+#define ECERT_DCV_BODY_MAX (64 * 1024) /* bytes of one validation file */
+#define ECERT_DCV_FILE_MAX 255         /* bytes of its name */
+#define ECERT_DCV_HOST_MAX 253         /* bytes of the host in A-label form */
 
 typedef struct {
     const char *host; /* normalised, see ecert_dcv_host */
     const char *file; /* the name behind the prefix */
     const unsigned char *body;
     size_t body_len;
-    int64_t expires;  /* first second at which it is no longer answered */
+    int64_t expires; /* first second at which it is no longer answered */
 } ecert_token_t;
 
 /*
@@ -43,8 +43,8 @@ const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len);
  * Builds the table from n tokens in any order; of two with one host and file
  * the later one counts.  *out is the caller's (ecert_snap_free).
  */
-int ecert_dcv_encode(const ecert_token_t *tokens, size_t n,
-                     unsigned char **out, size_t *len, ecert_err_t *err);
+int ecert_dcv_encode(const ecert_token_t *tokens, size_t n, unsigned char **out,
+                     size_t *len, ecert_err_t *err);
 
 /* 0 when every offset and length in the table lies inside it, else SNAPSHOT. */
 int ecert_dcv_check(const unsigned char *table, size_t len, ecert_err_t *err);

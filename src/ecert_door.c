@@ -14,8 +14,8 @@
 
 #include "ecert_file.h"
 
-#define SUFFIX ".sock"
-#define BACKLOG 8
+#define SUFFIX     ".sock"
+#define BACKLOG    8
 #define ANSWER_MAX (64 * 1024 * 1024)
 
 /*
@@ -266,8 +266,7 @@ static char *read_memory(int fd)
     return text;
 }
 
-char *ecert_door_ask(const char *path, int seconds, int *dead,
-                     ecert_err_t *err)
+char *ecert_door_ask(const char *path, int seconds, int *dead, ecert_err_t *err)
 {
     int fd = connect_to(path), memory;
     struct pollfd pfd = {.fd = fd, .events = POLLIN};

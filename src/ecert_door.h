@@ -16,7 +16,8 @@ typedef struct {
     char path[4096]; /* of the socket */
 } ecert_door_t;
 
-/* Makes the socket, mode 0600; takes away those that nobody answers any more. */
+/* Makes the socket, mode 0600; takes away those that nobody answers any more.
+ */
 int ecert_door_open(ecert_door_t *door, const char *store, ecert_err_t *err);
 void ecert_door_close(ecert_door_t *door, int remove);
 

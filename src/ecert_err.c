@@ -10,22 +10,23 @@ static const struct {
     const char *word;
     const char *sentence;
     const char *hint;
-} errors[ECERT_ERR_LAST] = {
-    [ECERT_OK] = {"ok", "nothing is wrong", ""},
+} errors[ECERT_ERR_LAST] = {[ECERT_OK] = {"ok", "nothing is wrong", ""},
 #define X(code, word, sentence, hint)                                          \
     [ECERT_ERR_##code] = {word, sentence, hint},
-    ECERT_ERRORS(X)
+                            ECERT_ERRORS(X)
 #undef X
 };
 
-static void set_file(ecert_err_t *err, const char *file) {
+static void set_file(ecert_err_t *err, const char *file)
+{
     err->file[0] = '\0';
     if (file != NULL) {
         ecert_escape(err->file, sizeof(err->file), file, strlen(file));
     }
 }
 
-static void set_detail(ecert_err_t *err, const char *fmt, va_list args) {
+static void set_detail(ecert_err_t *err, const char *fmt, va_list args)
+{
     char text[sizeof(err->detail)];
 
     err->detail[0] = '\0';
@@ -36,7 +37,8 @@ static void set_detail(ecert_err_t *err, const char *fmt, va_list args) {
     ecert_escape(err->detail, sizeof(err->detail), text, strlen(text));
 }
 
-static void append_detail(ecert_err_t *err, const char *text) {
+static void append_detail(ecert_err_t *err, const char *text)
+{
     size_t used = strlen(err->detail);
     const char *comma = used == 0 ? "" : ": ";
 
@@ -44,13 +46,15 @@ static void append_detail(ecert_err_t *err, const char *text) {
              text);
 }
 
-static int uses_errno(ecert_code_t code) {
+static int uses_errno(ecert_code_t code)
+{
     return code == ECERT_ERR_SYSTEM || code == ECERT_ERR_MISSING
            || code == ECERT_ERR_UNREADABLE;
 }
 
 int ecert_err(ecert_err_t *err, ecert_code_t code, const char *file,
-              const char *fmt, ...) {
+              const char *fmt, ...)
+{
     int sys = errno;
     va_list args;
 
@@ -68,7 +72,8 @@ int ecert_err(ecert_err_t *err, ecert_code_t code, const char *file,
 }
 
 int ecert_err_openssl(ecert_err_t *err, ecert_code_t code, const char *file,
-                      const char *fmt, ...) {
+                      const char *fmt, ...)
+{
     unsigned long reason = ERR_peek_last_error();
     const char *text = reason ? ERR_reason_error_string(reason) : NULL;
     va_list args;
@@ -87,7 +92,8 @@ int ecert_err_openssl(ecert_err_t *err, ecert_code_t code, const char *file,
     return -1;
 }
 
-int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing) {
+int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing)
+{
     switch (errno) {
     case ENOENT:
     case ENOTDIR:
@@ -101,7 +107,8 @@ int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing) {
     }
 }
 
-int ecert_err_hint(ecert_err_t *err, const char *fmt, ...) {
+int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
+{
     char text[sizeof(err->hint)];
     va_list args;
 
@@ -112,23 +119,28 @@ int ecert_err_hint(ecert_err_t *err, const char *fmt, ...) {
     return -1;
 }
 
-void ecert_err_clear(ecert_err_t *err) {
+void ecert_err_clear(ecert_err_t *err)
+{
     memset(err, 0, sizeof(*err));
 }
 
-static int known(ecert_code_t code) {
+static int known(ecert_code_t code)
+{
     return (unsigned)code < ECERT_ERR_LAST;
 }
 
-const char *ecert_err_word(ecert_code_t code) {
+const char *ecert_err_word(ecert_code_t code)
+{
     return known(code) ? errors[code].word : "unknown";
 }
 
-const char *ecert_err_sentence(ecert_code_t code) {
+const char *ecert_err_sentence(ecert_code_t code)
+{
     return known(code) ? errors[code].sentence : "unknown error";
 }
 
-const char *ecert_err_advice(ecert_code_t code) {
+const char *ecert_err_advice(ecert_code_t code)
+{
     return known(code) ? errors[code].hint : "";
 }
 
@@ -136,7 +148,8 @@ const char *ecert_err_advice(ecert_code_t code) {
  * Length of the UTF-8 sequence at p (1 to 4), 0 when it is not one that may be
  * shown: overlong, surrogate, beyond Unicode, a C1 or a bidirectional control.
  */
-static size_t utf8_length(const unsigned char *p, size_t len) {
+static size_t utf8_length(const unsigned char *p, size_t len)
+{
     static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned long c;
     size_t n, i;
@@ -167,7 +180,8 @@ static size_t utf8_length(const unsigned char *p, size_t len) {
 }
 
 /* A sequence of UTF-8 that was cut in two is taken away from the end. */
-static void trim_end(char *text) {
+static void trim_end(char *text)
+{
     size_t len = strlen(text), tail = 0;
 
     while (tail < len && tail < 3
@@ -181,7 +195,8 @@ static void trim_end(char *text) {
 }
 
 char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
-                     size_t size) {
+                     size_t size)
+{
     char name[300] = "";
     const char *hint = err->hint[0] ? err->hint : ecert_err_advice(err->code);
 
@@ -191,15 +206,16 @@ char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
     snprintf(out, size, "%s%s%s%s: %s%s%s%s%s%s; %s", site ? "site " : "", name,
              site ? ": " : "", ecert_err_word(err->code), err->file,
              err->file[0] ? ": " : "", ecert_err_sentence(err->code),
-             err->detail[0] ? " (" : "", err->detail,
-             err->detail[0] ? ")" : "", hint);
+             err->detail[0] ? " (" : "", err->detail, err->detail[0] ? ")" : "",
+             hint);
     if (size > 0) {
         trim_end(out);
     }
     return out;
 }
 
-char *ecert_escape(char *out, size_t size, const char *bytes, size_t len) {
+char *ecert_escape(char *out, size_t size, const char *bytes, size_t len)
+{
     static const char digits[] = "0123456789abcdef";
     const unsigned char *p = (const unsigned char *)bytes;
     size_t used = 0, n;

@@ -61,7 +61,8 @@
       "wait: it goes live by itself when its time comes")                      \
     X(PURPOSE, "purpose", "the certificate is not one for a TLS server",       \
       "install the server certificate, not the CA's or a client's")            \
-    X(SIGNATURE, "signature", "the certificate is signed with a weak algorithm", \
+    X(SIGNATURE, "signature",                                                  \
+      "the certificate is signed with a weak algorithm",                       \
       "request a certificate signed with SHA-256 or better")                   \
     X(CHAIN, "chain-incomplete", "no path leads to a root",                    \
       "put the missing CA certificate into the store's issuers folder")        \
@@ -79,7 +80,7 @@
     X(SNAPSHOT, "snapshot", "the shared snapshot cannot be used",              \
       "reload the server; if it stays, report it")                             \
     X(AGENT, "agent", "the agent cannot do its work",                          \
-      "check ecert_agent (ECertAgent), and look at the error log")                          \
+      "check ecert_agent (ECertAgent), and look at the error log")             \
     X(OPENSSL, "openssl", "OpenSSL refused an operation",                      \
       "look at OpenSSL's message")
 
@@ -93,8 +94,8 @@ typedef enum {
 
 typedef struct {
     ecert_code_t code;
-    int sys;          /* errno at the failure, 0 when there was none */
-    char file[512];   /* absolute path or name it is about, escaped; may be "" */
+    int sys;        /* errno at the failure, 0 when there was none */
+    char file[512]; /* absolute path or name it is about, escaped; may be "" */
     char detail[512]; /* what is special about this case, escaped; may be "" */
     char hint[256];   /* what to do now; the list's own unless set */
 } ecert_err_t;
@@ -108,7 +109,8 @@ typedef struct {
 int ecert_err(ecert_err_t *err, ecert_code_t code, const char *file,
               const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* The same, with the reason on top of OpenSSL's error queue, which is emptied. */
+/* The same, with the reason on top of OpenSSL's error queue, which is emptied.
+ */
 int ecert_err_openssl(ecert_err_t *err, ecert_code_t code, const char *file,
                       const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

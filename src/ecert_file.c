@@ -17,10 +17,10 @@
 /* Coarser than any tick by which a kernel stamps files. */
 #define TICK_NS 100000000
 
-static int same_file(const struct stat *a, const struct stat *b) {
+static int same_file(const struct stat *a, const struct stat *b)
+{
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino
-           && a->st_size == b->st_size
-           && a->st_mtim.tv_sec == b->st_mtim.tv_sec
+           && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec
            && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
            && a->st_ctim.tv_sec == b->st_ctim.tv_sec
            && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
@@ -30,7 +30,8 @@ static int same_file(const struct stat *a, const struct stat *b) {
  * A file changed within the present tick may change once more and keep its
  * times: what was seen of it proves nothing.
  */
-static int just_changed(const struct stat *st) {
+static int just_changed(const struct stat *st)
+{
     struct timespec now;
     int64_t age;
 
@@ -39,17 +40,19 @@ static int just_changed(const struct stat *st) {
         || st->st_ctim.tv_sec > now.tv_sec + 1) {
         return 0;
     }
-    age = (now.tv_sec - st->st_ctim.tv_sec) * INT64_C(1000000000)
-          + now.tv_nsec - st->st_ctim.tv_nsec;
+    age = (now.tv_sec - st->st_ctim.tv_sec) * INT64_C(1000000000) + now.tv_nsec
+          - st->st_ctim.tv_nsec;
     return age < TICK_NS && age > -TICK_NS;
 }
 
-static int changing(const ecert_walk_t *walk, ecert_err_t *err) {
+static int changing(const ecert_walk_t *walk, ecert_err_t *err)
+{
     return ecert_err(err, ECERT_ERR_CHANGING, walk->path, NULL);
 }
 
 static int check_size(const ecert_walk_t *walk, const struct stat *st,
-                      size_t max, ecert_err_t *err) {
+                      size_t max, ecert_err_t *err)
+{
     if (st->st_size == 0) {
         return ecert_err(err, ECERT_ERR_EMPTY, walk->path, NULL);
     }
@@ -63,7 +66,8 @@ static int check_size(const ecert_walk_t *walk, const struct stat *st,
 
 /* Reads what fstat promised; fewer or more bytes are a file that changes. */
 static int read_bytes(const ecert_walk_t *walk, int fd, ecert_file_t *file,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     size_t size = (size_t)file->st.st_size;
     struct stat after;
 
@@ -97,7 +101,8 @@ static int read_bytes(const ecert_walk_t *walk, int fd, ecert_file_t *file,
  * checked is checked again on the descriptor that is read.
  */
 static int open_file(const ecert_walk_t *walk, struct stat *st,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     int fd = openat(walk->dir, walk->name, READ_FLAGS);
 
     if (fd < 0 && (errno == ELOOP || errno == ENXIO)) {
@@ -116,7 +121,8 @@ static int open_file(const ecert_walk_t *walk, struct stat *st,
 }
 
 static int read_entry(ecert_walk_t *walk, size_t max, ecert_file_t *file,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     int fd, rc;
 
     file->st = walk->st;
@@ -136,13 +142,15 @@ static int read_entry(ecert_walk_t *walk, size_t max, ecert_file_t *file,
 }
 
 /* Failures that may end although the file stays as it is. */
-static int passing(ecert_code_t code) {
+static int passing(ecert_code_t code)
+{
     return code == ECERT_ERR_CHANGING || code == ECERT_ERR_SYSTEM
            || code == ECERT_ERR_MISSING || code == ECERT_ERR_MEMORY;
 }
 
 int ecert_file_read(const char *path, size_t max, ecert_trail_t *trail,
-                    ecert_file_t *file, ecert_err_t *err) {
+                    ecert_file_t *file, ecert_err_t *err)
+{
     ecert_walk_t walk;
     int rc;
 
@@ -162,7 +170,8 @@ int ecert_file_read(const char *path, size_t max, ecert_trail_t *trail,
     return rc;
 }
 
-void ecert_file_free(ecert_file_t *file) {
+void ecert_file_free(ecert_file_t *file)
+{
     if (file->bytes != NULL) {
         OPENSSL_cleanse(file->bytes, file->len);
         free(file->bytes);
@@ -171,7 +180,8 @@ void ecert_file_free(ecert_file_t *file) {
     file->len = 0;
 }
 
-int ecert_file_look(const char *path, ecert_trail_t *trail, ecert_err_t *err) {
+int ecert_file_look(const char *path, ecert_trail_t *trail, ecert_err_t *err)
+{
     ecert_walk_t walk;
     int rc;
 
@@ -190,7 +200,8 @@ typedef struct {
     size_t size;
 } list_t;
 
-static int list_add(list_t *list, const char *name) {
+static int list_add(list_t *list, const char *name)
+{
     if (list->n == list->size) {
         size_t size = list->size ? 2 * list->size : 16;
         char **names = realloc(list->names, size * sizeof(*names));
@@ -206,7 +217,8 @@ static int list_add(list_t *list, const char *name) {
 }
 
 static int list_read(DIR *dir, const char *path, size_t max, list_t *list,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     struct dirent *entry;
 
     while ((errno = 0, entry = readdir(dir)) != NULL) {
@@ -224,12 +236,14 @@ static int list_read(DIR *dir, const char *path, size_t max, list_t *list,
     return errno == 0 ? 0 : ecert_err_errno(err, path, "list the folder");
 }
 
-static int by_text(const void *a, const void *b) {
+static int by_text(const void *a, const void *b)
+{
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 static int list_folder(const ecert_walk_t *walk, size_t max, list_t *list,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     int rc, fd = openat(walk->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir;
 
@@ -250,7 +264,8 @@ static int list_folder(const ecert_walk_t *walk, size_t max, list_t *list,
 }
 
 int ecert_file_list(const char *path, size_t max, ecert_trail_t *trail,
-                    char ***names, size_t *n, ecert_err_t *err) {
+                    char ***names, size_t *n, ecert_err_t *err)
+{
     list_t list = {0};
     ecert_walk_t walk;
     int rc;

@@ -9,10 +9,11 @@
 #include "ecert_walk.h"
 
 #define SUFFIX 6
-#define TRIES 16
+#define TRIES  16
 
 /* .NAME.XXXXXX, which every reader of the store passes over. */
-static int temporary_name(const char *name, char *out) {
+static int temporary_name(const char *name, char *out)
+{
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz012345";
     unsigned char random[SUFFIX];
     int n;
@@ -28,7 +29,8 @@ static int temporary_name(const char *name, char *out) {
     return 0;
 }
 
-static int make_temporary(const ecert_walk_t *walk, char *name) {
+static int make_temporary(const ecert_walk_t *walk, char *name)
+{
     for (int i = 0; i < TRIES; i++) {
         int fd;
 
@@ -44,7 +46,8 @@ static int make_temporary(const ecert_walk_t *walk, char *name) {
     return -1;
 }
 
-static int write_all(int fd, const char *bytes, size_t len) {
+static int write_all(int fd, const char *bytes, size_t len)
+{
     while (len > 0) {
         ssize_t n = write(fd, bytes, len);
 
@@ -61,7 +64,8 @@ static int write_all(int fd, const char *bytes, size_t len) {
 }
 
 /* Says what failed, or NULL; errno tells why. */
-static const char *fill(int fd, const void *bytes, size_t len, mode_t mode) {
+static const char *fill(int fd, const void *bytes, size_t len, mode_t mode)
+{
     if (fchmod(fd, mode) != 0) {
         return "set the mode of a new file";
     }
@@ -72,7 +76,8 @@ static const char *fill(int fd, const void *bytes, size_t len, mode_t mode) {
 }
 
 /* Some file systems cannot sync a folder and say EINVAL: then they need not. */
-static int sync_folder(int dir) {
+static int sync_folder(int dir)
+{
     int rc, sys, fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0) {
@@ -86,13 +91,15 @@ static int sync_folder(int dir) {
 }
 
 /* A refused write is the system's no: whatever errno, nothing is unreadable. */
-static int failed(const char *path, const char *doing, ecert_err_t *err) {
+static int failed(const char *path, const char *doing, ecert_err_t *err)
+{
     return ecert_err(err, ECERT_ERR_SYSTEM, path, "%s", doing);
 }
 
 static int write_entry(const ecert_walk_t *walk, const char *path,
                        const void *bytes, size_t len, mode_t mode,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     char name[NAME_MAX + 1];
     int sys, fd = make_temporary(walk, name);
     const char *doing;
@@ -120,7 +127,8 @@ static int write_entry(const ecert_walk_t *walk, const char *path,
 }
 
 int ecert_file_write(const char *path, const void *bytes, size_t len,
-                     mode_t mode, ecert_err_t *err) {
+                     mode_t mode, ecert_err_t *err)
+{
     char folder[PATH_MAX];
     ecert_walk_t walk;
     int rc;
@@ -135,7 +143,8 @@ int ecert_file_write(const char *path, const void *bytes, size_t len,
 
 /* The umask took its part of the mode away: a folder just made gets it all. */
 static int make_folder(const ecert_walk_t *walk, const char *path, mode_t mode,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     int rc, fd;
 
     if (mkdirat(walk->dir, walk->name, 0700) != 0) {
@@ -154,7 +163,8 @@ static int make_folder(const ecert_walk_t *walk, const char *path, mode_t mode,
     return rc;
 }
 
-int ecert_file_folder(const char *path, mode_t mode, ecert_err_t *err) {
+int ecert_file_folder(const char *path, mode_t mode, ecert_err_t *err)
+{
     char folder[PATH_MAX];
     ecert_walk_t walk;
     int rc;

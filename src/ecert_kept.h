@@ -12,21 +12,21 @@
 #include "ecert_load.h"
 #include "ecert_snap.h"
 
-#define ECERT_SETTLE_MS 200    /* between two looks at a torn pair */
+#define ECERT_SETTLE_MS   200  /* between two looks at a torn pair */
 #define ECERT_PATIENCE_MS 2000 /* then it is an error */
 
 typedef struct {
     const ecert_site_t *site;
     uint32_t slot;
-    ecert_loaded_t held;    /* what is published, without the key */
-    ecert_trail_t trail;    /* of the last look */
+    ecert_loaded_t held; /* what is published, without the key */
+    ecert_trail_t trail; /* of the last look */
     uint64_t look;
-    int64_t next_change;    /* Unix time; 0: never */
-    ecert_err_t error;      /* code ECERT_OK: none */
-    int64_t error_at;       /* Unix time */
-    int64_t torn_at;        /* monotonic ms since when it is torn; 0: not */
-    int64_t retry_at;       /* monotonic ms; 0: not */
-    int64_t busy_until;     /* monotonic ms; looks before it are put off */
+    int64_t next_change;      /* Unix time; 0: never */
+    ecert_err_t error;        /* code ECERT_OK: none */
+    int64_t error_at;         /* Unix time */
+    int64_t torn_at;          /* monotonic ms since when it is torn; 0: not */
+    int64_t retry_at;         /* monotonic ms; 0: not */
+    int64_t busy_until;       /* monotonic ms; looks before it are put off */
     unsigned char digest[32]; /* of the published record */
     int published;
 } ecert_kept_t;

@@ -25,26 +25,30 @@ typedef struct {
     int test;
 } child_t;
 
-void ecert_launch_init(ecert_launch_t *launch) {
+void ecert_launch_init(ecert_launch_t *launch)
+{
     launch->snap = -1;
     launch->seen = -1;
     launch->control = -1;
 }
 
-static void close_one(int *fd) {
+static void close_one(int *fd)
+{
     if (*fd >= 0) {
         close(*fd);
         *fd = -1;
     }
 }
 
-void ecert_launch_close(ecert_launch_t *launch) {
+void ecert_launch_close(ecert_launch_t *launch)
+{
     close_one(&launch->control);
     close_one(&launch->snap);
     close_one(&launch->seen);
 }
 
-static void reset_signals(void) {
+static void reset_signals(void)
+{
     struct sigaction action;
     sigset_t none;
     int number;
@@ -58,7 +62,8 @@ static void reset_signals(void) {
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void close_from(int first) {
+static void close_from(int first)
+{
     int fd, max;
 
     if (close_range((unsigned)first, ~0U, 0) == 0) {
@@ -71,7 +76,8 @@ static void close_from(int first) {
 }
 
 /* Each descriptor to its number: first all out of the way, then down. */
-static int place_descriptors(int *fds) {
+static int place_descriptors(int *fds)
+{
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int i;
 
@@ -93,14 +99,15 @@ static int place_descriptors(int *fds) {
     return 0;
 }
 
-static void run_child(child_t *child) {
+static void run_child(child_t *child)
+{
     static char *const env[] = {
-        (char *)(uintptr_t)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
-                           "/usr/bin:/sbin:/bin",
+        (char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+                            "/usr/bin:/sbin:/bin",
         NULL};
-    char *argv[] = {(char *)(uintptr_t)"ecert", (char *)(uintptr_t)"agent",
-                    (char *)(uintptr_t)"--inherit",
-                    child->test ? (char *)(uintptr_t)"--test" : NULL, NULL};
+    char *argv[] = {(char *)(uintptr_t) "ecert", (char *)(uintptr_t) "agent",
+                    (char *)(uintptr_t) "--inherit",
+                    child->test ? (char *)(uintptr_t) "--test" : NULL, NULL};
 
     reset_signals();
     if (!child->test) {
@@ -118,7 +125,8 @@ static void run_child(child_t *child) {
 }
 
 /* Waits for exactly this child, who may have been reaped by the server. */
-static int wait_for(pid_t pid) {
+static int wait_for(pid_t pid)
+{
     int status = 0;
 
     while (waitpid(pid, &status, 0) < 0) {
@@ -130,7 +138,8 @@ static int wait_for(pid_t pid) {
 }
 
 /* Forks twice, so that the agent is nobody's child but init's. */
-static int spawn(child_t *child, ecert_err_t *err) {
+static int spawn(child_t *child, ecert_err_t *err)
+{
     pid_t middle = fork();
 
     if (middle == 0) {
@@ -148,7 +157,8 @@ static int spawn(child_t *child, ecert_err_t *err) {
     return 0;
 }
 
-static int64_t now_ms(void) {
+static int64_t now_ms(void)
+{
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -156,7 +166,8 @@ static int64_t now_ms(void) {
 }
 
 /* 0: ready; else 1 with err. */
-static int wait_ready(int fd, const char *agent, ecert_err_t *err) {
+static int wait_ready(int fd, const char *agent, ecert_err_t *err)
+{
     int64_t end = now_ms() + ECERT_LAUNCH_PATIENCE * 1000;
     struct pollfd pfd = {.fd = fd, .events = POLLIN};
     char byte;
@@ -168,7 +179,8 @@ static int wait_ready(int fd, const char *agent, ecert_err_t *err) {
         if (left <= 0) {
             ecert_err(err, ECERT_ERR_AGENT, agent,
                       "it gave no sign for %d seconds; placeholders are served "
-                      "until it does", ECERT_LAUNCH_PATIENCE);
+                      "until it does",
+                      ECERT_LAUNCH_PATIENCE);
             return 1;
         }
         if (poll(&pfd, 1, (int)left) <= 0) {
@@ -192,7 +204,8 @@ static int wait_ready(int fd, const char *agent, ecert_err_t *err) {
     }
 }
 
-static int conf_memory(const ecert_conf_t *conf, ecert_err_t *err) {
+static int conf_memory(const ecert_conf_t *conf, ecert_err_t *err)
+{
     int fd = memfd_create("ecert-configuration", MFD_CLOEXEC);
 
     if (fd < 0) {
@@ -206,7 +219,8 @@ static int conf_memory(const ecert_conf_t *conf, ecert_err_t *err) {
 }
 
 static int make_memory(ecert_launch_t *launch, const ecert_conf_t *conf,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     launch->snap = ecert_snap_create((uint32_t)conf->n_sites, err);
     if (launch->snap < 0) {
         return -1;
@@ -262,7 +276,8 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
 }
 
 static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
-                 ecert_err_t *err) {
+                 ecert_err_t *err)
+{
     int control[2] = {-1, -1}, ready[2] = {-1, -1};
     int conf_fd = conf_memory(conf, err), rc = 1;
 
@@ -288,7 +303,8 @@ static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
 }
 
 int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
-                 int previous, ecert_err_t *err) {
+                 int previous, ecert_err_t *err)
+{
     ecert_launch_init(launch);
     if (make_memory(launch, conf, err) != 0) {
         return -1;
@@ -297,7 +313,8 @@ int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
     return start(launch, conf, log_fd, err);
 }
 
-int ecert_launch_test(const ecert_conf_t *conf, int log_fd, ecert_err_t *err) {
+int ecert_launch_test(const ecert_conf_t *conf, int log_fd, ecert_err_t *err)
+{
     child_t child = {.path = conf->agent, .test = 1};
     int i, rc;
     pid_t pid;
@@ -323,7 +340,8 @@ int ecert_launch_test(const ecert_conf_t *conf, int log_fd, ecert_err_t *err) {
     return rc == 0 ? 0 : 1;
 }
 
-int ecert_launch_check(const ecert_conf_t *conf, ecert_err_t *err) {
+int ecert_launch_check(const ecert_conf_t *conf, ecert_err_t *err)
+{
     struct stat st;
 
     if (stat(conf->agent, &st) != 0) {

@@ -44,9 +44,9 @@ int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
 void ecert_launch_close(ecert_launch_t *launch);
 
 /*
- * For -t: runs `AGENT agent --inherit --test` in the foreground with log_fd as standard
- * error.  Returns 0 when nothing is wrong, 1 when it complained (it has said
- * so itself), -1 when it could not be run.
+ * For -t: runs `AGENT agent --inherit --test` in the foreground with log_fd as
+ * standard error.  Returns 0 when nothing is wrong, 1 when it complained (it
+ * has said so itself), -1 when it could not be run.
  */
 int ecert_launch_test(const ecert_conf_t *conf, int log_fd, ecert_err_t *err);
 

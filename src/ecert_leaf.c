@@ -38,8 +38,9 @@ static int check_signature(X509 *leaf, const char *file, ecert_err_t *err)
 
 static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
 {
-    int self_signed = X509_NAME_cmp(X509_get_subject_name(leaf),
-                                    X509_get_issuer_name(leaf)) == 0;
+    int self_signed =
+        X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf))
+        == 0;
 
     if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) != 1) {
         ERR_clear_error();

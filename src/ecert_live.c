@@ -26,10 +26,10 @@ typedef struct view_s view_t;
 
 struct view_s {
     uint64_t generation;
-    ecert_cred_t *cred;      /* of a site */
-    unsigned char *table;    /* of the validation files */
+    ecert_cred_t *cred;   /* of a site */
+    unsigned char *table; /* of the validation files */
     size_t table_len;
-    view_t *next;            /* among the retired */
+    view_t *next; /* among the retired */
 };
 
 typedef struct {
@@ -49,7 +49,8 @@ struct ecert_live_s {
     slot_t *slots;
 };
 
-static void free_view(view_t *view) {
+static void free_view(view_t *view)
+{
     if (view != NULL) {
         ecert_cred_free(view->cred);
         ecert_snap_free(view->table, view->table_len);
@@ -57,7 +58,8 @@ static void free_view(view_t *view) {
     }
 }
 
-static void free_views(view_t *view) {
+static void free_views(view_t *view)
+{
     view_t *next;
 
     for (; view != NULL; view = next) {
@@ -67,7 +69,8 @@ static void free_views(view_t *view) {
 }
 
 ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
-                             ecert_err_t *err) {
+                             ecert_err_t *err)
+{
     ecert_live_t *live = calloc(1, sizeof(*live));
 
     if (live == NULL) {
@@ -92,7 +95,8 @@ ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
     return live;
 }
 
-void ecert_live_free(ecert_live_t *live) {
+void ecert_live_free(ecert_live_t *live)
+{
     uint32_t i;
 
     if (live == NULL) {
@@ -108,14 +112,16 @@ void ecert_live_free(ecert_live_t *live) {
     free(live);
 }
 
-void ecert_live_worker(ecert_live_t *live) {
+void ecert_live_worker(ecert_live_t *live)
+{
     live->row = ecert_seen_claim(live->seen, getpid());
     /* keys are in this process now: no core, no ptrace by its own user */
     prctl(PR_SET_DUMPABLE, 0);
 }
 
 static view_t *decode_view(const ecert_live_t *live, uint32_t slot,
-                           unsigned char *bytes, size_t len, ecert_err_t *err) {
+                           unsigned char *bytes, size_t len, ecert_err_t *err)
+{
     view_t *view = calloc(1, sizeof(*view));
 
     if (view == NULL) {
@@ -142,7 +148,8 @@ static view_t *decode_view(const ecert_live_t *live, uint32_t slot,
 
 /* What is published now, decoded; NULL and err when it cannot be used. */
 static view_t *load_view(const ecert_live_t *live, uint32_t slot,
-                         ecert_err_t *err) {
+                         ecert_err_t *err)
+{
     unsigned char *bytes;
     uint64_t generation;
     view_t *view;
@@ -159,7 +166,8 @@ static view_t *load_view(const ecert_live_t *live, uint32_t slot,
     return view;
 }
 
-static void retire(slot_t *slot, view_t *view) {
+static void retire(slot_t *slot, view_t *view)
+{
     view_t *head = atomic_load(&slot->retired);
 
     do {
@@ -168,7 +176,8 @@ static void retire(slot_t *slot, view_t *view) {
 }
 
 /* Called with nothing of the slot in hand. */
-static void leave(slot_t *slot) {
+static void leave(slot_t *slot)
+{
     view_t *old = NULL;
 
     /*
@@ -195,7 +204,8 @@ static void leave(slot_t *slot) {
  * others need it as much, and decode one for themselves, which *own returns.
  */
 static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
-                       view_t **own, ecert_err_t *err) {
+                       view_t **own, ecert_err_t *err)
+{
     slot_t *slot = &live->slots[index];
     view_t *old = atomic_load(&slot->view);
     int keeper = !atomic_flag_test_and_set(&slot->loading);
@@ -225,7 +235,8 @@ static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
 
 /* The view to use now, or NULL.  Between enter and leave. */
 static view_t *current(ecert_live_t *live, uint32_t index, view_t **own,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     slot_t *slot = &live->slots[index];
     uint64_t generation = ecert_snap_generation(live->snap, index);
     view_t *view = atomic_load(&slot->view);
@@ -241,7 +252,8 @@ static view_t *current(ecert_live_t *live, uint32_t index, view_t **own,
 
 /* Nothing was published, not even a placeholder: the agent never got ready. */
 static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
-                                 ecert_err_t *err) {
+                                 ecert_err_t *err)
+{
     slot_t *slot = &live->slots[site];
     view_t *view = calloc(1, sizeof(*view)), *none = NULL;
     int rc;
@@ -262,7 +274,8 @@ static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
 }
 
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     view_t *view, *own = NULL;
     slot_t *slot;
     int rc;
@@ -290,13 +303,15 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     return rc;
 }
 
-static int is_method(const char *method, size_t len, const char *word) {
+static int is_method(const char *method, size_t len, const char *word)
+{
     return len == strlen(word) && memcmp(method, word, len) == 0;
 }
 
 static int copy_body(const ecert_token_t *token,
                      void *(*alloc)(void *pool, size_t size), void *pool,
-                     ecert_answer_t *answer) {
+                     ecert_answer_t *answer)
+{
     answer->len = token->body_len;
     if (token->body_len == 0) {
         return 0;
@@ -312,7 +327,8 @@ static int copy_body(const ecert_token_t *token,
 static void answer_token(const ecert_token_t *token, const char *method,
                          size_t method_len,
                          void *(*alloc)(void *pool, size_t size), void *pool,
-                         ecert_answer_t *answer) {
+                         ecert_answer_t *answer)
+{
     if (!is_method(method, method_len, "GET")
         && !is_method(method, method_len, "HEAD")) {
         answer->status = 405;
@@ -328,7 +344,8 @@ void ecert_live_answer(ecert_live_t *live, const char *method,
                        size_t method_len, const char *host, size_t host_len,
                        const char *path, size_t path_len, int64_t now,
                        void *(*alloc)(void *pool, size_t size), void *pool,
-                       ecert_answer_t *answer) {
+                       ecert_answer_t *answer)
+{
     char name[ECERT_DCV_HOST_MAX + 1];
     view_t *view, *own = NULL;
     ecert_token_t token;

@@ -172,7 +172,7 @@ static void open_catalogue(ecert_load_t *load)
 }
 
 static int build_chain(ecert_load_t *load, X509 *leaf,
-                       const STACK_OF(X509) * pool, ecert_err_t *err)
+                       const STACK_OF(X509) *pool, ecert_err_t *err)
 {
     ecert_chain_in_t in = {
         .leaf = leaf,
@@ -332,8 +332,8 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
 }
 
 /* Everything that the chain was, or could have been, built from. */
-static STACK_OF(X509)
-    * old_pool(const ecert_cred_t *cred, const ecert_chain_t *known)
+static STACK_OF(X509) *old_pool(const ecert_cred_t *cred,
+                                const ecert_chain_t *known)
 {
     STACK_OF(X509) *pool = X509_chain_up_ref(cred->chain);
     size_t i;

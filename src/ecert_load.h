@@ -32,30 +32,31 @@ const char *ecert_state_word(ecert_state_t state);
  */
 typedef struct ecert_loader_s ecert_loader_t;
 
-/* store may be NULL: then sites by name are NO_SITE.  conf strings are copied. */
+/* store may be NULL: then sites by name are NO_SITE.  conf strings are copied.
+ */
 ecert_loader_t *ecert_loader_new(const char *store, ecert_err_t *err);
 void ecert_loader_free(ecert_loader_t *loader);
 const ecert_ca_t *ecert_loader_ca(const ecert_loader_t *loader);
 const STACK_OF(X509) *ecert_loader_anchors(const ecert_loader_t *loader);
 
 typedef struct {
-    ecert_cred_t *cred;       /* NULL when there is nothing to serve */
+    ecert_cred_t *cred; /* NULL when there is nothing to serve */
     ecert_chain_t *chain;
     ecert_state_t state;
-    ecert_trail_t trail;      /* what it depended on; set after a failure, too */
-    uint64_t look;            /* digest of the files that are always read */
+    ecert_trail_t trail; /* what it depended on; set after a failure, too */
+    uint64_t look;       /* digest of the files that are always read */
     int64_t store_generation; /* N of generations/N; -1 for files elsewhere */
     char source[512];         /* the certificate's file */
     char **uncovered;         /* vhost names that the leaf does not cover */
     size_t n_uncovered;
-    char **warnings;          /* whole lines, see ecert_err_line */
+    char **warnings; /* whole lines, see ecert_err_line */
     size_t n_warnings;
-    int fallback;             /* an older generation than `current`, see err */
-    int waiting;              /* the failure may mend itself (a torn pair) */
-    int torn;                 /* the same of a file around it (an issuer's,
-                                 the catalogue), which is a warning */
-    int64_t next_change;      /* look again then, whatever the files do;
-                                 0: never */
+    int fallback;        /* an older generation than `current`, see err */
+    int waiting;         /* the failure may mend itself (a torn pair) */
+    int torn;            /* the same of a file around it (an issuer's,
+                            the catalogue), which is a warning */
+    int64_t next_change; /* look again then, whatever the files do;
+                            0: never */
 } ecert_loaded_t;
 
 /*
@@ -80,15 +81,16 @@ int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
 int ecert_load_placeholder(ecert_cred_t *cred, ecert_loaded_t *out,
                            ecert_err_t *err);
 
-/* 1 when the files of the site are what they were at the load with this look. */
+/* 1 when the files of the site are what they were at the load with this look.
+ */
 int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
                          uint64_t look);
 
 /*
  * Whether `next` may replace `held`, which is served now.  0, or -1 and err:
- * EXPIRED in place of a valid one; and unless it is the better state, NAMES when
- * it covers fewer of the vhosts' names, CHAIN when it is the same leaf with its
- * chain lost.
+ * EXPIRED in place of a valid one; and unless it is the better state, NAMES
+ * when it covers fewer of the vhosts' names, CHAIN when it is the same leaf
+ * with its chain lost.
  */
 int ecert_load_better(const ecert_loaded_t *held, const ecert_loaded_t *next,
                       int64_t now, ecert_err_t *err);

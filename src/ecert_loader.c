@@ -8,11 +8,11 @@
 #define TRUST_FILE "/etc/ssl/certs/ca-certificates.crt"
 
 /* Roots that this machine knows; without the file we know fewer. */
-static STACK_OF(X509) * read_anchors(void)
+static STACK_OF(X509) *read_anchors(void)
 {
     STACK_OF(X509) *list = sk_X509_new_null();
     X509_STORE *store = X509_STORE_new();
-    STACK_OF(X509_OBJECT) * objects;
+    STACK_OF(X509_OBJECT) *objects;
     int i;
 
     if (list != NULL && store != NULL
@@ -74,7 +74,7 @@ const ecert_ca_t *ecert_loader_ca(const ecert_loader_t *loader)
     return loader->ca;
 }
 
-const STACK_OF(X509) * ecert_loader_anchors(const ecert_loader_t *loader)
+const STACK_OF(X509) *ecert_loader_anchors(const ecert_loader_t *loader)
 {
     return loader->anchors;
 }

@@ -85,8 +85,8 @@ static size_t put_prefix(char *out, size_t size, ecert_level_t level)
     }
     for (p = text; *p != '\0' && used + 32 < size;) {
         if (strncmp(p, "{level}", 7) == 0) {
-            used += (size_t)snprintf(out + used, size - used, "%s",
-                                     words[level]);
+            used +=
+                (size_t)snprintf(out + used, size - used, "%s", words[level]);
             p += 7;
         } else if (strncmp(p, "{pid}", 5) == 0) {
             used += (size_t)snprintf(out + used, size - used, "%ld",

@@ -9,7 +9,11 @@
 #include "ecert_conf.h"
 #include "ecert_err.h"
 
-typedef enum { ECERT_LOG_ERROR, ECERT_LOG_WARN, ECERT_LOG_NOTICE } ecert_level_t;
+typedef enum {
+    ECERT_LOG_ERROR,
+    ECERT_LOG_WARN,
+    ECERT_LOG_NOTICE
+} ecert_level_t;
 
 /* conf must live on; NULL: plain lines for people. */
 void ecert_log_open(const ecert_conf_t *conf);

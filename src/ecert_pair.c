@@ -12,10 +12,10 @@
 
 #include "ecert_log.h"
 
-#define GRACE_MS 1000        /* for the worker to leave by itself */
-#define FIRST_PAUSE_MS 50    /* doubled before each return of the worker */
+#define GRACE_MS         1000 /* for the worker to leave by itself */
+#define FIRST_PAUSE_MS   50   /* doubled before each return of the worker */
 #define LONGEST_PAUSE_MS 30000
-#define HEALTHY_SECONDS 60   /* a worker that lived so long was no crash loop */
+#define HEALTHY_SECONDS  60 /* a worker that lived so long was no crash loop */
 
 struct ecert_pair_s {
     int control;

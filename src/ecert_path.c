@@ -109,7 +109,7 @@ int ecert_path_search(ecert_search_t *search, ecert_path_t *path)
 }
 
 static int fill(const ecert_path_t *path, size_t bottom, X509_STORE *store,
-                STACK_OF(X509) * untrusted)
+                STACK_OF(X509) *untrusted)
 {
     X509 *anchor = path->root ? path->root : path->certs[path->n - 1];
     for (size_t i = bottom + 1; i < path->n; i++) {

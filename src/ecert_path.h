@@ -36,8 +36,8 @@ typedef struct ecert_search_s ecert_search_t;
 
 struct ecert_search_s {
     /* Elements in order of preference; roots are tried before them. */
-    const STACK_OF(X509) * pool;
-    const STACK_OF(X509) * roots;
+    const STACK_OF(X509) *pool;
+    const STACK_OF(X509) *roots;
     /* The leaf's own signature is not looked at: for issuers without a leaf. */
     int unsigned_leaf;
     /* Called for each path that cannot go on; not 0 ends the search. */

@@ -13,7 +13,7 @@
 /* What a file of certificates is being read into. */
 typedef struct {
     const char *file;
-    STACK_OF(X509) * found;
+    STACK_OF(X509) *found;
     ecert_err_t *err;
 } reader_t;
 
@@ -153,8 +153,8 @@ static int read_der(reader_t *r, const unsigned char *bytes, size_t len)
                    : rc;
 }
 
-static int append(STACK_OF(X509) * list, STACK_OF(X509) * found,
-                  const char *file, ecert_err_t *err)
+static int append(STACK_OF(X509) *list, STACK_OF(X509) *found, const char *file,
+                  ecert_err_t *err)
 {
     int before = sk_X509_num(list);
     if (sk_X509_num(found) > 0 && !sk_X509_reserve(list, sk_X509_num(found))) {
@@ -167,7 +167,7 @@ static int append(STACK_OF(X509) * list, STACK_OF(X509) * found,
 }
 
 int ecert_pem_certificates(const unsigned char *bytes, size_t len,
-                           const char *file, STACK_OF(X509) * list,
+                           const char *file, STACK_OF(X509) *list,
                            ecert_err_t *err)
 {
     reader_t reader = {file, sk_X509_new_null(), err};

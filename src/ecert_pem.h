@@ -13,8 +13,8 @@
 
 #include "ecert_err.h"
 
-#define ECERT_PEM_CERTIFICATES 16 /* in one file */
-#define ECERT_PEM_SANS 10000      /* names in one certificate */
+#define ECERT_PEM_CERTIFICATES 16    /* in one file */
+#define ECERT_PEM_SANS         10000 /* names in one certificate */
 
 /*
  * Adds the certificates in bytes to list, in order.  file is named in errors.
@@ -35,7 +35,8 @@ int ecert_pem_certificates(const unsigned char *bytes, size_t len,
 EVP_PKEY *ecert_pem_key(const unsigned char *bytes, size_t len,
                         const char *file, ecert_err_t *err);
 
-/* Kind and size of a key, e.g. "RSA-2048", "EC P-256", into out; returns out. */
+/* Kind and size of a key, e.g. "RSA-2048", "EC P-256", into out; returns out.
+ */
 char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size);
 
 /* KEY_TYPE unless it is one of those above. */

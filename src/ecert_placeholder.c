@@ -15,10 +15,11 @@
 #include <openssl/x509v3.h>
 
 #define ORGANIZATION "ecert placeholder, not a certificate of any CA"
-#define NAMES_MAX 100
+#define NAMES_MAX    100
 
 /* Letters, digits, dots and hyphens: what a dNSName may hold (RFC 5280). */
-static int is_dns_name(const char *name) {
+static int is_dns_name(const char *name)
+{
     const char *p = strncmp(name, "*.", 2) == 0 ? name + 2 : name;
 
     if (*p == '\0' || strlen(name) > 253) {
@@ -30,7 +31,8 @@ static int is_dns_name(const char *name) {
     return *p == '\0';
 }
 
-static int add_name(GENERAL_NAMES *names, const char *text) {
+static int add_name(GENERAL_NAMES *names, const char *text)
+{
     GENERAL_NAME *name = GENERAL_NAME_new();
     ASN1_IA5STRING *value = ASN1_IA5STRING_new();
     size_t len = strlen(text);
@@ -52,7 +54,8 @@ static int add_name(GENERAL_NAMES *names, const char *text) {
     return 0;
 }
 
-static int set_names(X509 *cert, const ecert_site_t *site) {
+static int set_names(X509 *cert, const ecert_site_t *site)
+{
     GENERAL_NAMES *names = GENERAL_NAMES_new();
     size_t i;
     int rc = names == NULL ? -1 : 0;
@@ -73,7 +76,8 @@ static int set_names(X509 *cert, const ecert_site_t *site) {
     return rc;
 }
 
-static int add_to_name(X509_NAME *name, int nid, const char *text) {
+static int add_to_name(X509_NAME *name, int nid, const char *text)
+{
     return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8,
                                       (const unsigned char *)text, -1, -1, 0)
                    == 1
@@ -81,7 +85,8 @@ static int add_to_name(X509_NAME *name, int nid, const char *text) {
                : -1;
 }
 
-static int set_subject(X509 *cert, const ecert_site_t *site) {
+static int set_subject(X509 *cert, const ecert_site_t *site)
+{
     X509_NAME *name = X509_get_subject_name(cert);
 
     if (add_to_name(name, NID_organizationName, ORGANIZATION) != 0) {
@@ -97,7 +102,8 @@ static int set_subject(X509 *cert, const ecert_site_t *site) {
     return X509_set_issuer_name(cert, name) == 1 ? 0 : -1;
 }
 
-static int set_serial(X509 *cert) {
+static int set_serial(X509 *cert)
+{
     unsigned char bytes[8];
     uint64_t serial;
 
@@ -111,22 +117,27 @@ static int set_serial(X509 *cert) {
                : -1;
 }
 
-static int set_extensions(X509 *cert) {
+static int set_extensions(X509 *cert)
+{
     BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
-    int ok = constraints != NULL
-             && X509_add1_ext_i2d(cert, NID_basic_constraints, constraints, 1,
-                                  0) == 1;
+    int ok =
+        constraints != NULL
+        && X509_add1_ext_i2d(cert, NID_basic_constraints, constraints, 1, 0)
+               == 1;
 
     BASIC_CONSTRAINTS_free(constraints);
     return ok ? 0 : -1;
 }
 
-static int fill(X509 *cert, EVP_PKEY *key, const ecert_site_t *site) {
+static int fill(X509 *cert, EVP_PKEY *key, const ecert_site_t *site)
+{
     if (X509_set_version(cert, X509_VERSION_3) != 1 || set_serial(cert) != 0
         || ASN1_TIME_set_string_X509(X509_getm_notBefore(cert),
-                                     "20200101000000Z") != 1
+                                     "20200101000000Z")
+               != 1
         || ASN1_TIME_set_string_X509(X509_getm_notAfter(cert),
-                                     "99991231235959Z") != 1
+                                     "99991231235959Z")
+               != 1
         || X509_set_pubkey(cert, key) != 1 || set_subject(cert, site) != 0
         || set_extensions(cert) != 0 || set_names(cert, site) != 0) {
         return -1;
@@ -134,8 +145,8 @@ static int fill(X509 *cert, EVP_PKEY *key, const ecert_site_t *site) {
     return X509_sign(cert, key, EVP_sha256()) > 0 ? 0 : -1;
 }
 
-ecert_cred_t *ecert_placeholder_new(const ecert_site_t *site,
-                                    ecert_err_t *err) {
+ecert_cred_t *ecert_placeholder_new(const ecert_site_t *site, ecert_err_t *err)
+{
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     ecert_cred_t *cred = NULL;
@@ -154,8 +165,10 @@ ecert_cred_t *ecert_placeholder_new(const ecert_site_t *site,
     return cred;
 }
 
-/* The label, as far as it can stand in a file name, and what tells sites apart. */
-static void file_name(const ecert_site_t *site, char *out, size_t size) {
+/* The label, as far as it can stand in a file name, and what tells sites apart.
+ */
+static void file_name(const ecert_site_t *site, char *out, size_t size)
+{
     const char *label = ecert_site_label(site);
     unsigned char id[32];
     char safe[65];
@@ -175,7 +188,8 @@ static void file_name(const ecert_site_t *site, char *out, size_t size) {
 
 /* A folder of ours: nobody else may put a file there. */
 static int open_folder(const char *dir, char *path, size_t size,
-                       ecert_err_t *err) {
+                       ecert_err_t *err)
+{
     struct stat st;
     int fd;
 
@@ -201,7 +215,8 @@ static int open_folder(const char *dir, char *path, size_t size,
     return -1;
 }
 
-static int write_pem(int fd, const ecert_cred_t *cred) {
+static int write_pem(int fd, const ecert_cred_t *cred)
+{
     FILE *out = fdopen(fd, "w");
     int ok;
 
@@ -217,7 +232,8 @@ static int write_pem(int fd, const ecert_cred_t *cred) {
 }
 
 static int make_file(int folder, const char *name, const ecert_site_t *site,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     ecert_cred_t *cred = ecert_placeholder_new(site, err);
     char temporary[160];
     int fd, rc = -1;
@@ -247,7 +263,8 @@ static int make_file(int folder, const char *name, const ecert_site_t *site,
 }
 
 int ecert_placeholder_file(const char *dir, const ecert_site_t *site,
-                           char *path, size_t size, ecert_err_t *err) {
+                           char *path, size_t size, ecert_err_t *err)
+{
     char name[128];
     struct stat st;
     size_t used;
@@ -270,7 +287,8 @@ int ecert_placeholder_file(const char *dir, const ecert_site_t *site,
 }
 
 ecert_cred_t *ecert_placeholder_read(const char *path, const ecert_site_t *site,
-                                     ecert_err_t *err) {
+                                     ecert_err_t *err)
+{
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     FILE *in = fd < 0 ? NULL : fdopen(fd, "r");
     char no_password[] = ""; /* so that nobody is asked for one */

@@ -13,7 +13,8 @@
 #include "ecert_cred.h"
 #include "ecert_err.h"
 
-/* Made in memory: EC P-256, the vhost's names as SAN, no end (RFC 5280, 4.1.2.5). */
+/* Made in memory: EC P-256, the vhost's names as SAN, no end (RFC
+ * 5280, 4.1.2.5). */
 ecert_cred_t *ecert_placeholder_new(const ecert_site_t *site, ecert_err_t *err);
 
 /*

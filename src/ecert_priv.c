@@ -14,15 +14,14 @@ static int set_capabilities(const cap_value_t *permitted, int n,
                             const cap_value_t *effective, int m)
 {
     cap_t caps = cap_init();
-    int ok = caps != NULL
-             /* it refuses an empty list */
-             && (n == 0
-                 || cap_set_flag(caps, CAP_PERMITTED, n, permitted, CAP_SET)
-                        == 0)
-             && (m == 0
-                 || cap_set_flag(caps, CAP_EFFECTIVE, m, effective, CAP_SET)
-                        == 0)
-             && cap_set_proc(caps) == 0;
+    int ok =
+        caps != NULL
+        /* it refuses an empty list */
+        && (n == 0
+            || cap_set_flag(caps, CAP_PERMITTED, n, permitted, CAP_SET) == 0)
+        && (m == 0
+            || cap_set_flag(caps, CAP_EFFECTIVE, m, effective, CAP_SET) == 0)
+        && cap_set_proc(caps) == 0;
 
     cap_free(caps);
     return ok ? 0 : -1;
@@ -65,8 +64,7 @@ int ecert_priv_drop(ecert_err_t *err)
     struct rlimit none = {0, 0};
 
     umask(077);
-    if (setrlimit(RLIMIT_CORE, &none) != 0
-        || prctl(PR_SET_DUMPABLE, 0) != 0
+    if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0
         || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, NULL,
                          "cannot give up privileges");

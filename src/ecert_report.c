@@ -53,15 +53,15 @@ static json_t *certificate(const X509 *cert)
 
 static json_t *leaf_names(X509 *leaf)
 {
-    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL,
-                                            NULL);
+    GENERAL_NAMES *names =
+        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     json_t *array = json_array();
     char escaped[512];
     int i, type;
 
     for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        const ASN1_STRING *value = GENERAL_NAME_get0_value(
-            sk_GENERAL_NAME_value(names, i), &type);
+        const ASN1_STRING *value =
+            GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
 
         if (type == GEN_DNS) {
             ecert_escape(escaped, sizeof(escaped),
@@ -178,13 +178,14 @@ static void report_loaded(json_t *object, const ecert_loaded_t *loaded)
     set(object, "leaf", report_leaf(chain->considered[0].cert));
     set(object, "chain", report_served(chain));
     set(object, "complete", json_boolean(chain->complete));
-    set(object, "missing", chain->complete ? json_null() : text(chain->missing));
+    set(object, "missing",
+        chain->complete ? json_null() : text(chain->missing));
     set(object, "considered", report_considered(chain));
 }
 
 json_t *ecert_report_site(const ecert_site_t *site,
-                          const ecert_loaded_t *loaded,
-                          const ecert_err_t *err, int64_t error_at)
+                          const ecert_loaded_t *loaded, const ecert_err_t *err,
+                          int64_t error_at)
 {
     json_t *object = json_object();
 

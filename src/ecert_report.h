@@ -17,7 +17,7 @@
 #include "ecert_load.h"
 #include "ecert_store.h"
 
-#define ECERT_REPORT_SCHEMA "ecert-status"
+#define ECERT_REPORT_SCHEMA  "ecert-status"
 #define ECERT_REPORT_VERSION 1
 
 /*
@@ -25,8 +25,8 @@
  * ECERT_OK: none).  A new reference; NULL on lack of memory.
  */
 json_t *ecert_report_site(const ecert_site_t *site,
-                          const ecert_loaded_t *loaded,
-                          const ecert_err_t *err, int64_t error_at);
+                          const ecert_loaded_t *loaded, const ecert_err_t *err,
+                          int64_t error_at);
 
 json_t *ecert_report_tokens(const ecert_tokens_t *tokens);
 

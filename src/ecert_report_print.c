@@ -35,7 +35,8 @@ static void print_chain(const json_t *site, FILE *out)
     const json_t *element;
     size_t i;
 
-    json_array_foreach(json_object_get(site, "chain"), i, element) {
+    json_array_foreach(json_object_get(site, "chain"), i, element)
+    {
         const char *role = str(element, "role");
 
         print_certificate(element, out, role[0] ? role : "ca");
@@ -52,7 +53,8 @@ static void print_considered(const json_t *site, FILE *out)
     size_t i;
 
     fprintf(out, "    considered\n");
-    json_array_foreach(json_object_get(site, "considered"), i, one) {
+    json_array_foreach(json_object_get(site, "considered"), i, one)
+    {
         const char *note = str(one, "note");
 
         fprintf(out, "      %-16s %s, SHA-256 %.16s: %s%s%s%s\n",
@@ -68,7 +70,8 @@ static void print_lines(const json_t *list, FILE *out, const char *what,
     const json_t *line;
     size_t i;
 
-    json_array_foreach(list, i, line) {
+    json_array_foreach(list, i, line)
+    {
         fprintf(out, "    %-18s %s%s\n", what, json_string_value(line), after);
     }
 }
@@ -76,13 +79,14 @@ static void print_lines(const json_t *list, FILE *out, const char *what,
 static void print_workers(const json_t *site, FILE *out)
 {
     const json_t *worker;
-    json_int_t published = json_integer_value(json_object_get(site,
-                                                              "published"));
+    json_int_t published =
+        json_integer_value(json_object_get(site, "published"));
     size_t i, now = 0, older = 0, none = 0;
 
-    json_array_foreach(json_object_get(site, "workers"), i, worker) {
-        json_int_t serves = json_integer_value(json_object_get(worker,
-                                                               "serves"));
+    json_array_foreach(json_object_get(site, "workers"), i, worker)
+    {
+        json_int_t serves =
+            json_integer_value(json_object_get(worker, "serves"));
 
         now += serves == published;
         none += serves == 0;
@@ -91,8 +95,10 @@ static void print_workers(const json_t *site, FILE *out)
     if (i == 0) {
         return;
     }
-    fprintf(out, "    %-18s %zu serve it, %zu served an older one last, %zu "
-                 "had no handshake yet\n", "workers", now, older, none);
+    fprintf(out,
+            "    %-18s %zu serve it, %zu served an older one last, %zu "
+            "had no handshake yet\n",
+            "workers", now, older, none);
 }
 
 static void print_state(const json_t *site, FILE *out, int64_t now)
@@ -147,9 +153,11 @@ static void print_tokens(const json_t *tokens, FILE *out)
     const json_t *token;
     size_t i;
 
-    json_array_foreach(tokens, i, token) {
-        fprintf(out, "  http://%s/.well-known/pki-validation/%s  %lld bytes, "
-                     "until %.10s\n",
+    json_array_foreach(tokens, i, token)
+    {
+        fprintf(out,
+                "  http://%s/.well-known/pki-validation/%s  %lld bytes, "
+                "until %.10s\n",
                 str(token, "host"), str(token, "file"),
                 json_integer_value(json_object_get(token, "bytes")),
                 str(token, "expires"));
@@ -174,7 +182,8 @@ void ecert_report_print(const json_t *report, FILE *out, int explain,
         fprintf(out, "store %s; no server answers, so this is what it holds\n",
                 str(report, "store"));
     }
-    json_array_foreach(json_object_get(report, "sites"), i, site) {
+    json_array_foreach(json_object_get(report, "sites"), i, site)
+    {
         ecert_report_print_site(site, out, explain, now);
     }
     if (json_array_size(tokens) > 0) {

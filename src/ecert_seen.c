@@ -20,11 +20,13 @@ struct ecert_seen_s {
     uint32_t sites;
 };
 
-static size_t row_size(uint32_t sites) {
+static size_t row_size(uint32_t sites)
+{
     return ((size_t)sites + 1) * sizeof(uint64_t);
 }
 
-int ecert_seen_create(uint32_t sites, ecert_err_t *err) {
+int ecert_seen_create(uint32_t sites, ecert_err_t *err)
+{
     int fd = memfd_create("ecert-seen", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     off_t size = (off_t)(row_size(sites) * ECERT_SEEN_WORKERS);
 
@@ -43,7 +45,8 @@ int ecert_seen_create(uint32_t sites, ecert_err_t *err) {
     return fd;
 }
 
-ecert_seen_t *ecert_seen_open(int fd, ecert_err_t *err) {
+ecert_seen_t *ecert_seen_open(int fd, ecert_err_t *err)
+{
     ecert_seen_t *seen = calloc(1, sizeof(*seen));
     struct stat st;
 
@@ -60,8 +63,8 @@ ecert_seen_t *ecert_seen_open(int fd, ecert_err_t *err) {
     }
     seen->size = (size_t)st.st_size;
     seen->sites = (uint32_t)(seen->size / ECERT_SEEN_WORKERS / 8 - 1);
-    seen->map = mmap(NULL, seen->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                     0);
+    seen->map =
+        mmap(NULL, seen->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (seen->map == MAP_FAILED) {
         ecert_err(err, ECERT_ERR_SYSTEM, NULL,
                   "cannot map the workers' shared memory");
@@ -71,7 +74,8 @@ ecert_seen_t *ecert_seen_open(int fd, ecert_err_t *err) {
     return seen;
 }
 
-void ecert_seen_close(ecert_seen_t *seen) {
+void ecert_seen_close(ecert_seen_t *seen)
+{
     if (seen != NULL) {
         munmap(seen->map, seen->size);
         free(seen);
@@ -79,18 +83,21 @@ void ecert_seen_close(ecert_seen_t *seen) {
 }
 
 static _Atomic uint64_t *cell(const ecert_seen_t *seen, int row,
-                              uint32_t column) {
+                              uint32_t column)
+{
     return (_Atomic uint64_t *)(void *)(seen->map
                                         + (size_t)row * row_size(seen->sites))
            + column;
 }
 
-static int alive(uint64_t pid) {
+static int alive(uint64_t pid)
+{
     return pid != 0 && pid <= INT32_MAX
            && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }
 
-int ecert_seen_claim(ecert_seen_t *seen, pid_t pid) {
+int ecert_seen_claim(ecert_seen_t *seen, pid_t pid)
+{
     uint64_t old;
     uint32_t site;
     int row;
@@ -113,14 +120,16 @@ int ecert_seen_claim(ecert_seen_t *seen, pid_t pid) {
 }
 
 void ecert_seen_set(ecert_seen_t *seen, int row, uint32_t site,
-                    uint64_t generation) {
+                    uint64_t generation)
+{
     if (row >= 0 && row < ECERT_SEEN_WORKERS && site < seen->sites) {
         atomic_store_explicit(cell(seen, row, site + 1), generation,
                               memory_order_relaxed);
     }
 }
 
-pid_t ecert_seen_pid(const ecert_seen_t *seen, int row) {
+pid_t ecert_seen_pid(const ecert_seen_t *seen, int row)
+{
     uint64_t pid;
 
     if (row < 0 || row >= ECERT_SEEN_WORKERS) {
@@ -130,7 +139,8 @@ pid_t ecert_seen_pid(const ecert_seen_t *seen, int row) {
     return alive(pid) ? (pid_t)pid : 0;
 }
 
-uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site) {
+uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site)
+{
     if (row < 0 || row >= ECERT_SEEN_WORKERS || site >= seen->sites) {
         return 0;
     }

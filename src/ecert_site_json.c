@@ -10,12 +10,14 @@
 
 #define NAMES_MAX 10000
 
-static int by_text(const void *a, const void *b) {
+static int by_text(const void *a, const void *b)
+{
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* Leaves the site's own name first, the others sorted and once each. */
-static void tidy(ecert_site_json_t *json) {
+static void tidy(ecert_site_json_t *json)
+{
     size_t kept = 1;
 
     qsort(json->names + 1, json->n_names - 1, sizeof(*json->names), by_text);
@@ -31,7 +33,8 @@ static void tidy(ecert_site_json_t *json) {
 }
 
 static int add_name(ecert_site_json_t *json, const char *name, const char *file,
-                    ecert_err_t *err) {
+                    ecert_err_t *err)
+{
     json->names[json->n_names] = strdup(name);
     if (json->names[json->n_names] == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
@@ -41,13 +44,15 @@ static int add_name(ecert_site_json_t *json, const char *name, const char *file,
 }
 
 static int wrong(const char *file, const char *member, const char *expected,
-                 ecert_err_t *err) {
+                 ecert_err_t *err)
+{
     return ecert_err(err, ECERT_ERR_SITE, file, "member \"%s\" is not %s",
                      member, expected);
 }
 
 /* A string without a NUL in it, which C would cut short. */
-static const char *plain_string(const json_t *value) {
+static const char *plain_string(const json_t *value)
+{
     const char *text = json_string_value(value);
 
     return text != NULL && strlen(text) == json_string_length(value) ? text
@@ -55,7 +60,8 @@ static const char *plain_string(const json_t *value) {
 }
 
 static int take_name(const json_t *value, size_t i, const char *file,
-                     ecert_site_json_t *json, ecert_err_t *err) {
+                     ecert_site_json_t *json, ecert_err_t *err)
+{
     const char *text = plain_string(value);
     char name[ECERT_NAME_MAX];
     ecert_err_t why;
@@ -75,7 +81,8 @@ static int take_name(const json_t *value, size_t i, const char *file,
 
 /* Also without the member: the site's own name stands first, always. */
 static int take_names(const json_t *names, const char *ascii, const char *file,
-                      ecert_site_json_t *json, ecert_err_t *err) {
+                      ecert_site_json_t *json, ecert_err_t *err)
+{
     size_t n = json_array_size(names);
 
     if (names != NULL && !json_is_array(names)) {
@@ -84,7 +91,8 @@ static int take_names(const json_t *names, const char *ascii, const char *file,
     if (n > NAMES_MAX) {
         return ecert_err(err, ECERT_ERR_SITE, file,
                          "member \"names\" has %zu elements, at most %d are "
-                         "allowed", n, NAMES_MAX);
+                         "allowed",
+                         n, NAMES_MAX);
     }
     json->names = calloc(n + 1, sizeof(*json->names));
     if (json->names == NULL) {
@@ -103,7 +111,8 @@ static int take_names(const json_t *names, const char *ascii, const char *file,
 }
 
 static int take_catalogue(const json_t *value, const char *file,
-                          ecert_site_json_t *json, ecert_err_t *err) {
+                          ecert_site_json_t *json, ecert_err_t *err)
+{
     const char *text = plain_string(value);
 
     if (value == NULL) {
@@ -114,11 +123,13 @@ static int take_catalogue(const json_t *value, const char *file,
     }
     json->catalogue = strdup(text);
     return json->catalogue != NULL
-               ? 0 : ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
+               ? 0
+               : ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
 }
 
 static int take_policy(const json_t *policy, const char *file,
-                       ecert_site_json_t *json, ecert_err_t *err) {
+                       ecert_site_json_t *json, ecert_err_t *err)
+{
     const json_t *cross = json_object_get(policy, "cross_certificate");
     const char *text = plain_string(cross);
     ecert_err_t why;
@@ -134,15 +145,14 @@ static int take_policy(const json_t *policy, const char *file,
     }
     if (ecert_cross_parse(text, &json->cross, &why) != 0) {
         return ecert_err(err, ECERT_ERR_SITE, file,
-                         "member \"policy.cross_certificate\": %s",
-                         why.detail);
+                         "member \"policy.cross_certificate\": %s", why.detail);
     }
     return 0;
 }
 
-static int take_members(const json_t *root, const char *ascii,
-                        const char *file, ecert_site_json_t *json,
-                        ecert_err_t *err) {
+static int take_members(const json_t *root, const char *ascii, const char *file,
+                        ecert_site_json_t *json, ecert_err_t *err)
+{
     const json_t *subject = json_object_get(root, "subject");
 
     if (!json_is_object(root)) {
@@ -160,7 +170,8 @@ static int take_members(const json_t *root, const char *ascii,
 }
 
 static int parse(const ecert_file_t *in, const char *ascii, const char *file,
-                 ecert_site_json_t *json, ecert_err_t *err) {
+                 ecert_site_json_t *json, ecert_err_t *err)
+{
     const char *text = (const char *)in->bytes;
     size_t len = in->len;
     json_error_t at;
@@ -172,8 +183,9 @@ static int parse(const ecert_file_t *in, const char *ascii, const char *file,
         text += 3;
         len -= 3;
     }
-    root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY
-                                     | JSON_ALLOW_NUL, &at);
+    root = json_loadb(text, len,
+                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                      &at);
     if (root == NULL) {
         return ecert_err(err, ECERT_ERR_SITE, file, "line %d, column %d: %s",
                          at.line, at.column, at.text);
@@ -188,7 +200,8 @@ static int parse(const ecert_file_t *in, const char *ascii, const char *file,
  * have all of them looked at.
  */
 static int read_file(const char *path, ecert_trail_t *trail, ecert_file_t *file,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     int rc, narrow;
 
     if (trail == NULL) {
@@ -203,7 +216,8 @@ static int read_file(const char *path, ecert_trail_t *trail, ecert_file_t *file,
 
 int ecert_store_json(const char *site_dir, const char *ascii,
                      ecert_trail_t *trail, ecert_site_json_t *json,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     char path[PATH_MAX];
     ecert_file_t file;
     int rc;
@@ -211,8 +225,7 @@ int ecert_store_json(const char *site_dir, const char *ascii,
     memset(json, 0, sizeof(*json));
     rc = snprintf(path, sizeof(path), "%s/site.json", site_dir);
     if (rc < 0 || (size_t)rc >= sizeof(path)) {
-        return ecert_err(err, ECERT_ERR_SITE, site_dir,
-                         "the path is too long");
+        return ecert_err(err, ECERT_ERR_SITE, site_dir, "the path is too long");
     }
     rc = read_file(path, trail, &file, err);
     if (rc == 0) {
@@ -227,7 +240,8 @@ int ecert_store_json(const char *site_dir, const char *ascii,
     return rc;
 }
 
-void ecert_site_json_free(ecert_site_json_t *json) {
+void ecert_site_json_free(ecert_site_json_t *json)
+{
     ecert_names_free(json->names, json->n_names);
     free(json->catalogue);
     memset(json, 0, sizeof(*json));

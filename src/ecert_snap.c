@@ -17,9 +17,9 @@
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
-#define MAGIC "ecertsnp"
-#define VERSION 1
-#define PAGE 4096
+#define MAGIC      "ecertsnp"
+#define VERSION    1
+#define PAGE       4096
 #define READ_TRIES 100
 
 /*
@@ -52,42 +52,50 @@ struct ecert_snap_s {
     uint32_t sites;
 };
 
-static size_t page_up(size_t n) {
+static size_t page_up(size_t n)
+{
     return (n + PAGE - 1) / PAGE * PAGE;
 }
 
-static size_t data_offset(uint32_t sites) {
+static size_t data_offset(uint32_t sites)
+{
     return PAGE + page_up(((size_t)sites + 1) * sizeof(slot_t));
 }
 
-static size_t capacity(uint32_t sites, uint32_t slot) {
+static size_t capacity(uint32_t sites, uint32_t slot)
+{
     return slot == sites ? ECERT_SNAP_DCV_MAX : ECERT_SNAP_RECORD_MAX;
 }
 
-static size_t map_size(uint32_t sites) {
+static size_t map_size(uint32_t sites)
+{
     return data_offset(sites) + (size_t)sites * 2 * ECERT_SNAP_RECORD_MAX
            + 2 * (size_t)ECERT_SNAP_DCV_MAX;
 }
 
-static slot_t *slot_at(const ecert_snap_t *snap, uint32_t slot) {
+static slot_t *slot_at(const ecert_snap_t *snap, uint32_t slot)
+{
     return (slot_t *)(void *)(snap->map + PAGE) + slot;
 }
 
 static unsigned char *buffer_at(const ecert_snap_t *snap, uint32_t slot,
-                                unsigned which) {
+                                unsigned which)
+{
     return snap->map + data_offset(snap->sites)
            + (size_t)slot * 2 * ECERT_SNAP_RECORD_MAX
            + which * capacity(snap->sites, slot);
 }
 
-static int write_head(int fd, uint32_t sites) {
+static int write_head(int fd, uint32_t sites)
+{
     head_t head = {.version = VERSION, .sites = sites, .size = map_size(sites)};
 
     memcpy(head.magic, MAGIC, sizeof(head.magic));
     return pwrite(fd, &head, sizeof(head), 0) == sizeof(head) ? 0 : -1;
 }
 
-int ecert_snap_create(uint32_t sites, ecert_err_t *err) {
+int ecert_snap_create(uint32_t sites, ecert_err_t *err)
+{
     int fd = memfd_create("ecert-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0) {
@@ -105,7 +113,8 @@ int ecert_snap_create(uint32_t sites, ecert_err_t *err) {
     return fd;
 }
 
-static int check_head(int fd, uint32_t *sites, ecert_err_t *err) {
+static int check_head(int fd, uint32_t *sites, ecert_err_t *err)
+{
     struct stat st;
     head_t head;
 
@@ -124,7 +133,8 @@ static int check_head(int fd, uint32_t *sites, ecert_err_t *err) {
     return 0;
 }
 
-static ecert_snap_t *map_it(int fd, int protection, ecert_err_t *err) {
+static ecert_snap_t *map_it(int fd, int protection, ecert_err_t *err)
+{
     ecert_snap_t *snap;
     uint32_t sites = 0;
 
@@ -148,7 +158,8 @@ static ecert_snap_t *map_it(int fd, int protection, ecert_err_t *err) {
     return snap;
 }
 
-ecert_snap_t *ecert_snap_open(int fd, ecert_err_t *err) {
+ecert_snap_t *ecert_snap_open(int fd, ecert_err_t *err)
+{
     ecert_snap_t *snap;
     char path[64];
     int own;
@@ -181,7 +192,8 @@ int ecert_snap_seal(int fd, ecert_err_t *err)
     return 0;
 }
 
-void ecert_snap_close(ecert_snap_t *snap) {
+void ecert_snap_close(ecert_snap_t *snap)
+{
     if (snap == NULL) {
         return;
     }
@@ -191,15 +203,18 @@ void ecert_snap_close(ecert_snap_t *snap) {
     free(snap);
 }
 
-uint32_t ecert_snap_sites(const ecert_snap_t *snap) {
+uint32_t ecert_snap_sites(const ecert_snap_t *snap)
+{
     return snap->sites;
 }
 
-uint32_t ecert_snap_dcv_slot(const ecert_snap_t *snap) {
+uint32_t ecert_snap_dcv_slot(const ecert_snap_t *snap)
+{
     return snap->sites;
 }
 
-uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot) {
+uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot)
+{
     if (slot > snap->sites) {
         return 0;
     }
@@ -208,7 +223,8 @@ uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot) {
 }
 
 static void digest(const unsigned char *bytes, size_t len,
-                   unsigned char sha256[32]) {
+                   unsigned char sha256[32])
+{
     memset(sha256, 0, 32);
     EVP_Digest(bytes, len, sha256, NULL, EVP_sha256(), NULL);
 }
@@ -220,7 +236,8 @@ static void digest(const unsigned char *bytes, size_t len,
  */
 static int copy_once(const ecert_snap_t *snap, uint32_t slot,
                      uint64_t generation, unsigned char **bytes, size_t *len,
-                     record_t *record, ecert_err_t *err) {
+                     record_t *record, ecert_err_t *err)
+{
     *record = slot_at(snap, slot)->record[generation & 1];
     *len = record->len;
     if (*len > 0 && *len <= capacity(snap->sites, slot)) {
@@ -241,7 +258,8 @@ static int copy_once(const ecert_snap_t *snap, uint32_t slot,
 
 int ecert_snap_read(const ecert_snap_t *snap, uint32_t slot,
                     unsigned char **bytes, size_t *len, uint64_t *generation,
-                    ecert_err_t *err) {
+                    ecert_err_t *err)
+{
     unsigned char sha256[32];
     record_t record;
     int tries, rc = 0;
@@ -270,13 +288,14 @@ int ecert_snap_read(const ecert_snap_t *snap, uint32_t slot,
                      "the record in slot %u is damaged", slot);
 }
 
-void ecert_snap_free(unsigned char *bytes, size_t len) {
+void ecert_snap_free(unsigned char *bytes, size_t len)
+{
     OPENSSL_clear_free(bytes, len);
 }
 
 int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
-                       const unsigned char *bytes, size_t len,
-                       ecert_err_t *err) {
+                       const unsigned char *bytes, size_t len, ecert_err_t *err)
+{
     uint64_t next = ecert_snap_generation(snap, slot) + 1;
     size_t room = slot > snap->sites ? 0 : capacity(snap->sites, slot);
     unsigned char *buffer;
@@ -309,13 +328,15 @@ int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
 }
 
 void ecert_snap_name(ecert_snap_t *snap, uint32_t slot,
-                     const unsigned char id[32]) {
+                     const unsigned char id[32])
+{
     if (slot <= snap->sites) {
         memcpy(slot_at(snap, slot)->id, id, 32);
     }
 }
 
-int64_t ecert_snap_find(const ecert_snap_t *snap, const unsigned char id[32]) {
+int64_t ecert_snap_find(const ecert_snap_t *snap, const unsigned char id[32])
+{
     uint32_t slot;
 
     for (slot = 0; slot < snap->sites; slot++) {

@@ -18,9 +18,11 @@
 
 #include "ecert_err.h"
 
-#define ECERT_SNAP_SITES_MAX 16384
-#define ECERT_SNAP_RECORD_MAX (64 * 1024)     /* bytes of one site's record */
-#define ECERT_SNAP_DCV_MAX (4 * 1024 * 1024)  /* bytes of all validation files */
+#define ECERT_SNAP_SITES_MAX  16384
+#define ECERT_SNAP_RECORD_MAX (64 * 1024) /* bytes of one site's record */
+#define ECERT_SNAP_DCV_MAX                                                     \
+    (4 * 1024 * 1024) /* bytes of all validation files                         \
+                       */
 
 typedef struct ecert_snap_s ecert_snap_t;
 

@@ -13,7 +13,8 @@
 #define GENERATIONS_MAX 10000
 
 static int join(char *out, const char *folder, const char *name,
-                ecert_err_t *err) {
+                ecert_err_t *err)
+{
     int n = snprintf(out, PATH_MAX, "%s/%s", folder, name);
 
     if (n < 0 || n >= PATH_MAX) {
@@ -23,7 +24,8 @@ static int join(char *out, const char *folder, const char *name,
     return 0;
 }
 
-int ecert_store_prepare(const char *store, ecert_err_t *err) {
+int ecert_store_prepare(const char *store, ecert_err_t *err)
+{
     static const struct {
         const char *name;
         mode_t mode;
@@ -46,8 +48,8 @@ int ecert_store_prepare(const char *store, ecert_err_t *err) {
     return 0;
 }
 
-static int is_folder(const char *path, ecert_trail_t *trail,
-                     ecert_err_t *err) {
+static int is_folder(const char *path, ecert_trail_t *trail, ecert_err_t *err)
+{
     ecert_walk_t walk;
 
     if (ecert_walk(&walk, path, ECERT_WALK_FOLDER, trail, err) != 0) {
@@ -62,8 +64,9 @@ static int is_folder(const char *path, ecert_trail_t *trail,
  * only then: a spelling that is not there is no reason to look again, the
  * list of all sites is.
  */
-static int try_folder(const char *sites, const char *name,
-                      ecert_trail_t *trail, char *path, ecert_err_t *err) {
+static int try_folder(const char *sites, const char *name, ecert_trail_t *trail,
+                      char *path, ecert_err_t *err)
+{
     if (join(path, sites, name, err) != 0) {
         return -1;
     }
@@ -73,7 +76,8 @@ static int try_folder(const char *sites, const char *name,
     return is_folder(path, trail, err) == 0 ? 1 : -1;
 }
 
-static int no_site(const char *sites, const char *ascii, ecert_err_t *err) {
+static int no_site(const char *sites, const char *ascii, ecert_err_t *err)
+{
     char path[PATH_MAX], slug[ECERT_NAME_MAX];
 
     if (ecert_name_slug(ascii, slug, err) != 0
@@ -89,7 +93,8 @@ static int no_site(const char *sites, const char *ascii, ecert_err_t *err) {
 
 /* Every other spelling: "*." on disk, Unicode, upper case. */
 static int search_site(const char *sites, const char *ascii,
-                       ecert_trail_t *trail, char *path, ecert_err_t *err) {
+                       ecert_trail_t *trail, char *path, ecert_err_t *err)
+{
     char **names, name[ECERT_NAME_MAX];
     size_t n;
     int rc = 0;
@@ -111,7 +116,8 @@ static int search_site(const char *sites, const char *ascii,
 }
 
 int ecert_store_site(const char *store, const char *ascii, ecert_trail_t *trail,
-                     char *path, ecert_err_t *err) {
+                     char *path, ecert_err_t *err)
+{
     char sites[PATH_MAX], slug[ECERT_NAME_MAX];
     int rc;
 
@@ -126,12 +132,14 @@ int ecert_store_site(const char *store, const char *ascii, ecert_trail_t *trail,
     return search_site(sites, ascii, trail, path, err);
 }
 
-static int by_text(const void *a, const void *b) {
+static int by_text(const void *a, const void *b)
+{
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* Sorts, and frees doubles; returns how many are left. */
-static size_t unique(char **names, size_t n) {
+static size_t unique(char **names, size_t n)
+{
     size_t kept = 0;
 
     if (n > 1) {
@@ -148,7 +156,8 @@ static size_t unique(char **names, size_t n) {
 }
 
 /* The site's name in this folder of sites/, or NULL when it is none. */
-static char *site_name(const char *sites, const char *folder) {
+static char *site_name(const char *sites, const char *folder)
+{
     char path[PATH_MAX], name[ECERT_NAME_MAX];
     ecert_err_t err;
 
@@ -161,7 +170,8 @@ static char *site_name(const char *sites, const char *folder) {
 }
 
 int ecert_store_sites(const char *store, char ***names, size_t *n,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     char sites[PATH_MAX], **folders;
     size_t n_folders, kept = 0;
 
@@ -189,7 +199,8 @@ int ecert_store_sites(const char *store, char ***names, size_t *n,
 }
 
 /* A number as it names a generation: digits alone, none too many in front. */
-static int generation(const char *name, size_t len, int64_t *number) {
+static int generation(const char *name, size_t len, int64_t *number)
+{
     int64_t value = 0;
 
     if (len == 0 || len > 18 || (name[0] == '0' && len > 1)) {
@@ -206,7 +217,8 @@ static int generation(const char *name, size_t len, int64_t *number) {
 }
 
 /* The last component of generations/N, however it is written, or -1. */
-static int64_t target_number(const char *target) {
+static int64_t target_number(const char *target)
+{
     static const char folder[] = "generations";
     size_t end = strlen(target), start, len = sizeof(folder) - 1;
     int64_t number;
@@ -232,7 +244,8 @@ static int64_t target_number(const char *target) {
 }
 
 static int read_current(const char *site_dir, ecert_trail_t *trail,
-                        int64_t *current, ecert_err_t *err) {
+                        int64_t *current, ecert_err_t *err)
+{
     char path[PATH_MAX], target[PATH_MAX] = "";
     ecert_walk_t walk;
     ssize_t n;
@@ -255,7 +268,8 @@ static int read_current(const char *site_dir, ecert_trail_t *trail,
     return 0;
 }
 
-static int newest_first(const void *a, const void *b) {
+static int newest_first(const void *a, const void *b)
+{
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return (x < y) - (x > y);
@@ -263,7 +277,8 @@ static int newest_first(const void *a, const void *b) {
 
 int ecert_store_generations(const char *site_dir, ecert_trail_t *trail,
                             uint64_t **numbers, size_t *n, int64_t *current,
-                            ecert_err_t *err) {
+                            ecert_err_t *err)
+{
     char path[PATH_MAX], **names;
     size_t n_names;
     int64_t number;

@@ -7,33 +7,34 @@
 #include "ecert_snap.h"
 #include "ecert_store.h"
 
-#define TOKENS_MAX 10000
+#define TOKENS_MAX     10000
 #define TOKEN_OVERHEAD 64 /* bytes in the published table, generously */
-#define BYTES_MAX (ECERT_SNAP_DCV_MAX - 64 * 1024)
-#define DAY INT64_C(86400)
+#define BYTES_MAX      (ECERT_SNAP_DCV_MAX - 64 * 1024)
+#define DAY            INT64_C(86400)
 
 typedef struct {
     ecert_tokens_t *out;
-    size_t size;      /* of out->tokens */
-    size_t files;     /* taken so far */
-    size_t bytes;     /* that they will need in the table */
-    int full;         /* and said so */
+    size_t size;  /* of out->tokens */
+    size_t files; /* taken so far */
+    size_t bytes; /* that they will need in the table */
+    int full;     /* and said so */
     int64_t now;
     ecert_trail_t *trail;
     void (*complain)(void *ctx, const ecert_err_t *err);
     void *ctx;
-    char ascii[ECERT_NAME_MAX];   /* of the host at hand */
+    char ascii[ECERT_NAME_MAX];       /* of the host at hand */
     char unicode[ECERT_NAME_MAX * 4]; /* "" when it is the same */
 } search_t;
 
-static void complain(const search_t *search, const ecert_err_t *err) {
+static void complain(const search_t *search, const ecert_err_t *err)
+{
     if (search->complain != NULL) {
         search->complain(search->ctx, err);
     }
 }
 
-static void refuse(const search_t *search, const char *path,
-                   const char *detail) {
+static void refuse(const search_t *search, const char *path, const char *detail)
+{
     ecert_err_t err;
 
     ecert_err(&err, ECERT_ERR_TOKEN, path, "%s", detail);
@@ -41,7 +42,8 @@ static void refuse(const search_t *search, const char *path,
 }
 
 /* What editors, browsers and copying programs leave behind or write first. */
-static int is_temporary(const char *name) {
+static int is_temporary(const char *name)
+{
     static const char *const ends[] = {
         "~",     ".tmp",  ".temp",     ".bak",     ".swp",        ".swx",
         ".part", ".orig", ".filepart", ".partial", ".crdownload",
@@ -58,7 +60,8 @@ static int is_temporary(const char *name) {
     return name[0] == '.' || name[0] == '#';
 }
 
-static int is_token_name(const char *name) {
+static int is_token_name(const char *name)
+{
     char path[sizeof(ECERT_DCV_PREFIX) + NAME_MAX];
     size_t len;
     int n = snprintf(path, sizeof(path), "%s%s", ECERT_DCV_PREFIX, name);
@@ -72,14 +75,17 @@ static int is_token_name(const char *name) {
  * a machine whose clock is wrong) must not stretch the 30 days: the inode's
  * own time cannot be set.
  */
-static int64_t expiry(const struct stat *st) {
+static int64_t expiry(const struct stat *st)
+{
     int64_t start = st->st_mtim.tv_sec < st->st_ctim.tv_sec
-                        ? st->st_mtim.tv_sec : st->st_ctim.tv_sec;
+                        ? st->st_mtim.tv_sec
+                        : st->st_ctim.tv_sec;
 
     return start + ECERT_DCV_DAYS * DAY;
 }
 
-static void *copy(const void *bytes, size_t len) {
+static void *copy(const void *bytes, size_t len)
+{
     char *out = malloc(len + 1);
 
     if (out != NULL) {
@@ -89,14 +95,16 @@ static void *copy(const void *bytes, size_t len) {
     return out;
 }
 
-static void free_token(ecert_token_t *token) {
+static void free_token(ecert_token_t *token)
+{
     free((char *)token->host);
     free((char *)token->file);
     free((unsigned char *)token->body);
 }
 
 static int add(search_t *search, const char *host, const char *name,
-               const ecert_file_t *file) {
+               const ecert_file_t *file)
+{
     ecert_tokens_t *out = search->out;
     ecert_token_t *token;
 
@@ -124,20 +132,23 @@ static int add(search_t *search, const char *host, const char *name,
     return 0;
 }
 
-static void set_full(search_t *search, const char *path) {
+static void set_full(search_t *search, const char *path)
+{
     ecert_err_t err;
 
     search->full = 1;
     ecert_err(&err, ECERT_ERR_TOO_MANY, path,
               "at most %d validation files and %d bytes are served; this one "
-              "and those behind it are not", TOKENS_MAX, BYTES_MAX);
+              "and those behind it are not",
+              TOKENS_MAX, BYTES_MAX);
     ecert_err_hint(&err, "remove validation files that are no longer needed");
     complain(search, &err);
 }
 
 /* 0 when it fits into the table, which is published whole or not at all. */
 static int reserve(search_t *search, const char *path, const char *name,
-                   const ecert_file_t *file) {
+                   const ecert_file_t *file)
+{
     size_t each = strlen(name) + file->len + TOKEN_OVERHEAD;
     size_t need = each + strlen(search->ascii);
 
@@ -154,7 +165,8 @@ static int reserve(search_t *search, const char *path, const char *name,
 }
 
 static void complain_read(const search_t *search, const char *path,
-                          ecert_err_t *err) {
+                          ecert_err_t *err)
+{
     if (err->code == ECERT_ERR_MISSING) {
         return; /* gone since the folder was listed */
     }
@@ -166,7 +178,8 @@ static void complain_read(const search_t *search, const char *path,
 }
 
 static int take_file(search_t *search, const char *folder, const char *name,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     char path[PATH_MAX];
     ecert_file_t file;
     int n = snprintf(path, sizeof(path), "%s/%s", folder, name), rc = 0;
@@ -175,8 +188,9 @@ static int take_file(search_t *search, const char *folder, const char *name,
         return 0;
     }
     if (!is_token_name(name)) {
-        refuse(search, path, "its name may have letters, digits, '.', '_' and "
-                             "'-' only");
+        refuse(search, path,
+               "its name may have letters, digits, '.', '_' and "
+               "'-' only");
         return 0;
     }
     if (ecert_file_read(path, ECERT_DCV_BODY_MAX, search->trail, &file, err)
@@ -196,7 +210,8 @@ static int take_file(search_t *search, const char *folder, const char *name,
 }
 
 /* The host that a folder is named after; what cannot be one is refused. */
-static int take_name(search_t *search, const char *folder, const char *name) {
+static int take_name(search_t *search, const char *folder, const char *name)
+{
     ecert_err_t why;
 
     if (ecert_name_unslug(name, search->ascii, &why) != 0) {
@@ -204,8 +219,9 @@ static int take_name(search_t *search, const char *folder, const char *name) {
         return -1;
     }
     if (search->ascii[0] == '*') {
-        refuse(search, folder, "the CA validates hosts, no wildcards: name the "
-                               "folder after the host itself");
+        refuse(search, folder,
+               "the CA validates hosts, no wildcards: name the "
+               "folder after the host itself");
         return -1;
     }
     ecert_name_unicode(search->ascii, search->unicode, sizeof(search->unicode));
@@ -216,7 +232,8 @@ static int take_name(search_t *search, const char *folder, const char *name) {
 }
 
 static int take_host(search_t *search, const char *dcv, const char *host,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     char folder[PATH_MAX], **names;
     int n = snprintf(folder, sizeof(folder), "%s/%s", dcv, host), rc = 0;
     size_t n_names;
@@ -226,10 +243,12 @@ static int take_host(search_t *search, const char *dcv, const char *host,
         return 0;
     }
     if (ecert_file_list(folder, TOKENS_MAX, search->trail, &names, &n_names,
-                        err) != 0) {
+                        err)
+        != 0) {
         if (err->code == ECERT_ERR_MISSING) {
-            refuse(search, folder, "this is no folder: validation files stand "
-                                   "in a folder named after the host");
+            refuse(search, folder,
+                   "this is no folder: validation files stand "
+                   "in a folder named after the host");
         } else {
             complain(search, err);
         }
@@ -243,7 +262,8 @@ static int take_host(search_t *search, const char *dcv, const char *host,
 }
 
 /* Of two with one host and name the later one shall count, so it is last. */
-static int by_expiry(const void *a, const void *b) {
+static int by_expiry(const void *a, const void *b)
+{
     const ecert_token_t *x = a, *y = b;
     int order = strcmp(x->host, y->host);
 
@@ -256,9 +276,13 @@ static int by_expiry(const void *a, const void *b) {
 
 int ecert_store_tokens(const char *store, int64_t now, ecert_trail_t *trail,
                        void (*complain_to)(void *ctx, const ecert_err_t *err),
-                       void *ctx, ecert_tokens_t *tokens, ecert_err_t *err) {
-    search_t search = {.out = tokens, .now = now, .trail = trail,
-                       .complain = complain_to, .ctx = ctx};
+                       void *ctx, ecert_tokens_t *tokens, ecert_err_t *err)
+{
+    search_t search = {.out = tokens,
+                       .now = now,
+                       .trail = trail,
+                       .complain = complain_to,
+                       .ctx = ctx};
     char dcv[PATH_MAX], **hosts;
     size_t n_hosts;
     int rc = 0;
@@ -286,7 +310,8 @@ int ecert_store_tokens(const char *store, int64_t now, ecert_trail_t *trail,
     return 0;
 }
 
-void ecert_tokens_free(ecert_tokens_t *tokens) {
+void ecert_tokens_free(ecert_tokens_t *tokens)
+{
     for (size_t i = 0; i < tokens->n; i++) {
         free_token(&tokens->tokens[i]);
     }

@@ -100,9 +100,8 @@ static int publish(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept,
         rc = ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL, "SHA-256");
     } else if (keeper->snap != NULL
                && !(kept->published && memcmp(digest, kept->digest, 32) == 0)) {
-        rc = ecert_snap_publish(keeper->snap,
-                                ecert_snap_dcv_slot(keeper->snap), table, len,
-                                err);
+        rc = ecert_snap_publish(keeper->snap, ecert_snap_dcv_slot(keeper->snap),
+                                table, len, err);
     }
     ecert_snap_free(table, len);
     if (rc == 0) {

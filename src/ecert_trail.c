@@ -7,7 +7,8 @@
 #define FNV_BASIS UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x00000100000001b3)
 
-static uint64_t fnv(uint64_t hash, const void *bytes, size_t len) {
+static uint64_t fnv(uint64_t hash, const void *bytes, size_t len)
+{
     const unsigned char *p = bytes;
 
     for (size_t i = 0; i < len; i++) {
@@ -16,25 +17,29 @@ static uint64_t fnv(uint64_t hash, const void *bytes, size_t len) {
     return hash;
 }
 
-void ecert_trail_init(ecert_trail_t *trail) {
+void ecert_trail_init(ecert_trail_t *trail)
+{
     memset(trail, 0, sizeof(*trail));
     trail->digest = FNV_BASIS;
 }
 
-void ecert_trail_free(ecert_trail_t *trail) {
+void ecert_trail_free(ecert_trail_t *trail)
+{
     ecert_names_free(trail->dirs, trail->n_dirs);
     free(trail->hashes);
     ecert_trail_init(trail);
 }
 
-void ecert_names_free(char **names, size_t n) {
+void ecert_names_free(char **names, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         free(names[i]);
     }
     free(names);
 }
 
-static int has_dir(const ecert_trail_t *trail, const char *dir, uint64_t hash) {
+static int has_dir(const ecert_trail_t *trail, const char *dir, uint64_t hash)
+{
     for (size_t i = trail->n_dirs; i > 0; i--) {
         if (trail->hashes[i - 1] == hash
             && strcmp(trail->dirs[i - 1], dir) == 0) {
@@ -45,7 +50,8 @@ static int has_dir(const ecert_trail_t *trail, const char *dir, uint64_t hash) {
 }
 
 /* Room for one more: both arrays double when their length is a power of 2. */
-static int grow(ecert_trail_t *trail) {
+static int grow(ecert_trail_t *trail)
+{
     size_t n = trail->n_dirs, size = n ? 2 * n : 4;
     char **dirs;
     uint64_t *hashes;
@@ -66,7 +72,8 @@ static int grow(ecert_trail_t *trail) {
     return 0;
 }
 
-void ecert_trail_dir(ecert_trail_t *trail, const char *dir) {
+void ecert_trail_dir(ecert_trail_t *trail, const char *dir)
+{
     uint64_t hash;
     char *copy;
 
@@ -87,23 +94,27 @@ void ecert_trail_dir(ecert_trail_t *trail, const char *dir) {
     trail->hashes[trail->n_dirs++] = hash;
 }
 
-static void mix(ecert_trail_t *trail, uint64_t value) {
+static void mix(ecert_trail_t *trail, uint64_t value)
+{
     trail->digest = fnv(trail->digest, &value, sizeof(value));
 }
 
-void ecert_trail_text(ecert_trail_t *trail, const char *text) {
+void ecert_trail_text(ecert_trail_t *trail, const char *text)
+{
     if (trail) {
         trail->digest = fnv(trail->digest, text, strlen(text) + 1);
     }
 }
 
-static void mix_time(ecert_trail_t *trail, const struct timespec *time) {
+static void mix_time(ecert_trail_t *trail, const struct timespec *time)
+{
     mix(trail, (uint64_t)time->tv_sec);
     mix(trail, (uint64_t)time->tv_nsec);
 }
 
 void ecert_trail_stat(ecert_trail_t *trail, const char *path,
-                      const struct stat *st) {
+                      const struct stat *st)
+{
     if (trail == NULL) {
         return;
     }
@@ -116,7 +127,8 @@ void ecert_trail_stat(ecert_trail_t *trail, const char *path,
 }
 
 void ecert_trail_failure(ecert_trail_t *trail, const char *path,
-                         ecert_code_t code) {
+                         ecert_code_t code)
+{
     if (trail == NULL) {
         return;
     }
@@ -124,7 +136,8 @@ void ecert_trail_failure(ecert_trail_t *trail, const char *path,
     mix(trail, (uint64_t)code);
 }
 
-void ecert_trail_unlike(ecert_trail_t *trail) {
+void ecert_trail_unlike(ecert_trail_t *trail)
+{
     struct timespec now;
 
     if (trail && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {

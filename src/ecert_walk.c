@@ -10,22 +10,26 @@
 
 #define OTHERS (S_IWGRP | S_IWOTH)
 
-static int trusted(const ecert_walk_t *walk, const struct stat *st) {
+static int trusted(const ecert_walk_t *walk, const struct stat *st)
+{
     return st->st_uid == 0 || st->st_uid == walk->uid;
 }
 
-static const char *folder_name(const ecert_walk_t *walk) {
+static const char *folder_name(const ecert_walk_t *walk)
+{
     return walk->real[0] ? walk->real : "/";
 }
 
 /* Where name is, or "" when that is just the path that was asked for. */
 static const char *leads_to(const ecert_walk_t *walk, const char *name,
-                            char *out, size_t size) {
+                            char *out, size_t size)
+{
     snprintf(out, size, "%s/%s", walk->real, name);
     return strcmp(out, walk->path) == 0 ? "" : out;
 }
 
-static int fail_errno(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
+static int fail_errno(ecert_walk_t *walk, const char *name, ecert_err_t *err)
+{
     int sys = errno;
     ecert_code_t code = ECERT_ERR_SYSTEM;
     char to[PATH_MAX + NAME_MAX + 2];
@@ -44,7 +48,8 @@ static int fail_errno(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
 }
 
 static int unsafe_folder(ecert_walk_t *walk, const struct stat *st,
-                         ecert_err_t *err) {
+                         ecert_err_t *err)
+{
     const char *folder = folder_name(walk);
 
     ecert_err(err, ECERT_ERR_UNSAFE, walk->path,
@@ -61,7 +66,8 @@ static int unsafe_folder(ecert_walk_t *walk, const struct stat *st,
  * Who may write in a folder may change what a name in it means.  In a sticky
  * folder only an entry's owner may, so there the next entry is looked at.
  */
-static int check_folder(ecert_walk_t *walk, ecert_err_t *err) {
+static int check_folder(ecert_walk_t *walk, ecert_err_t *err)
+{
     const struct stat *st = &walk->st;
 
     walk->shared = (st->st_mode & OTHERS) != 0;
@@ -71,12 +77,14 @@ static int check_folder(ecert_walk_t *walk, ecert_err_t *err) {
     return unsafe_folder(walk, st, err);
 }
 
-static int too_long(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
+static int too_long(ecert_walk_t *walk, const char *name, ecert_err_t *err)
+{
     errno = ENAMETOOLONG;
     return fail_errno(walk, name, err);
 }
 
-static int add_real(ecert_walk_t *walk, const char *name) {
+static int add_real(ecert_walk_t *walk, const char *name)
+{
     size_t len = strlen(walk->real);
     int n;
 
@@ -96,8 +104,8 @@ static int add_real(ecert_walk_t *walk, const char *name) {
 }
 
 /* Takes fd, the folder `name` of the present one. */
-static int enter(ecert_walk_t *walk, int fd, const char *name,
-                 ecert_err_t *err) {
+static int enter(ecert_walk_t *walk, int fd, const char *name, ecert_err_t *err)
+{
     if (fstat(fd, &walk->st) != 0) {
         fail_errno(walk, name, err);
         close(fd);
@@ -115,7 +123,8 @@ static int enter(ecert_walk_t *walk, int fd, const char *name,
     return check_folder(walk, err);
 }
 
-static int enter_root(ecert_walk_t *walk, ecert_err_t *err) {
+static int enter_root(ecert_walk_t *walk, ecert_err_t *err)
+{
     int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0) {
@@ -126,7 +135,8 @@ static int enter_root(ecert_walk_t *walk, ecert_err_t *err) {
 }
 
 /* Puts a link's target in front of what is still to be walked. */
-static int push(ecert_walk_t *walk, const char *target) {
+static int push(ecert_walk_t *walk, const char *target)
+{
     char rest[PATH_MAX];
     int n = snprintf(rest, sizeof(rest), "%s%s%s", target,
                      walk->rest[0] ? "/" : "", walk->rest);
@@ -139,7 +149,8 @@ static int push(ecert_walk_t *walk, const char *target) {
 }
 
 static int follow(ecert_walk_t *walk, int fd, const struct stat *st,
-                  const char *name, ecert_err_t *err) {
+                  const char *name, ecert_err_t *err)
+{
     char target[PATH_MAX];
     ssize_t n;
 
@@ -166,9 +177,10 @@ static int follow(ecert_walk_t *walk, int fd, const struct stat *st,
 }
 
 /* A folder that must be one, if it is no link; 1 when it turns out as such. */
-static int step_folder(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
-    int fd = openat(walk->dir, name,
-                    O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+static int step_folder(ecert_walk_t *walk, const char *name, ecert_err_t *err)
+{
+    int fd =
+        openat(walk->dir, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 
     if (fd >= 0) {
         return enter(walk, fd, name, err);
@@ -180,7 +192,8 @@ static int step_folder(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
 }
 
 static int step_entry(ecert_walk_t *walk, const char *name, int last,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     int rc, fd = openat(walk->dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
 
@@ -205,7 +218,8 @@ static int step_entry(ecert_walk_t *walk, const char *name, int last,
     return rc;
 }
 
-static int step(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
+static int step(ecert_walk_t *walk, const char *name, ecert_err_t *err)
+{
     int rc, last = walk->rest[0] == '\0';
 
     if (strcmp(name, ".") == 0) {
@@ -221,7 +235,8 @@ static int step(ecert_walk_t *walk, const char *name, ecert_err_t *err) {
 }
 
 /* Takes the next component out of rest; 0 at the end, -1 when too long. */
-static int next_name(ecert_walk_t *walk, char *name) {
+static int next_name(ecert_walk_t *walk, char *name)
+{
     const char *rest = walk->rest;
     size_t len;
 
@@ -238,7 +253,8 @@ static int next_name(ecert_walk_t *walk, char *name) {
     return len > 0;
 }
 
-static int walk_on(ecert_walk_t *walk, ecert_err_t *err) {
+static int walk_on(ecert_walk_t *walk, ecert_err_t *err)
+{
     char name[NAME_MAX + 1];
     int more;
 
@@ -257,7 +273,8 @@ static int walk_on(ecert_walk_t *walk, ecert_err_t *err) {
  * The folder itself tells of its own removal; the one above it tells when it
  * is made again.  One in which everybody writes would tell far too much.
  */
-static void note_folders(const ecert_walk_t *walk) {
+static void note_folders(const ecert_walk_t *walk)
+{
     char parent[PATH_MAX];
     char *slash;
 
@@ -275,7 +292,8 @@ static void note_folders(const ecert_walk_t *walk) {
 }
 
 int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
-               ecert_trail_t *trail, ecert_err_t *err) {
+               ecert_trail_t *trail, ecert_err_t *err)
+{
     walk->path = path;
     walk->trail = trail;
     walk->want = want;
@@ -302,7 +320,8 @@ int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
     return -1;
 }
 
-void ecert_walk_end(ecert_walk_t *walk) {
+void ecert_walk_end(ecert_walk_t *walk)
+{
     if (walk->entry >= 0) {
         close(walk->entry);
     }
@@ -312,7 +331,8 @@ void ecert_walk_end(ecert_walk_t *walk) {
     walk->entry = walk->dir = -1;
 }
 
-static const char *kind(mode_t mode) {
+static const char *kind(mode_t mode)
+{
     switch (mode & S_IFMT) {
     case S_IFDIR:
         return "a folder";
@@ -331,7 +351,8 @@ static const char *kind(mode_t mode) {
 }
 
 int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
-                    ecert_err_t *err) {
+                    ecert_err_t *err)
+{
     if (!S_ISREG(st->st_mode)) {
         return ecert_err(err, ECERT_ERR_NOT_FILE, walk->path, "it is %s",
                          kind(st->st_mode));
@@ -350,7 +371,8 @@ int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
 }
 
 int ecert_walk_parent(ecert_walk_t *walk, const char *path, char *folder,
-                      ecert_err_t *err) {
+                      ecert_err_t *err)
+{
     size_t len = strlen(path);
     const char *name;
 
@@ -364,8 +386,8 @@ int ecert_walk_parent(ecert_walk_t *walk, const char *path, char *folder,
     memcpy(folder, path, len);
     folder[len] = '\0';
     name = strrchr(folder, '/');
-    if (!name || !name[1] || strcmp(name, "/.") == 0
-        || strcmp(name, "/..") == 0 || strlen(name + 1) > NAME_MAX) {
+    if (!name || !name[1] || strcmp(name, "/.") == 0 || strcmp(name, "/..") == 0
+        || strlen(name + 1) > NAME_MAX) {
         return ecert_err(err, ECERT_ERR_USAGE, path,
                          "this is no absolute path of a file");
     }

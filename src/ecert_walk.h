@@ -21,8 +21,8 @@ typedef enum {
 } ecert_walk_want_t;
 
 typedef struct {
-    const char *path;        /* as asked for; stays the caller's */
-    ecert_trail_t *trail;    /* may be NULL */
+    const char *path;     /* as asked for; stays the caller's */
+    ecert_trail_t *trail; /* may be NULL */
     ecert_walk_want_t want;
     int dir;                 /* the folder reached: opened with O_PATH */
     int entry;               /* what is in it, O_PATH; -1: the folder itself */
@@ -32,7 +32,7 @@ typedef struct {
     char rest[PATH_MAX];     /* what is still to be walked */
     uid_t uid;
     int links;
-    int shared;              /* others may make entries in dir (sticky) */
+    int shared; /* others may make entries in dir (sticky) */
     int parent_shared;
 } ecert_walk_t;
 

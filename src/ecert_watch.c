@@ -58,7 +58,8 @@ struct ecert_watch_s {
     size_t n_touched;
 };
 
-ecert_watch_t *ecert_watch_new(ecert_err_t *err) {
+ecert_watch_t *ecert_watch_new(ecert_err_t *err)
+{
     ecert_watch_t *watch = calloc(1, sizeof(*watch));
 
     if (watch == NULL) {
@@ -78,7 +79,8 @@ ecert_watch_t *ecert_watch_new(ecert_err_t *err) {
     return watch;
 }
 
-void ecert_watch_free(ecert_watch_t *watch) {
+void ecert_watch_free(ecert_watch_t *watch)
+{
     if (watch == NULL) {
         return;
     }
@@ -104,11 +106,13 @@ void ecert_watch_free(ecert_watch_t *watch) {
     free(watch);
 }
 
-int ecert_watch_fd(const ecert_watch_t *watch) {
+int ecert_watch_fd(const ecert_watch_t *watch)
+{
     return watch->fd;
 }
 
-static uint32_t hash_path(const char *path) {
+static uint32_t hash_path(const char *path)
+{
     uint32_t hash = 2166136261u;
 
     for (; *path; path++) {
@@ -117,16 +121,19 @@ static uint32_t hash_path(const char *path) {
     return hash;
 }
 
-static folder_t **path_bucket(const ecert_watch_t *watch, uint32_t hash) {
+static folder_t **path_bucket(const ecert_watch_t *watch, uint32_t hash)
+{
     return &watch->by_path[hash & (watch->buckets - 1)];
 }
 
-static folder_t **wd_bucket(const ecert_watch_t *watch, int wd) {
+static folder_t **wd_bucket(const ecert_watch_t *watch, int wd)
+{
     return &watch->by_wd[(unsigned)wd & (watch->buckets - 1)];
 }
 
 /* More buckets when there are more folders than buckets; fewer will do, too. */
-static void grow(ecert_watch_t *watch) {
+static void grow(ecert_watch_t *watch)
+{
     size_t buckets = 2 * watch->buckets, old = watch->buckets;
     folder_t **by_path, **by_wd, **old_path = watch->by_path;
 
@@ -164,7 +171,8 @@ static void grow(ecert_watch_t *watch) {
     free(old_path);
 }
 
-static folder_t *find_folder(ecert_watch_t *watch, const char *path) {
+static folder_t *find_folder(ecert_watch_t *watch, const char *path)
+{
     uint32_t hash = hash_path(path);
     size_t len = strlen(path);
     folder_t *folder = *path_bucket(watch, hash);
@@ -190,7 +198,8 @@ static folder_t *find_folder(ecert_watch_t *watch, const char *path) {
 }
 
 /* The next folder in the bucket with this descriptor, from folder on. */
-static folder_t *with_wd(folder_t *folder, int wd) {
+static folder_t *with_wd(folder_t *folder, int wd)
+{
     while (folder != NULL && folder->wd != wd) {
         folder = folder->next_wd;
     }
@@ -201,7 +210,8 @@ static folder_t *with_wd(folder_t *folder, int wd) {
  * The kernel's watch goes when no other path needs it.  It tells of that by
  * IN_IGNORED, with a number that nobody has then.
  */
-static void unwatch(ecert_watch_t *watch, folder_t *folder) {
+static void unwatch(ecert_watch_t *watch, folder_t *folder)
+{
     folder_t **at;
     int wd = folder->wd;
 
@@ -223,7 +233,8 @@ static void unwatch(ecert_watch_t *watch, folder_t *folder) {
  * Asking the kernel again costs little, and gives another number when the path
  * has come to lead to another folder.  0, or -1 with errno.
  */
-static int renew(ecert_watch_t *watch, folder_t *folder) {
+static int renew(ecert_watch_t *watch, folder_t *folder)
+{
     int wd = inotify_add_watch(watch->fd, folder->path, MASK);
     int sys = errno;
 
@@ -242,7 +253,8 @@ static int renew(ecert_watch_t *watch, folder_t *folder) {
     return 0;
 }
 
-static void drop_folder(ecert_watch_t *watch, folder_t *folder) {
+static void drop_folder(ecert_watch_t *watch, folder_t *folder)
+{
     folder_t **at = path_bucket(watch, folder->hash);
 
     while (*at != folder) {
@@ -255,11 +267,12 @@ static void drop_folder(ecert_watch_t *watch, folder_t *folder) {
     free(folder);
 }
 
-static int join(folder_t *folder, uint32_t subject) {
+static int join(folder_t *folder, uint32_t subject)
+{
     if (folder->n == folder->size) {
         uint32_t size = folder->size ? 2 * folder->size : 2;
-        uint32_t *subjects = realloc(folder->subjects,
-                                     size * sizeof(*subjects));
+        uint32_t *subjects =
+            realloc(folder->subjects, size * sizeof(*subjects));
 
         if (subjects == NULL) {
             return -1;
@@ -271,7 +284,8 @@ static int join(folder_t *folder, uint32_t subject) {
     return 0;
 }
 
-static void leave(ecert_watch_t *watch, folder_t *folder, uint32_t subject) {
+static void leave(ecert_watch_t *watch, folder_t *folder, uint32_t subject)
+{
     for (uint32_t i = 0; i < folder->n; i++) {
         if (folder->subjects[i] == subject) {
             folder->subjects[i] = folder->subjects[--folder->n];
@@ -283,7 +297,8 @@ static void leave(ecert_watch_t *watch, folder_t *folder, uint32_t subject) {
     }
 }
 
-static int grow_subjects(ecert_watch_t *watch, uint32_t subject) {
+static int grow_subjects(ecert_watch_t *watch, uint32_t subject)
+{
     size_t n = watch->n_subjects ? watch->n_subjects : 16;
     subject_t *subjects;
     uint32_t *touched;
@@ -323,7 +338,8 @@ typedef struct {
     int sys; /* errno of what could not be watched */
 } change_t;
 
-static folder_t *take(change_t *change, const char *path) {
+static folder_t *take(change_t *change, const char *path)
+{
     folder_t *folder = find_folder(change->watch, path);
 
     if (folder == NULL || folder->mark == change->old + 1) {
@@ -358,7 +374,8 @@ static void take_and_watch(change_t *change, const char *path, int depth);
  * one above it tells when it is there again, or has another mode.  It may be so
  * already, so it is tried once more.
  */
-static void watch_above(change_t *change, folder_t *folder, int depth) {
+static void watch_above(change_t *change, folder_t *folder, int depth)
+{
     char above[PATH_MAX];
     const char *slash = strrchr(folder->path, '/');
     size_t len = slash != NULL ? (size_t)(slash - folder->path) : 0;
@@ -372,7 +389,8 @@ static void watch_above(change_t *change, folder_t *folder, int depth) {
     renew(change->watch, folder);
 }
 
-static void take_and_watch(change_t *change, const char *path, int depth) {
+static void take_and_watch(change_t *change, const char *path, int depth)
+{
     folder_t *folder = take(change, path);
 
     if (folder == NULL) {
@@ -390,7 +408,8 @@ static void take_and_watch(change_t *change, const char *path, int depth) {
 }
 
 int ecert_watch_set(ecert_watch_t *watch, uint32_t subject, char *const *dirs,
-                    size_t n, ecert_err_t *err) {
+                    size_t n, ecert_err_t *err)
+{
     change_t change = {.watch = watch, .subject = subject};
     subject_t *mine;
 
@@ -425,15 +444,16 @@ int ecert_watch_set(ecert_watch_t *watch, uint32_t subject, char *const *dirs,
     return ecert_err(err, ECERT_ERR_WATCH, NULL, "%s", strerror(change.sys));
 }
 
-static void touch(ecert_watch_t *watch, uint32_t subject) {
+static void touch(ecert_watch_t *watch, uint32_t subject)
+{
     if (watch->subjects[subject].mark != watch->mark) {
         watch->subjects[subject].mark = watch->mark;
         watch->touched[watch->n_touched++] = subject;
     }
 }
 
-static void take_event(ecert_watch_t *watch,
-                       const struct inotify_event *event) {
+static void take_event(ecert_watch_t *watch, const struct inotify_event *event)
+{
     folder_t *next, *folder;
 
     if (event->mask & IN_Q_OVERFLOW) {
@@ -459,7 +479,8 @@ static void take_event(ecert_watch_t *watch,
     }
 }
 
-static int read_events(ecert_watch_t *watch, ecert_err_t *err) {
+static int read_events(ecert_watch_t *watch, ecert_err_t *err)
+{
     _Alignas(struct inotify_event) char buf[32768];
     ssize_t n;
 
@@ -469,8 +490,9 @@ static int read_events(ecert_watch_t *watch, ecert_err_t *err) {
         } while (n < 0 && errno == EINTR);
         if (n <= 0) {
             return n == 0 || errno == EAGAIN
-                       ? 0 : ecert_err(err, ECERT_ERR_SYSTEM, NULL,
-                                       "read events of changed files");
+                       ? 0
+                       : ecert_err(err, ECERT_ERR_SYSTEM, NULL,
+                                   "read events of changed files");
         }
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *event = (const void *)(buf + at);
@@ -485,7 +507,8 @@ static int read_events(ecert_watch_t *watch, ecert_err_t *err) {
 /* Told only when all is read: who is told may well set new folders at once. */
 int ecert_watch_read(ecert_watch_t *watch,
                      void (*touched)(void *ctx, uint32_t subject), void *ctx,
-                     ecert_err_t *err) {
+                     ecert_err_t *err)
+{
     int rc;
 
     if (watch->fd < 0) {

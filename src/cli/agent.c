@@ -33,12 +33,23 @@ int ecert_cmd_agent(int argc, char **argv)
     optind = 1;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (c) {
-        case 'f': foreground = 1; break;
-        case 'i': inherit = 1; break;
-        case 't': test = 1; break;
-        case 's': store = optarg; break;
-        case 'h': fputs(usage, stdout); return ECERT_EXIT_DONE;
-        default: return ECERT_EXIT_USAGE;
+        case 'f':
+            foreground = 1;
+            break;
+        case 'i':
+            inherit = 1;
+            break;
+        case 't':
+            test = 1;
+            break;
+        case 's':
+            store = optarg;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return ECERT_EXIT_DONE;
+        default:
+            return ECERT_EXIT_USAGE;
         }
     }
     if (optind < argc || foreground == inherit || (test && !inherit)) {

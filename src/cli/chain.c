@@ -60,7 +60,7 @@ typedef struct {
 /* What was read; all of it lives as long as run(). */
 typedef struct {
     ecert_ca_t *ca;
-    STACK_OF(X509) * anchors;
+    STACK_OF(X509) *anchors;
     ecert_bundle_t bundle;
     X509 *leaf;
     ecert_chain_t *chain;
@@ -73,7 +73,7 @@ static void complain(void *ctx, const ecert_err_t *err)
 }
 
 /* Roots, as many as there are in the file. */
-static STACK_OF(X509) * read_roots(const char *path, ecert_err_t *err)
+static STACK_OF(X509) *read_roots(const char *path, ecert_err_t *err)
 {
     BIO *bio = BIO_new_file(path, "r");
     STACK_OF(X509) *list = sk_X509_new_null();
@@ -227,7 +227,7 @@ static const ecert_ca_entry_t *client_entry(const ecert_ca_t *ca,
     return NULL;
 }
 
-static void add_root(STACK_OF(X509) * roots, const STACK_OF(X509) * from,
+static void add_root(STACK_OF(X509) *roots, const STACK_OF(X509) *from,
                      const ecert_ca_t *ca, const ecert_ca_entry_t *entry)
 {
     for (int i = 0; i < sk_X509_num(from); i++) {
@@ -250,7 +250,7 @@ static const X509 *known_cross(const ecert_chain_t *chain)
 }
 
 /* Self-signed certificates of this name, among from. */
-static void add_named(STACK_OF(X509) * roots, const STACK_OF(X509) * from,
+static void add_named(STACK_OF(X509) *roots, const STACK_OF(X509) *from,
                       const X509_NAME *name)
 {
     for (int i = 0; i < sk_X509_num(from); i++) {
@@ -268,7 +268,7 @@ static void add_named(STACK_OF(X509) * roots, const STACK_OF(X509) * from,
  * issuer's, whatever CA it is; without one the catalogue tells which is meant.
  */
 static void find_roots(const work_t *work, const char *who,
-                       const ecert_ca_entry_t *entry, STACK_OF(X509) * roots)
+                       const ecert_ca_entry_t *entry, STACK_OF(X509) *roots)
 {
     const X509 *cross = known_cross(work->chain);
     if (cross == NULL) {
@@ -283,8 +283,8 @@ static void find_roots(const work_t *work, const char *who,
     add_named(roots, work->bundle.pool, name);
 }
 
-static STACK_OF(X509)
-    * client_roots(const work_t *work, const char *who, ecert_err_t *err)
+static STACK_OF(X509) *client_roots(const work_t *work, const char *who,
+                                    ecert_err_t *err)
 {
     const ecert_ca_entry_t *entry = client_entry(work->ca, who);
     if (entry == NULL) {

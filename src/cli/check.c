@@ -75,8 +75,8 @@ static int check_site(ecert_loader_t *loader, const ecert_site_t *site,
     ecert_err_clear(&err);
     rc = ecert_load(loader, site, options->now, &loaded, &err);
     bad = !in_order(rc, &loaded);
-    report = ecert_report_site(site, &loaded, rc == 0 ? NULL : &err,
-                               options->now);
+    report =
+        ecert_report_site(site, &loaded, rc == 0 ? NULL : &err, options->now);
     if (!options->json) {
         ecert_report_print_site(report, stdout, options->explain, options->now);
     }
@@ -238,8 +238,7 @@ int ecert_cmd_check(int argc, char **argv)
         }
     }
     if ((options.certificate == NULL) != (options.key == NULL)) {
-        return ecert_cli_usage("check",
-                               "--certificate and --key go together");
+        return ecert_cli_usage("check", "--certificate and --key go together");
     }
     options.names = argv + optind;
     options.n_names = (size_t)(argc - optind);

@@ -6,7 +6,11 @@
 #include "ecert_err.h"
 
 /* Exit codes, the same for all subcommands. */
-enum { ECERT_EXIT_DONE = 0, ECERT_EXIT_FAILED = 1, ECERT_EXIT_USAGE = 2 };
+enum {
+    ECERT_EXIT_DONE = 0,
+    ECERT_EXIT_FAILED = 1,
+    ECERT_EXIT_USAGE = 2
+};
 
 /* argv[0] is the subcommand's name; each returns an exit code. */
 int ecert_cmd_agent(int argc, char **argv);

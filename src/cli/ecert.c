@@ -27,12 +27,14 @@ static int help(FILE *out)
 
     fputs("Usage: ecert COMMAND [OPTION]...\n"
           "Keeps the certificates of Hongkong Post CA in nginx and Apache "
-          "alive.\n\n", out);
+          "alive.\n\n",
+          out);
     for (i = 0; i < N_COMMANDS; i++) {
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].what);
     }
     fputs("\n`ecert COMMAND --help` explains each; ecert(1) is the manual.\n"
-          "Exit code: 0 done, 1 refused or failed, 2 wrong usage.\n", out);
+          "Exit code: 0 done, 1 refused or failed, 2 wrong usage.\n",
+          out);
     return out == stdout ? ECERT_EXIT_DONE : ECERT_EXIT_USAGE;
 }
 
@@ -41,7 +43,7 @@ const char *ecert_cli_store(const char *option)
     const char *value = option ? option : getenv("ECERT_STORE");
 
     return value != NULL && value[0] != '\0' ? ecert_cli_absolute(value)
-                                              : ECERT_STORE_DEFAULT;
+                                             : ECERT_STORE_DEFAULT;
 }
 
 const char *ecert_cli_absolute(const char *path)
@@ -59,8 +61,8 @@ int ecert_cli_fail(const char *site, const ecert_err_t *err)
 {
     char line[1700];
 
-    fprintf(stderr, "ecert: %s\n", ecert_err_line(err, site, line,
-                                                  sizeof(line)));
+    fprintf(stderr, "ecert: %s\n",
+            ecert_err_line(err, site, line, sizeof(line)));
     return ECERT_EXIT_FAILED;
 }
 

@@ -20,7 +20,8 @@
 static const char usage[] =
     "Usage: ecert status [OPTION]... [NAME]\n"
     "Shows what the running servers serve: sites, chains, dates, workers,\n"
-    "validation files, the last error of each.  Without a running server, what\n"
+    "validation files, the last error of each.  Without a running server, "
+    "what\n"
     "the store holds.\n\n"
     "  --json       the same as JSON (schema ecert-status, version 1)\n"
     "  --explain    every certificate that was considered, and why it was\n"
@@ -99,7 +100,8 @@ static void report_store_tokens(json_t *report, const options_t *options)
     ecert_err_t err;
 
     if (ecert_store_tokens(options->store, options->now, NULL, ignore, NULL,
-                           &tokens, &err) == 0) {
+                           &tokens, &err)
+        == 0) {
         json_object_set_new(report, "validation_files",
                             ecert_report_tokens(&tokens));
         ecert_tokens_free(&tokens);
@@ -140,8 +142,8 @@ static json_t *report_store(const options_t *options, ecert_err_t *err)
         loader = ecert_loader_new(options->store, err);
     }
     for (i = 0; loader != NULL && i < n; i++) {
-        json_array_append_new(sites, report_store_site(loader, names[i],
-                                                       options->now));
+        json_array_append_new(
+            sites, report_store_site(loader, names[i], options->now));
     }
     ecert_names_free(names, n);
     ecert_loader_free(loader);
@@ -169,7 +171,8 @@ static int concerns(const json_t *site, const char *name)
     if (same_name(json_string_value(json_object_get(site, "site")), name)) {
         return 1;
     }
-    json_array_foreach(json_object_get(site, "vhosts"), i, vhost) {
+    json_array_foreach(json_object_get(site, "vhosts"), i, vhost)
+    {
         if (same_name(json_string_value(vhost), name)) {
             return 1;
         }
@@ -220,7 +223,8 @@ static int show(json_t *reports, const options_t *options, int silent)
     size_t i, n = 0, bad = 0;
     json_t *report;
 
-    json_array_foreach(reports, i, report) {
+    json_array_foreach(reports, i, report)
+    {
         sift(report, options->name, &n, &bad);
     }
     if (options->name != NULL && n == 0) {
@@ -232,7 +236,8 @@ static int show(json_t *reports, const options_t *options, int silent)
     if (options->json) {
         print_json(reports, options);
     } else {
-        json_array_foreach(reports, i, report) {
+        json_array_foreach(reports, i, report)
+        {
             ecert_report_print(report, stdout, options->explain, options->now);
         }
     }
@@ -273,11 +278,20 @@ int ecert_cmd_status(int argc, char **argv)
     optind = 1;
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (c) {
-        case 'j': options.json = 1; break;
-        case 'e': options.explain = 1; break;
-        case 's': options.store = optarg; break;
-        case 'h': fputs(usage, stdout); return ECERT_EXIT_DONE;
-        default: return ECERT_EXIT_USAGE;
+        case 'j':
+            options.json = 1;
+            break;
+        case 'e':
+            options.explain = 1;
+            break;
+        case 's':
+            options.store = optarg;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return ECERT_EXIT_DONE;
+        default:
+            return ECERT_EXIT_USAGE;
         }
     }
     if (argc - optind > 1) {

@@ -410,7 +410,7 @@ char *pki_join(const char *first, ...)
     return out;
 }
 
-STACK_OF(X509) * pki_stack(X509 *first, ...)
+STACK_OF(X509) *pki_stack(X509 *first, ...)
 {
     STACK_OF(X509) *stack = sk_X509_new_null();
     must(stack != NULL, "sk_X509_new_null");
@@ -423,7 +423,7 @@ STACK_OF(X509) * pki_stack(X509 *first, ...)
     return stack;
 }
 
-void pki_stack_free(STACK_OF(X509) * stack)
+void pki_stack_free(STACK_OF(X509) *stack)
 {
     sk_X509_pop_free(stack, X509_free);
 }

@@ -75,8 +75,8 @@ char *pki_pem_key_traditional(EVP_PKEY *key); /* PKCS#1 or SEC1 */
 char *pki_join(const char *first, ...) __attribute__((sentinel));
 
 /* A list of these (a reference each), up to a NULL: sk_X509_pop_free it. */
-STACK_OF(X509) * pki_stack(X509 *first, ...) __attribute__((sentinel));
-void pki_stack_free(STACK_OF(X509) * stack);
+STACK_OF(X509) *pki_stack(X509 *first, ...) __attribute__((sentinel));
+void pki_stack_free(STACK_OF(X509) *stack);
 
 /* Writes a file by rename, with exactly this mode. */
 void pki_write(const char *path, const char *text, mode_t mode);

@@ -24,7 +24,8 @@
 static char scratch[64];
 static char scratch_path[8][PATH_MAX];
 
-static inline int scratch_setup(void **state) {
+static inline int scratch_setup(void **state)
+{
     (void)state;
     umask(022);
     strcpy(scratch, "/tmp/ecert-unit-XXXXXX");
@@ -32,20 +33,23 @@ static inline int scratch_setup(void **state) {
 }
 
 static inline int scratch_remove(const char *path, const struct stat *st,
-                                 int type, struct FTW *ftw) {
+                                 int type, struct FTW *ftw)
+{
     (void)st;
     (void)type;
     (void)ftw;
     return remove(path);
 }
 
-static inline int scratch_teardown(void **state) {
+static inline int scratch_teardown(void **state)
+{
     (void)state;
     return nftw(scratch, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Absolute path of name in the scratch folder; eight are good at a time. */
-static inline const char *at(const char *name) {
+static inline const char *at(const char *name)
+{
     static int next;
     char *out = scratch_path[next++ % 8];
 
@@ -54,7 +58,8 @@ static inline const char *at(const char *name) {
 }
 
 /* Makes all folders of a path below the scratch folder. */
-static inline void folders(const char *name) {
+static inline void folders(const char *name)
+{
     char path[PATH_MAX];
 
     snprintf(path, sizeof(path), "%s/%s", scratch, name);
@@ -69,7 +74,8 @@ static inline void folders(const char *name) {
 }
 
 /* Writes in place. */
-static inline void put_bytes(const char *name, const void *bytes, size_t len) {
+static inline void put_bytes(const char *name, const void *bytes, size_t len)
+{
     int fd = open(at(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
     assert_true(fd >= 0);
@@ -77,16 +83,19 @@ static inline void put_bytes(const char *name, const void *bytes, size_t len) {
     close(fd);
 }
 
-static inline void put(const char *name, const char *text) {
+static inline void put(const char *name, const char *text)
+{
     put_bytes(name, text, strlen(text));
 }
 
-static inline void put_link(const char *target, const char *name) {
+static inline void put_link(const char *target, const char *name)
+{
     assert_int_equal(symlink(target, at(name)), 0);
 }
 
 /* cmocka's skip() says "not ok" in TAP, which prove counts as a failure. */
-static inline int skipped(int yes, const char *why) {
+static inline int skipped(int yes, const char *why)
+{
     if (yes) {
         print_message("# skipped: %s\n", why);
     }

@@ -30,7 +30,7 @@ static X509 *certificate(const json_t *text)
     return cert;
 }
 
-static int verdict(const json_t *test, STACK_OF(X509) * roots, int64_t at,
+static int verdict(const json_t *test, STACK_OF(X509) *roots, int64_t at,
                    ecert_err_t *err)
 {
     json_t *list = json_object_get(test, "certificates");

@@ -48,7 +48,7 @@ static ecert_cross_t policy(const char *text)
     return cross;
 }
 
-static ecert_chain_t *build(STACK_OF(X509) * pool, STACK_OF(X509) * anchors,
+static ecert_chain_t *build(STACK_OF(X509) *pool, STACK_OF(X509) *anchors,
                             const ecert_ca_t *known, const char *cross,
                             int64_t now)
 {

@@ -8,7 +8,8 @@
 
 static ecert_err_t err;
 
-static ecert_conf_t *make(void) {
+static ecert_conf_t *make(void)
+{
     static const char *const issuers[] = {"/etc/ca/one.pem", "/etc/ca/more"};
     static const char *const names[] = {
         "www.example.hk", "\xe4\xb8\xad\xe5\x9b\xbd.hk", "*.example.hk"};
@@ -30,15 +31,16 @@ static ecert_conf_t *make(void) {
     assert_int_equal(ecert_conf_set(&conf->store, "/var/lib/e cert", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->agent, "/usr/sbin/ecert", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->log_file, "/var/log/e", &err), 0);
-    assert_int_equal(ecert_conf_set(&conf->log_prefix,
-                                    "%Y [{level}] {pid}#0: ", &err), 0);
+    assert_int_equal(
+        ecert_conf_set(&conf->log_prefix, "%Y [{level}] {pid}#0: ", &err), 0);
     conf->dcv = 1;
     assert_int_equal(ecert_conf_add(conf, &store, &err), 0);
     assert_int_equal(ecert_conf_add(conf, &files, &err), 1);
     return conf;
 }
 
-static int memory(const void *bytes, size_t len) {
+static int memory(const void *bytes, size_t len)
+{
     int fd = memfd_create("test", MFD_CLOEXEC);
 
     assert_true(fd >= 0);
@@ -46,7 +48,8 @@ static int memory(const void *bytes, size_t len) {
     return fd;
 }
 
-static void assert_same(const char *a, const char *b) {
+static void assert_same(const char *a, const char *b)
+{
     if (a == NULL || b == NULL) {
         assert_ptr_equal(a, b);
     } else {
@@ -55,14 +58,16 @@ static void assert_same(const char *a, const char *b) {
 }
 
 static void assert_same_list(const char *const *a, size_t n,
-                             const char *const *b, size_t m) {
+                             const char *const *b, size_t m)
+{
     assert_int_equal(n, m);
     for (size_t i = 0; i < n; i++) {
         assert_string_equal(a[i], b[i]);
     }
 }
 
-static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b) {
+static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b)
+{
     assert_same(a->server, b->server);
     assert_same(a->store, b->store);
     assert_same(a->agent, b->agent);
@@ -86,7 +91,8 @@ static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b) {
     }
 }
 
-static void test_round_trip(void **state) {
+static void test_round_trip(void **state)
+{
     ecert_conf_t *conf = make(), *back;
     int fd = memory("", 0);
 
@@ -116,7 +122,8 @@ static void test_round_trip(void **state) {
     ecert_conf_free(NULL);
 }
 
-static int open_files(void) {
+static int open_files(void)
+{
     int n = 0;
 
     for (int fd = 0; fd < 64; fd++) {
@@ -125,7 +132,8 @@ static int open_files(void) {
     return n;
 }
 
-static void test_write_fails(void **state) {
+static void test_write_fails(void **state)
+{
     ecert_conf_t *conf = make();
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC), pipes[2];
     int before;
@@ -154,7 +162,8 @@ static void test_write_fails(void **state) {
     ecert_conf_free(conf);
 }
 
-static void test_bad_values(void **state) {
+static void test_bad_values(void **state)
+{
     static const char *const bad[] = {"a\nb", "\r", "a\t", "\x1b[1m", "\x7f"};
     ecert_conf_t *conf = ecert_conf_new();
     char *text = malloc(4098);
@@ -194,7 +203,8 @@ static void test_bad_values(void **state) {
     ecert_conf_free(conf);
 }
 
-static void test_needs(void **state) {
+static void test_needs(void **state)
+{
     ecert_site_t bad[] = {
         {.where = "a:1"},
         {.certificate = "/c"},
@@ -213,7 +223,8 @@ static void test_needs(void **state) {
     ecert_conf_free(conf);
 }
 
-static void test_sharing(void **state) {
+static void test_sharing(void **state)
+{
     static const char *const one[] = {"a.hk", "b.hk"};
     static const char *const two[] = {"b.hk", "c.hk"};
     static const char *const x[] = {"/x"}, *const y[] = {"/y"};
@@ -259,7 +270,8 @@ static void test_sharing(void **state) {
     ecert_conf_free(conf);
 }
 
-static void test_limits(void **state) {
+static void test_limits(void **state)
+{
     ecert_conf_t *conf = ecert_conf_new();
     char names[4097][20];
     const char *list[4097];
@@ -282,10 +294,11 @@ static void test_limits(void **state) {
     ecert_conf_free(conf);
 }
 
-static void test_label(void **state) {
+static void test_label(void **state)
+{
     static const char *const names[] = {"v.hk"};
-    ecert_site_t site = {.name = "n", .certificate = "/c", .names = names,
-                         .n_names = 1};
+    ecert_site_t site = {
+        .name = "n", .certificate = "/c", .names = names, .n_names = 1};
 
     (void)state;
     assert_string_equal(ecert_site_label(&site), "n");
@@ -295,7 +308,8 @@ static void test_label(void **state) {
     assert_string_equal(ecert_site_label(&site), "/c");
 }
 
-static void test_dates(void **state) {
+static void test_dates(void **state)
+{
     static const struct {
         const char *text;
         int64_t seconds;
@@ -310,15 +324,36 @@ static void test_dates(void **state) {
         {"9999-12-31T23:59:59Z", INT64_C(253402300799)},
     };
     static const char *const bad[] = {
-        "",           "2026",        "2026-2-3",   "2026-02-30", "2025-02-29",
-        "1900-02-29", "2026-04-31",  "2026-13-01", "2026-00-01", "2026-01-00",
-        "2026-01-32", "2026/01/01",  "26-01-01",   " 2026-01-01", "2026-01-01 ",
-        "2026-01-+1", "-026-01-01",  "2026-01-0x", "20260101",   "1899-01-01",
-        "2026-01-01T00:00:00",       "2026-01-01T00:00:00z",
-        "2026-01-01t00:00:00Z",      "2026-01-01T24:00:00Z",
-        "2026-01-01T23:60:00Z",      "2026-12-31T23:59:60Z",
-        "2026-01-01T-1:00:00Z",      "2026-01-01T00:00:00+",
-        "2026-01-01T00-00-00Z",      "xxxxxxxxxxxxxxxxxxxx",
+        "",
+        "2026",
+        "2026-2-3",
+        "2026-02-30",
+        "2025-02-29",
+        "1900-02-29",
+        "2026-04-31",
+        "2026-13-01",
+        "2026-00-01",
+        "2026-01-00",
+        "2026-01-32",
+        "2026/01/01",
+        "26-01-01",
+        " 2026-01-01",
+        "2026-01-01 ",
+        "2026-01-+1",
+        "-026-01-01",
+        "2026-01-0x",
+        "20260101",
+        "1899-01-01",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00:00z",
+        "2026-01-01t00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T23:60:00Z",
+        "2026-12-31T23:59:60Z",
+        "2026-01-01T-1:00:00Z",
+        "2026-01-01T00:00:00+",
+        "2026-01-01T00-00-00Z",
+        "xxxxxxxxxxxxxxxxxxxx",
         "2026-01-01\n",
     };
     char out[32];
@@ -343,10 +378,18 @@ static void test_dates(void **state) {
     assert_string_equal(ecert_date_format(INT64_MIN, out), "?");
 }
 
-static void test_cross(void **state) {
-    static const char *const bad[] = {
-        "", "AUTO", "auto ", "yes", "until", "until=", "until=2026-02-30",
-        "until=2026-01-01T00:00:00Z", "until 2026-01-01", "until=2026-1-1"};
+static void test_cross(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "AUTO",
+                                      "auto ",
+                                      "yes",
+                                      "until",
+                                      "until=",
+                                      "until=2026-02-30",
+                                      "until=2026-01-01T00:00:00Z",
+                                      "until 2026-01-01",
+                                      "until=2026-1-1"};
     ecert_cross_t cross = {ECERT_CROSS_ON, 7};
 
     (void)state;
@@ -368,7 +411,8 @@ static void test_cross(void **state) {
     }
 }
 
-static size_t written(char *text, size_t size) {
+static size_t written(char *text, size_t size)
+{
     ecert_conf_t *conf = make();
     int fd = memory("", 0);
     ssize_t n;
@@ -382,7 +426,8 @@ static size_t written(char *text, size_t size) {
 }
 
 /* Whatever is read: a configuration, or an error that says why. */
-static int read_bytes(const char *text, size_t len) {
+static int read_bytes(const char *text, size_t len)
+{
     int fd = memory(text, len), ok;
     ecert_conf_t *conf;
 
@@ -395,7 +440,8 @@ static int read_bytes(const char *text, size_t len) {
     return ok;
 }
 
-static void test_cut(void **state) {
+static void test_cut(void **state)
+{
     char text[4096];
     size_t len = written(text, sizeof(text)), i;
 
@@ -412,7 +458,8 @@ static void test_cut(void **state) {
     assert_true(read_bytes(text, len));
 }
 
-static void test_garbage(void **state) {
+static void test_garbage(void **state)
+{
     char text[4096], bad[4096];
     size_t len = written(text, sizeof(text)), i;
     unsigned seed = 7;
@@ -436,7 +483,8 @@ static void test_garbage(void **state) {
     }
 }
 
-static void test_bad_text(void **state) {
+static void test_bad_text(void **state)
+{
     static const char *const bad[] = {
         "",
         "ecert-configuration 2\n",
@@ -468,27 +516,23 @@ static void test_bad_text(void **state) {
     strcpy(text, "ecert-configuration 1\nsite\nname a\n");
     for (int i = 0; i < 4097; i++) {
         strcpy(text + strlen("ecert-configuration 1\nsite\nname a\n")
-                   + (size_t)i * 8, "vhost a\n");
+                   + (size_t)i * 8,
+               "vhost a\n");
     }
     assert_false(read_bytes(text, strlen(text)));
     assert_int_equal(err.code, ECERT_ERR_TOO_MANY);
     free(text);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_write_fails),
-        cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_needs),
-        cmocka_unit_test(test_sharing),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_label),
-        cmocka_unit_test(test_dates),
-        cmocka_unit_test(test_cross),
-        cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_write_fails),
+        cmocka_unit_test(test_bad_values), cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_sharing),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_label),      cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_cross),      cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_garbage),    cmocka_unit_test(test_bad_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,16 +11,21 @@
 
 #define NOW ((int64_t)1795392000)
 
-static const char *const kinds[] = {"RSA-2048", "RSA-3072", "RSA-4096",
-                                    "P-256", "P-384"};
-enum { KINDS = sizeof(kinds) / sizeof(kinds[0]), SOME_RSA = 0, SOME_EC = 3 };
+static const char *const kinds[] = {"RSA-2048", "RSA-3072", "RSA-4096", "P-256",
+                                    "P-384"};
+enum {
+    KINDS = sizeof(kinds) / sizeof(kinds[0]),
+    SOME_RSA = 0,
+    SOME_EC = 3
+};
 
 static pki_t *pki;
 static EVP_PKEY *keys[KINDS];
 static ecert_cred_t *creds[KINDS]; /* with a chain of two */
 static ecert_err_t err;
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     STACK_OF(X509) *chain;
 
     (void)state;
@@ -41,7 +46,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     (void)state;
     for (int i = 0; i < KINDS; i++) {
         ecert_cred_free(creds[i]);
@@ -51,18 +57,21 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void assert_same_cred(const ecert_cred_t *a, const ecert_cred_t *b) {
+static void assert_same_cred(const ecert_cred_t *a, const ecert_cred_t *b)
+{
     assert_int_equal(X509_cmp(a->leaf, b->leaf), 0);
     assert_int_equal(EVP_PKEY_eq(a->key, b->key), 1);
     assert_int_equal(sk_X509_num(a->chain), sk_X509_num(b->chain));
     for (int i = 0; i < sk_X509_num(a->chain); i++) {
-        assert_int_equal(X509_cmp(sk_X509_value(a->chain, i),
-                                  sk_X509_value(b->chain, i)), 0);
+        assert_int_equal(
+            X509_cmp(sk_X509_value(a->chain, i), sk_X509_value(b->chain, i)),
+            0);
     }
     assert_int_equal(a->placeholder, b->placeholder);
 }
 
-static void test_round_trip(void **state) {
+static void test_round_trip(void **state)
+{
     unsigned char *bytes;
     ecert_cred_t *back;
     size_t len;
@@ -87,8 +96,10 @@ static void test_round_trip(void **state) {
     ecert_cred_free(NULL);
 }
 
-static void test_no_chain(void **state) {
-    ecert_cred_t *cred = ecert_cred_new(creds[SOME_EC]->leaf, keys[SOME_EC], NULL, &err);
+static void test_no_chain(void **state)
+{
+    ecert_cred_t *cred =
+        ecert_cred_new(creds[SOME_EC]->leaf, keys[SOME_EC], NULL, &err);
     unsigned char *bytes;
     ecert_cred_t *back;
     size_t len;
@@ -105,17 +116,19 @@ static void test_no_chain(void **state) {
     ecert_snap_free(bytes, len);
 }
 
-static void test_mismatch(void **state) {
+static void test_mismatch(void **state)
+{
     (void)state;
     for (int i = 0; i < KINDS; i++) {
-        assert_null(ecert_cred_new(creds[i]->leaf, keys[(i + 1) % KINDS], NULL,
-                                   &err));
+        assert_null(
+            ecert_cred_new(creds[i]->leaf, keys[(i + 1) % KINDS], NULL, &err));
         assert_int_equal(err.code, ECERT_ERR_MISMATCH);
         assert_int_equal(ERR_peek_error(), 0);
     }
 }
 
-static void test_chain_limit(void **state) {
+static void test_chain_limit(void **state)
+{
     STACK_OF(X509) *chain = sk_X509_new_null();
     ecert_cred_t *cred, *back;
     unsigned char *bytes;
@@ -135,13 +148,15 @@ static void test_chain_limit(void **state) {
     ecert_cred_free(cred);
     ecert_snap_free(bytes, len);
     sk_X509_push(chain, pki->new_sub);
-    assert_null(ecert_cred_new(creds[SOME_EC]->leaf, keys[SOME_EC], chain, &err));
+    assert_null(
+        ecert_cred_new(creds[SOME_EC]->leaf, keys[SOME_EC], chain, &err));
     assert_int_equal(err.code, ECERT_ERR_TOO_MANY);
     sk_X509_free(chain);
 }
 
 /* Decodes what may be anything; what comes out must be whole. */
-static int decode(const unsigned char *bytes, size_t len) {
+static int decode(const unsigned char *bytes, size_t len)
+{
     unsigned char *copy = malloc(len ? len : 1); /* for the sanitizer */
     ecert_cred_t *cred;
     int ok;
@@ -162,7 +177,8 @@ static int decode(const unsigned char *bytes, size_t len) {
     return ok;
 }
 
-static void test_cut(void **state) {
+static void test_cut(void **state)
+{
     unsigned char *bytes;
     size_t len, key_len = 0, leaf_len;
     uint32_t head[2];
@@ -188,9 +204,10 @@ static void test_cut(void **state) {
     ecert_snap_free(bytes, len);
 }
 
-static void test_mutated(void **state) {
-    static const uint32_t words[] = {0, 1, 2, 3, 4, 5, 0x7fffffff, 0x80000000,
-                                     0xffffffff, 0xfffffff8};
+static void test_mutated(void **state)
+{
+    static const uint32_t words[] = {
+        0, 1, 2, 3, 4, 5, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffff8};
     unsigned char *bytes, *bad;
     unsigned seed = 9;
     size_t len;
@@ -220,7 +237,8 @@ static void test_mutated(void **state) {
 }
 
 /* Key of one, leaf of the other: each is fine, together they are not. */
-static void test_mixed(void **state) {
+static void test_mixed(void **state)
+{
     unsigned char *a, *b, *mixed;
     size_t a_len, b_len, key_len, skip;
     uint32_t head[2];
@@ -242,7 +260,8 @@ static void test_mixed(void **state) {
 }
 
 /* An element of a newer agent is passed over. */
-static void test_unknown_element(void **state) {
+static void test_unknown_element(void **state)
+{
     uint32_t head[2] = {77, 5};
     unsigned char *bytes, *more;
     size_t len;
@@ -257,15 +276,17 @@ static void test_unknown_element(void **state) {
     ecert_snap_free(bytes, len);
 }
 
-static int use(SSL *ssl, void *ctx) {
+static int use(SSL *ssl, void *ctx)
+{
     return ecert_cred_use(ctx, ssl, &err) == 0;
 }
 
 static void assert_served(const ecert_cred_t *want, const ecert_cred_t *before,
-                          int version, const char *sigalgs) {
+                          int version, const char *sigalgs)
+{
     SSL_CTX *client = wire_client(version, sigalgs);
-    SSL_CTX *server = wire_server(before->leaf, before->key, use,
-                                  (void *)(uintptr_t)want);
+    SSL_CTX *server =
+        wire_server(before->leaf, before->key, use, (void *)(uintptr_t)want);
     STACK_OF(X509) *seen;
     wire_t wire;
 
@@ -274,15 +295,17 @@ static void assert_served(const ecert_cred_t *want, const ecert_cred_t *before,
     assert_int_equal(sk_X509_num(seen), 1 + sk_X509_num(want->chain));
     assert_int_equal(X509_cmp(sk_X509_value(seen, 0), want->leaf), 0);
     for (int i = 1; i < sk_X509_num(seen); i++) {
-        assert_int_equal(X509_cmp(sk_X509_value(seen, i),
-                                  sk_X509_value(want->chain, i - 1)), 0);
+        assert_int_equal(
+            X509_cmp(sk_X509_value(seen, i), sk_X509_value(want->chain, i - 1)),
+            0);
     }
     wire_free(&wire);
     SSL_CTX_free(client);
     SSL_CTX_free(server);
 }
 
-static void test_handshakes(void **state) {
+static void test_handshakes(void **state)
+{
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
     (void)state;
@@ -295,27 +318,31 @@ static void test_handshakes(void **state) {
 }
 
 /* A client that takes both must not find the one that was there before. */
-static void test_nothing_stays_behind(void **state) {
+static void test_nothing_stays_behind(void **state)
+{
     static const char ec[] = "ECDSA+SHA256:ECDSA+SHA384";
     static const char rsa[] = "RSA-PSS+SHA256:RSA+SHA256";
     SSL_CTX *client = wire_client(TLS1_2_VERSION, ec), *server;
     wire_t wire;
 
     (void)state;
-    server = wire_server(creds[SOME_EC]->leaf, keys[SOME_EC], use, creds[SOME_RSA]);
+    server =
+        wire_server(creds[SOME_EC]->leaf, keys[SOME_EC], use, creds[SOME_RSA]);
     assert_int_equal(wire_shake(&wire, client, server, NULL), 0);
     wire_free(&wire);
     SSL_CTX_free(client);
     SSL_CTX_free(server);
     client = wire_client(TLS1_3_VERSION, rsa);
-    server = wire_server(creds[SOME_RSA]->leaf, keys[SOME_RSA], use, creds[SOME_EC]);
+    server =
+        wire_server(creds[SOME_RSA]->leaf, keys[SOME_RSA], use, creds[SOME_EC]);
     assert_int_equal(wire_shake(&wire, client, server, NULL), 0);
     wire_free(&wire);
     SSL_CTX_free(client);
     SSL_CTX_free(server);
 }
 
-static void test_use_fails(void **state) {
+static void test_use_fails(void **state)
+{
     SSL_CTX *server = wire_server(NULL, NULL, NULL, NULL);
     ecert_cred_t broken = *creds[SOME_EC];
     SSL *ssl = SSL_new(server);
@@ -332,7 +359,8 @@ static void test_use_fails(void **state) {
     SSL_CTX_free(server);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_no_chain),

@@ -7,7 +7,8 @@
 
 static ecert_err_t err;
 
-static void assert_host(const char *host, const char *want) {
+static void assert_host(const char *host, const char *want)
+{
     char *copy = malloc(strlen(host) + 1); /* not terminated, exactly as long */
     char out[ECERT_DCV_HOST_MAX + 1];
     int rc;
@@ -23,13 +24,17 @@ static void assert_host(const char *host, const char *want) {
     }
 }
 
-static void test_hosts(void **state) {
+static void test_hosts(void **state)
+{
     static const char *const bad[] = {
-        "", ".", "..", ":", ":80", ".:80", "a b", " a", "a ", "a\t", "a\n",
-        "a\r", "a/b", "a\\b", "a@b", "user@a.hk", "a?b", "a#b", "a%2eb", "a,b",
-        "a;b", "a'b", "a\"b", "a<b", "a*b", "*.a", "[::1]", "[::1]:80", "::1",
-        "a:80:90", "a:80 ", "a: 80", "a:-1", "a:+80", "a:8x", "a:0x50", "a]",
-        "a:\xd9\xa8", ".a", ".a:80", "a..", "a..:80", "a\x7f", "a\001b"};
+        "",      ".",          "..",    ":",         ":80",  ".:80",
+        "a b",   " a",         "a ",    "a\t",       "a\n",  "a\r",
+        "a/b",   "a\\b",       "a@b",   "user@a.hk", "a?b",  "a#b",
+        "a%2eb", "a,b",        "a;b",   "a'b",       "a\"b", "a<b",
+        "a*b",   "*.a",        "[::1]", "[::1]:80",  "::1",  "a:80:90",
+        "a:80 ", "a: 80",      "a:-1",  "a:+80",     "a:8x", "a:0x50",
+        "a]",    "a:\xd9\xa8", ".a",    ".a:80",     "a..",  "a..:80",
+        "a\x7f", "a\001b"};
 
     (void)state;
     assert_host("example.hk", "example.hk");
@@ -51,7 +56,8 @@ static void test_hosts(void **state) {
     }
 }
 
-static void test_host_lengths(void **state) {
+static void test_host_lengths(void **state)
+{
     char host[400], out[ECERT_DCV_HOST_MAX + 2];
 
     (void)state;
@@ -76,7 +82,8 @@ static void test_host_lengths(void **state) {
 }
 
 /* Every single byte at each place: what passes is one of the few. */
-static void test_host_bytes(void **state) {
+static void test_host_bytes(void **state)
+{
     char out[ECERT_DCV_HOST_MAX + 1];
 
     (void)state;
@@ -90,7 +97,8 @@ static void test_host_bytes(void **state) {
     }
 }
 
-static void assert_path(const char *path, const char *want) {
+static void assert_path(const char *path, const char *want)
+{
     char *copy = malloc(strlen(path) + 1);
     const char *file;
     size_t len = 999;
@@ -107,20 +115,34 @@ static void assert_path(const char *path, const char *want) {
     free(copy);
 }
 
-static void test_paths(void **state) {
+static void test_paths(void **state)
+{
     static const char *const bad[] = {
-        "", "/", "/.well-known", "/.well-known/pki-validation",
-        "/.well-known/pki-validation/", "/.well-known/pki-validation//a",
-        "//.well-known/pki-validation/a", ".well-known/pki-validation/a",
-        "/.well-known/pki-validation/.a", "/.well-known/pki-validation/..",
-        "/.well-known/pki-validation/a/b", "/.well-known/pki-validation/a/",
-        "/.well-known/pki-validation/a?x", "/.well-known/pki-validation/a;x",
-        "/.well-known/pki-validation/a%2e", "/.well-known/pki-validation/a b",
-        "/.well-known/pki-validation/a#", "/.well-known/pki-validation/a\\b",
+        "",
+        "/",
+        "/.well-known",
+        "/.well-known/pki-validation",
+        "/.well-known/pki-validation/",
+        "/.well-known/pki-validation//a",
+        "//.well-known/pki-validation/a",
+        ".well-known/pki-validation/a",
+        "/.well-known/pki-validation/.a",
+        "/.well-known/pki-validation/..",
+        "/.well-known/pki-validation/a/b",
+        "/.well-known/pki-validation/a/",
+        "/.well-known/pki-validation/a?x",
+        "/.well-known/pki-validation/a;x",
+        "/.well-known/pki-validation/a%2e",
+        "/.well-known/pki-validation/a b",
+        "/.well-known/pki-validation/a#",
+        "/.well-known/pki-validation/a\\b",
         "/.well-known/pki-validation/\xe4\xb8\xad",
-        "/.Well-known/pki-validation/a", "/.well-known/PKI-validation/a",
-        "/.well-known/acme-challenge/a", "/x/.well-known/pki-validation/a",
-        "/.well-known/pki-validation/a\n", "/.well-known/./pki-validation/a"};
+        "/.Well-known/pki-validation/a",
+        "/.well-known/PKI-validation/a",
+        "/.well-known/acme-challenge/a",
+        "/x/.well-known/pki-validation/a",
+        "/.well-known/pki-validation/a\n",
+        "/.well-known/./pki-validation/a"};
     char path[400] = ECERT_DCV_PREFIX;
     size_t prefix = strlen(path), len;
 
@@ -139,14 +161,16 @@ static void test_paths(void **state) {
 }
 
 static ecert_token_t token_of(const char *host, const char *file,
-                              const char *body, int64_t expires) {
+                              const char *body, int64_t expires)
+{
     return (ecert_token_t){host, file, (const unsigned char *)body,
                            body ? strlen(body) : 0, expires};
 }
 
 /* NULL: not there. */
 static void assert_found(const unsigned char *table, size_t len,
-                         const char *host, const char *file, const char *body) {
+                         const char *host, const char *file, const char *body)
+{
     ecert_token_t token;
     int found = ecert_dcv_find(table, len, host, file, strlen(file), &token);
 
@@ -159,12 +183,13 @@ static void assert_found(const unsigned char *table, size_t len,
     }
 }
 
-static void test_prefixes(void **state) {
+static void test_prefixes(void **state)
+{
     const ecert_token_t tokens[] = {
-        token_of("a-b", "f", "2", 1),  token_of("a.b", "f", "1", 1),
-        token_of("a", "f", "0", 1),    token_of("ab", "f", "3", 1),
-        token_of("a", "fa", "4", 1),   token_of("a", "f.b", "5", 1),
-        token_of("a.b", "", "6", 1),   token_of("\xff", "f", "7", 1),
+        token_of("a-b", "f", "2", 1), token_of("a.b", "f", "1", 1),
+        token_of("a", "f", "0", 1),   token_of("ab", "f", "3", 1),
+        token_of("a", "fa", "4", 1),  token_of("a", "f.b", "5", 1),
+        token_of("a.b", "", "6", 1),  token_of("\xff", "f", "7", 1),
         token_of("a0", "f", NULL, 1),
     };
     size_t n = sizeof(tokens) / sizeof(tokens[0]), len;
@@ -188,7 +213,8 @@ static void test_prefixes(void **state) {
     ecert_snap_free(table, len);
 }
 
-static void test_doubles(void **state) {
+static void test_doubles(void **state)
+{
     const ecert_token_t tokens[] = {
         token_of("a", "f", "first", 1), token_of("b", "f", "other", 9),
         token_of("a", "f", "second", 2), token_of("a", "f", "third", 3)};
@@ -207,7 +233,8 @@ static void test_doubles(void **state) {
     ecert_snap_free(table, len);
 }
 
-static void test_unfit(void **state) {
+static void test_unfit(void **state)
+{
     static char host[300], file[300];
     ecert_token_t tokens[] = {
         token_of("", "f", "x", 1), token_of(host, "f", "x", 1),
@@ -240,7 +267,8 @@ static void test_unfit(void **state) {
     free(body);
 }
 
-static void test_empty(void **state) {
+static void test_empty(void **state)
+{
     unsigned char *table;
     size_t len;
 
@@ -255,8 +283,11 @@ static void test_empty(void **state) {
     assert_int_equal(err.code, ECERT_ERR_SNAPSHOT);
 }
 
-static void test_many(void **state) {
-    enum { N = 10000 };
+static void test_many(void **state)
+{
+    enum {
+        N = 10000
+    };
     ecert_token_t *tokens = calloc(N, sizeof(*tokens));
     char(*hosts)[32] = calloc(N, sizeof(*hosts));
     unsigned char *table;
@@ -290,9 +321,10 @@ static void test_many(void **state) {
 }
 
 /* A table that passes the check is safe to search, whatever is in it. */
-static void test_damage(void **state) {
-    static const uint32_t words[] = {0, 1, 8, 255, 65536, 65537, 0x7fffffff,
-                                     0xfffffff0, 0xffffffff};
+static void test_damage(void **state)
+{
+    static const uint32_t words[] = {
+        0, 1, 8, 255, 65536, 65537, 0x7fffffff, 0xfffffff0, 0xffffffff};
     ecert_token_t tokens[20];
     char hosts[20][16];
     unsigned char *table, *bad;
@@ -338,7 +370,8 @@ static void test_damage(void **state) {
     ecert_snap_free(table, len);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hosts),      cmocka_unit_test(test_host_lengths),
         cmocka_unit_test(test_host_bytes), cmocka_unit_test(test_paths),

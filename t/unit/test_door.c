@@ -1,4 +1,5 @@
-/* Asking an agent for its status, also one that is dead, stopped, or foreign. */
+/* Asking an agent for its status, also one that is dead, stopped, or foreign.
+ */
 
 #include "scratch.h"
 
@@ -13,7 +14,8 @@
 
 static ecert_err_t err;
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     if (scratch_setup(state) != 0) {
         return -1;
     }
@@ -21,12 +23,14 @@ static int setup(void **state) {
     return 0;
 }
 
-static char *describe(void *ctx) {
+static char *describe(void *ctx)
+{
     return ctx ? strdup(ctx) : NULL;
 }
 
 /* A process that answers as often as it is told, then leaves. */
-static pid_t agent(ecert_door_t *door, const char *text, int times) {
+static pid_t agent(ecert_door_t *door, const char *text, int times)
+{
     pid_t pid = fork();
 
     if (pid == 0) {
@@ -42,7 +46,8 @@ static pid_t agent(ecert_door_t *door, const char *text, int times) {
     return pid;
 }
 
-static void test_answer(void **state) {
+static void test_answer(void **state)
+{
     char *big = malloc(3 * 1000 * 1000 + 1), *text;
     ecert_door_t door;
     struct stat st;
@@ -72,7 +77,8 @@ static void test_answer(void **state) {
     free(big);
 }
 
-static void test_nothing_to_say(void **state) {
+static void test_nothing_to_say(void **state)
+{
     ecert_door_t door;
     int dead;
     pid_t pid;
@@ -88,7 +94,8 @@ static void test_nothing_to_say(void **state) {
 }
 
 /* Who asks and leaves at once costs the agent nothing. */
-static void test_nobody_there(void **state) {
+static void test_nobody_there(void **state)
+{
     ecert_door_t door;
 
     (void)state;
@@ -103,7 +110,8 @@ static void test_nobody_there(void **state) {
     ecert_door_close(&door, 1);
 }
 
-static void test_dead(void **state) {
+static void test_dead(void **state)
+{
     ecert_door_t door, other;
     char old[sizeof(door.path)];
     int dead;
@@ -135,7 +143,8 @@ static void test_dead(void **state) {
 }
 
 /* A living one's socket stays where it is. */
-static void test_two(void **state) {
+static void test_two(void **state)
+{
     ecert_door_t one;
     int status;
     pid_t pid;
@@ -156,7 +165,8 @@ static void test_two(void **state) {
     ecert_door_close(&one, 1);
 }
 
-static void test_stopped(void **state) {
+static void test_stopped(void **state)
+{
     struct timespec begin, end;
     ecert_door_t door;
     pid_t pid;
@@ -185,7 +195,8 @@ static void test_stopped(void **state) {
     ecert_door_close(&door, 1);
 }
 
-static void test_long_path(void **state) {
+static void test_long_path(void **state)
+{
     char store[1000] = "", endless[3501];
     ecert_door_t door;
     char *text;
@@ -216,7 +227,8 @@ static void test_long_path(void **state) {
     assert_int_equal(door.fd, -1);
 }
 
-static void test_no_store(void **state) {
+static void test_no_store(void **state)
+{
     ecert_door_t door;
     int dead;
 
@@ -230,7 +242,8 @@ static void test_no_store(void **state) {
 }
 
 /* Another user who got as far as the socket is told nothing. */
-static void test_foreign(void **state) {
+static void test_foreign(void **state)
+{
     ecert_door_t door;
     int status;
     pid_t pid, asker;
@@ -260,13 +273,15 @@ static void test_foreign(void **state) {
     ecert_door_close(&door, 1);
 }
 
-int main(void) {
+int main(void)
+{
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_answer),    TEST(test_nothing_to_say),
-        TEST(test_nobody_there), TEST(test_dead), TEST(test_two),
-        TEST(test_stopped),   TEST(test_long_path), TEST(test_no_store),
+        TEST(test_answer),       TEST(test_nothing_to_say),
+        TEST(test_nobody_there), TEST(test_dead),
+        TEST(test_two),          TEST(test_stopped),
+        TEST(test_long_path),    TEST(test_no_store),
         TEST(test_foreign),
     };
 

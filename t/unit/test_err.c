@@ -20,7 +20,8 @@
 
 static ecert_err_t err;
 
-static void test_every_entry(void **state) {
+static void test_every_entry(void **state)
+{
     (void)state;
     for (int i = 1; i < ECERT_ERR_LAST; i++) {
         const char *word = ecert_err_word((ecert_code_t)i);
@@ -48,7 +49,8 @@ static void test_every_entry(void **state) {
     assert_string_equal(ecert_err_advice((ecert_code_t)9999), "");
 }
 
-static void test_fields(void **state) {
+static void test_fields(void **state)
+{
     (void)state;
     memset(&err, 0xff, sizeof(err));
     errno = EACCES;
@@ -69,15 +71,16 @@ static void test_fields(void **state) {
     assert_string_equal(err.hint, "");
 }
 
-static void test_errno(void **state) {
+static void test_errno(void **state)
+{
     static const struct {
         int sys;
         ecert_code_t code;
         int shown;
     } cases[] = {
-        {ENOENT, ECERT_ERR_MISSING, 0},   {ENOTDIR, ECERT_ERR_MISSING, 0},
+        {ENOENT, ECERT_ERR_MISSING, 0},    {ENOTDIR, ECERT_ERR_MISSING, 0},
         {EACCES, ECERT_ERR_UNREADABLE, 1}, {EPERM, ECERT_ERR_UNREADABLE, 1},
-        {EIO, ECERT_ERR_SYSTEM, 1},       {ENOSPC, ECERT_ERR_SYSTEM, 1},
+        {EIO, ECERT_ERR_SYSTEM, 1},        {ENOSPC, ECERT_ERR_SYSTEM, 1},
         {EMFILE, ECERT_ERR_SYSTEM, 1},
     };
 
@@ -100,7 +103,8 @@ static void test_errno(void **state) {
     assert_string_equal(err.detail, "nothing");
 }
 
-static void test_openssl(void **state) {
+static void test_openssl(void **state)
+{
     const unsigned char *bytes = (const unsigned char *)"no";
 
     (void)state;
@@ -115,29 +119,35 @@ static void test_openssl(void **state) {
     assert_string_equal(err.detail, "");
 }
 
-static void assert_escaped(const char *in, const char *out) {
+static void assert_escaped(const char *in, const char *out)
+{
     char text[200];
 
     assert_ptr_equal(ecert_escape(text, sizeof(text), in, strlen(in)), text);
     assert_string_equal(text, out);
 }
 
-static void test_escape(void **state) {
+static void test_escape(void **state)
+{
     (void)state;
     assert_escaped("", "");
     assert_escaped("plain text ~ '\"<>&%", "plain text ~ '\"<>&%");
     assert_escaped("a\\b", "a\\x5cb");
     assert_escaped("\\x0a", "\\x5cx0a");
     assert_escaped("\x1b[31m\a\b\x7f\n\r\t", "\\x1b[31m\\x07\\x08\\x7f"
-                                           "\\x0a\\x0d\\x09");
+                                             "\\x0a\\x0d\\x09");
     /* what is allowed of two, three and four bytes */
     assert_escaped("\xc2\xa0 \xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80",
                    "\xc2\xa0 \xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80");
-    assert_escaped("\xc2\x9b" "31m", "\\xc2\\x9b31m"); /* C1: CSI */
+    assert_escaped("\xc2\x9b"
+                   "31m",
+                   "\\xc2\\x9b31m"); /* C1: CSI */
     assert_escaped("\xc2\x80\xc2\x9f", "\\xc2\\x80\\xc2\\x9f");
     assert_escaped("\x9b", "\\x9b");
     /* bidirectional controls, zero width, line separators, BOM */
-    assert_escaped("\xe2\x80\xae" "a", "\\xe2\\x80\\xaea");
+    assert_escaped("\xe2\x80\xae"
+                   "a",
+                   "\\xe2\\x80\\xaea");
     assert_escaped("\xe2\x81\xa6", "\\xe2\\x81\\xa6");
     assert_escaped("\xe2\x80\x8f", "\\xe2\\x80\\x8f");
     assert_escaped("\xe2\x80\xa8", "\\xe2\\x80\\xa8");
@@ -153,12 +163,16 @@ static void test_escape(void **state) {
     assert_escaped("\xf8\x88\x80\x80", "\\xf8\\x88\\x80\\x80");
     assert_escaped("\xff\xfe", "\\xff\\xfe");
     assert_escaped("\xe4\xb8", "\\xe4\\xb8");
-    assert_escaped("\xe4\xb8" "a", "\\xe4\\xb8" "a");
+    assert_escaped("\xe4\xb8"
+                   "a",
+                   "\\xe4\\xb8"
+                   "a");
     assert_escaped("\xf0\x9f\x98\n", "\\xf0\\x9f\\x98\\x0a");
 }
 
 /* Whatever comes in, what comes out is printable UTF-8, in time terminated. */
-static void assert_harmless(const char *text) {
+static void assert_harmless(const char *text)
+{
     char again[4000];
 
     for (const char *p = text; *p; p++) {
@@ -171,7 +185,8 @@ static void assert_harmless(const char *text) {
     }
 }
 
-static void test_escape_random(void **state) {
+static void test_escape_random(void **state)
+{
     unsigned char bytes[64];
     unsigned seed = 1;
     char text[300];
@@ -191,7 +206,8 @@ static void test_escape_random(void **state) {
     }
 }
 
-static void test_escape_cut(void **state) {
+static void test_escape_cut(void **state)
+{
     const char *in = "a\n\xe4\xb8\xad";
     char text[16];
 
@@ -209,7 +225,8 @@ static void test_escape_cut(void **state) {
     assert_string_equal(ecert_escape(text, 16, "a\0b", 3), "a\\x00b");
 }
 
-static void test_line(void **state) {
+static void test_line(void **state)
+{
     char line[1700];
 
     (void)state;
@@ -228,7 +245,8 @@ static void test_line(void **state) {
 }
 
 /* All parts as long as they can be, cut at every length. */
-static void test_line_cut(void **state) {
+static void test_line_cut(void **state)
+{
     char line[1701], site[900];
 
     (void)state;
@@ -246,7 +264,8 @@ static void test_line_cut(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_entry),
         cmocka_unit_test(test_fields),

@@ -14,7 +14,8 @@
 
 static ecert_err_t err;
 
-static int read_code(const char *path) {
+static int read_code(const char *path)
+{
     ecert_file_t file;
 
     if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, &err) != 0) {
@@ -24,12 +25,14 @@ static int read_code(const char *path) {
     return 0;
 }
 
-static void fill(char *block, char c) {
+static void fill(char *block, char c)
+{
     memset(block, c, BLOCK);
 }
 
 /* Changes its mind without end, until it is killed. */
-static void change_for_ever(void) {
+static void change_for_ever(void)
+{
     static char block[BLOCK];
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -59,7 +62,8 @@ static void change_for_ever(void) {
     }
 }
 
-static void check_block(const ecert_file_t *file) {
+static void check_block(const ecert_file_t *file)
+{
     assert_int_equal(file->len, BLOCK);
     for (size_t i = 1; i < file->len; i++) {
         if (file->bytes[i] != file->bytes[0]) {
@@ -68,7 +72,8 @@ static void check_block(const ecert_file_t *file) {
     }
 }
 
-static void test_race(void **state) {
+static void test_race(void **state)
+{
     struct timespec now, end;
     ecert_file_t file;
     unsigned good = 0;
@@ -105,7 +110,8 @@ static void test_race(void **state) {
 }
 
 /* Only adds to the file; the next one takes its place by rename. */
-static void grow_for_ever(void) {
+static void grow_for_ever(void)
+{
     static char block[BLOCK];
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -120,7 +126,8 @@ static void grow_for_ever(void) {
     }
 }
 
-static void test_growing(void **state) {
+static void test_growing(void **state)
+{
     time_t end = time(NULL) + 20;
     int code;
     pid_t pid;
@@ -143,7 +150,8 @@ static void test_growing(void **state) {
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {TEST(test_race), TEST(test_growing)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

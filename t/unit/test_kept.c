@@ -7,10 +7,8 @@
 #include <openssl/err.h>
 
 #include "ecert_cred.h"
-#include "ecert_dcv.h"
 #include "ecert_kept.h"
 #include "ecert_log.h"
-#include "ecert_tokens.h"
 #include "pki.h"
 
 static int64_t NOW;
@@ -26,7 +24,8 @@ typedef struct {
     ecert_snap_t *reader;
 } agent_t;
 
-static int group_setup(void **state) {
+static int group_setup(void **state)
+{
     (void)state;
     NOW = time(NULL);
     pki = pki_new(NOW);
@@ -34,13 +33,15 @@ static int group_setup(void **state) {
     return 0;
 }
 
-static int group_teardown(void **state) {
+static int group_teardown(void **state)
+{
     (void)state;
     pki_free(pki);
     return 0;
 }
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     char *catalogue = pki_catalogue(pki, NULL), *pem;
 
     if (scratch_setup(state) != 0) {
@@ -58,7 +59,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static void start(agent_t *agent, const ecert_site_t *site) {
+static void start(agent_t *agent, const ecert_site_t *site)
+{
     memset(agent, 0, sizeof(*agent));
     agent->site = *site;
     agent->site.catalogue = strdup(at("ca.json"));
@@ -75,7 +77,8 @@ static void start(agent_t *agent, const ecert_site_t *site) {
     ecert_kept_init(&agent->kept, &agent->site, 0);
 }
 
-static void end(agent_t *agent) {
+static void end(agent_t *agent)
+{
     ecert_kept_free(&agent->kept);
     ecert_loader_free(agent->keeper.loader);
     ecert_snap_close(agent->keeper.snap);
@@ -87,7 +90,8 @@ static void end(agent_t *agent) {
 }
 
 /* The next look, ms later. */
-static void look(agent_t *agent, int64_t ms) {
+static void look(agent_t *agent, int64_t ms)
+{
     agent->keeper.ms += ms;
     if (ecert_kept_due(&agent->keeper, &agent->kept)) {
         ecert_kept_load(&agent->keeper, &agent->kept);
@@ -96,20 +100,22 @@ static void look(agent_t *agent, int64_t ms) {
     }
 }
 
-static uint64_t generation(const agent_t *agent) {
+static uint64_t generation(const agent_t *agent)
+{
     return ecert_snap_generation(agent->reader, 0);
 }
 
 /* What workers would serve; its leaf (a reference). */
-static X509 *served(const agent_t *agent, int *placeholder, int *chain) {
+static X509 *served(const agent_t *agent, int *placeholder, int *chain)
+{
     unsigned char *bytes;
     ecert_cred_t *cred;
     uint64_t number;
     X509 *leaf;
     size_t len;
 
-    assert_int_equal(ecert_snap_read(agent->reader, 0, &bytes, &len, &number,
-                                     &err), 0);
+    assert_int_equal(
+        ecert_snap_read(agent->reader, 0, &bytes, &len, &number, &err), 0);
     cred = ecert_cred_decode(bytes, len, &err);
     ecert_snap_free(bytes, len);
     assert_non_null(cred);
@@ -121,7 +127,8 @@ static X509 *served(const agent_t *agent, int *placeholder, int *chain) {
     return leaf;
 }
 
-static void assert_serves(const agent_t *agent, const X509 *want) {
+static void assert_serves(const agent_t *agent, const X509 *want)
+{
     int placeholder, chain;
     X509 *leaf = served(agent, &placeholder, &chain);
 
@@ -132,18 +139,21 @@ static void assert_serves(const agent_t *agent, const X509 *want) {
     X509_free(leaf);
 }
 
-static void assert_error(const agent_t *agent, ecert_code_t code) {
+static void assert_error(const agent_t *agent, ecert_code_t code)
+{
     assert_string_equal(ecert_err_word(agent->kept.error.code),
                         ecert_err_word(code));
 }
 
 /* A leaf for the usual names, that many days from .. to. */
-static X509 *leaf_of(const char *names, int from, int to) {
+static X509 *leaf_of(const char *names, int from, int to)
+{
     return pki_leaf(pki, names ? names : "DNS:www.example.hk,DNS:example.hk",
                     NULL, NOW + from * PKI_DAY, NOW + to * PKI_DAY);
 }
 
-static void put_pem(const char *name, X509 *cert, EVP_PKEY *key) {
+static void put_pem(const char *name, X509 *cert, EVP_PKEY *key)
+{
     char *pem = cert ? pki_pem(cert) : pki_pem_key(key);
 
     put("new", pem);
@@ -151,13 +161,15 @@ static void put_pem(const char *name, X509 *cert, EVP_PKEY *key) {
     free(pem);
 }
 
-static void put_files(X509 *leaf, EVP_PKEY *key) {
+static void put_files(X509 *leaf, EVP_PKEY *key)
+{
     put_pem("files/key.pem", NULL, key ? key : pki->leaf_key);
     put_pem("files/cert.pem", leaf, NULL);
 }
 
 /* Generation n of the store's site; current moves to it when asked to. */
-static void put_generation(int n, X509 *leaf, EVP_PKEY *key, int make_current) {
+static void put_generation(int n, X509 *leaf, EVP_PKEY *key, int make_current)
+{
     char name[128], target[64];
 
     snprintf(name, sizeof(name), "store/sites/www.example.hk/generations/%d",
@@ -170,21 +182,23 @@ static void put_generation(int n, X509 *leaf, EVP_PKEY *key, int make_current) {
     if (make_current) {
         snprintf(target, sizeof(target), "generations/%d", n);
         put_link(target, "link");
-        assert_int_equal(rename(at("link"),
-                                at("store/sites/www.example.hk/current")), 0);
+        assert_int_equal(
+            rename(at("link"), at("store/sites/www.example.hk/current")), 0);
     }
 }
 
 static const ecert_site_t store_site = {.name = "www.example.hk"};
 static char file_paths[2][PATH_MAX];
 
-static ecert_site_t files_site(void) {
+static ecert_site_t files_site(void)
+{
     strcpy(file_paths[0], at("files/cert.pem"));
     strcpy(file_paths[1], at("files/key.pem"));
     return (ecert_site_t){.certificate = file_paths[0], .key = file_paths[1]};
 }
 
-static void test_store(void **state) {
+static void test_store(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100), *two = leaf_of(NULL, -1, 101), *leaf;
     agent_t agent;
     int placeholder, chain;
@@ -217,7 +231,8 @@ static void test_store(void **state) {
     X509_free(two);
 }
 
-static void test_same_record(void **state) {
+static void test_same_record(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100);
     ecert_site_t site = files_site();
     agent_t agent;
@@ -238,7 +253,8 @@ static void test_same_record(void **state) {
 }
 
 /* The certificate first, its key later, and the reverse. */
-static void test_torn(void **state) {
+static void test_torn(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100), *two, *three;
     EVP_PKEY *other = pki_key("P-256");
     ecert_site_t site = files_site();
@@ -280,7 +296,8 @@ static void test_torn(void **state) {
     X509_free(three);
 }
 
-static void test_bad_files(void **state) {
+static void test_bad_files(void **state)
+{
     static const struct {
         const char *text;
         ecert_code_t code;
@@ -320,7 +337,8 @@ static void test_bad_files(void **state) {
 }
 
 /* current is broken at a start: the newest that can be served stands in. */
-static void test_fallback(void **state) {
+static void test_fallback(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100), *two = leaf_of(NULL, -1, 101);
     EVP_PKEY *other = pki_key("P-256");
     agent_t agent;
@@ -354,7 +372,8 @@ static void test_fallback(void **state) {
     X509_free(two);
 }
 
-static void test_not_yet(void **state) {
+static void test_not_yet(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100), *two = leaf_of(NULL, 5, 200);
     ecert_site_t site = files_site();
     agent_t agent;
@@ -380,7 +399,8 @@ static void test_not_yet(void **state) {
     X509_free(two);
 }
 
-static void test_expiry(void **state) {
+static void test_expiry(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100), *old = leaf_of(NULL, -100, -1);
     X509 *narrow = leaf_of("DNS:www.example.hk", -1, 300);
     static const char *const names[] = {"www.example.hk", "example.hk"};
@@ -425,8 +445,10 @@ static void test_expiry(void **state) {
 }
 
 /* Another site's certificate is not taken. */
-static void test_names(void **state) {
-    X509 *other = leaf_of("DNS:other.hk", -1, 100), *one = leaf_of(NULL, -1, 99);
+static void test_names(void **state)
+{
+    X509 *other = leaf_of("DNS:other.hk", -1, 100),
+         *one = leaf_of(NULL, -1, 99);
     agent_t agent;
 
     (void)state;
@@ -448,7 +470,8 @@ static void test_names(void **state) {
 }
 
 /* The issuer's file goes: the chain that is served stays. */
-static void test_chain_lost(void **state) {
+static void test_chain_lost(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100), *leaf;
     ecert_site_t site = files_site();
     int placeholder, chain;
@@ -477,7 +500,8 @@ static void test_chain_lost(void **state) {
 }
 
 /* A new process over the same memory, with files that are broken now. */
-static void test_take_over(void **state) {
+static void test_take_over(void **state)
+{
     X509 *one = leaf_of(NULL, -1, 100);
     ecert_site_t site = files_site();
     agent_t agent;
@@ -497,11 +521,16 @@ static void test_take_over(void **state) {
     X509_free(one);
 }
 
-static void test_unusable_leaf(void **state) {
-    pki_spec_t spec = {.cn = "www.example.hk", .key = pki->leaf_key,
-                       .issuer = pki->new_sub, .issuer_key = pki->sub_key,
-                       .not_before = NOW - 10, .not_after = NOW + PKI_DAY,
-                       .names = "DNS:www.example.hk", .eku = "clientAuth"};
+static void test_unusable_leaf(void **state)
+{
+    pki_spec_t spec = {.cn = "www.example.hk",
+                       .key = pki->leaf_key,
+                       .issuer = pki->new_sub,
+                       .issuer_key = pki->sub_key,
+                       .not_before = NOW - 10,
+                       .not_after = NOW + PKI_DAY,
+                       .names = "DNS:www.example.hk",
+                       .eku = "clientAuth"};
     X509 *client = pki_issue(&spec), *ca;
     ecert_site_t site = files_site();
     agent_t agent;
@@ -524,76 +553,15 @@ static void test_unusable_leaf(void **state) {
     X509_free(ca);
 }
 
-/* ---- validation files --------------------------------------------------- */
-
-static int table_has(const agent_t *agent, const char *host, const char *body) {
-    uint32_t slot = ecert_snap_dcv_slot(agent->reader);
-    unsigned char *bytes;
-    ecert_token_t token;
-    uint64_t number;
-    size_t len;
-    int found;
-
-    assert_int_equal(ecert_snap_read(agent->reader, slot, &bytes, &len, &number,
-                                     &err), 0);
-    assert_int_equal(ecert_dcv_check(bytes, len, &err), 0);
-    found = ecert_dcv_find(bytes, len, host, "f.txt", 5, &token)
-            && token.body_len == strlen(body)
-            && memcmp(token.body, body, token.body_len) == 0;
-    ecert_snap_free(bytes, len);
-    return found;
-}
-
-static void test_tokens(void **state) {
-    ecert_dcv_kept_t kept;
-    agent_t agent;
-
-    (void)state;
-    start(&agent, &store_site);
-    ecert_dcv_kept_init(&kept);
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(ecert_snap_generation(agent.reader, 1), 1);
-    folders("store/dcv/www.example.hk");
-    put("store/dcv/www.example.hk/f.txt", "token");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_true(table_has(&agent, "www.example.hk", "token"));
-    assert_int_equal(kept.held.n, 1);
-    assert_in_range(kept.next_change, NOW + 29 * PKI_DAY, NOW + 31 * PKI_DAY);
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(ecert_snap_generation(agent.reader, 1), 2); /* the same */
-    agent.keeper.now = kept.next_change;
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_false(table_has(&agent, "www.example.hk", "token"));
-    assert_true(kept.next_change == 0 || kept.next_change > agent.keeper.now);
-    agent.keeper.now = NOW;
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_true(table_has(&agent, "www.example.hk", "token"));
-    /* the store is no longer to be trusted: what there is stays, and no time
-     * that has passed keeps the agent busy */
-    agent.keeper.now = kept.next_change + 1;
-    assert_int_equal(chmod(at("store"), 0777), 0);
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_true(kept.next_change == 0 || kept.next_change > agent.keeper.now);
-    assert_int_equal(chmod(at("store"), 0755), 0);
-    agent.keeper.now = NOW;
-    put("store/dcv/www.example.hk/empty.txt", "");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(kept.n_complaints, 1);
-    unlink(at("store/dcv/www.example.hk/empty.txt"));
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(kept.n_complaints, 0);
-    ecert_dcv_kept_free(&kept);
-    end(&agent);
-}
-
-int main(void) {
+int main(void)
+{
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_store),     TEST(test_same_record), TEST(test_torn),
-        TEST(test_bad_files), TEST(test_fallback),    TEST(test_not_yet),
-        TEST(test_expiry),    TEST(test_names),       TEST(test_chain_lost),
-        TEST(test_take_over), TEST(test_unusable_leaf), TEST(test_tokens),
+        TEST(test_store),     TEST(test_same_record),   TEST(test_torn),
+        TEST(test_bad_files), TEST(test_fallback),      TEST(test_not_yet),
+        TEST(test_expiry),    TEST(test_names),         TEST(test_chain_lost),
+        TEST(test_take_over), TEST(test_unusable_leaf),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

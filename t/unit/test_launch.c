@@ -19,7 +19,8 @@ static ecert_launch_t launch;
 static ecert_err_t err;
 static int log_fd;
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     ecert_site_t a = {.name = "a.hk"}, b = {.name = "b.hk"};
 
     if (scratch_setup(state) != 0) {
@@ -34,14 +35,16 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     ecert_launch_close(&launch);
     ecert_conf_free(conf);
     close(log_fd);
     return scratch_teardown(state);
 }
 
-static void script(const char *body) {
+static void script(const char *body)
+{
     char text[2048];
 
     snprintf(text, sizeof(text), "#!/bin/sh\n%s\n", body);
@@ -50,7 +53,8 @@ static void script(const char *body) {
     assert_int_equal(rename(at("agent.new"), at("agent")), 0);
 }
 
-static int64_t clock_now(void) {
+static int64_t clock_now(void)
+{
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -58,7 +62,8 @@ static int64_t clock_now(void) {
 }
 
 /* The file's content once it ends with that line; NULL after five seconds. */
-static const char *wait_file(const char *name, const char *end) {
+static const char *wait_file(const char *name, const char *end)
+{
     static char text[8192];
 
     for (int i = 0; i < 5000; i++) {
@@ -79,7 +84,8 @@ static const char *wait_file(const char *name, const char *end) {
     return NULL;
 }
 
-static void test_ready(void **state) {
+static void test_ready(void **state)
+{
     char body[512];
 
     (void)state;
@@ -101,7 +107,8 @@ static void test_ready(void **state) {
 }
 
 /* Exactly the descriptors that are for it, whatever this process has open. */
-static void test_descriptors(void **state) {
+static void test_descriptors(void **state)
+{
     char body[1024];
     const char *seen;
     int mine[40];
@@ -110,9 +117,10 @@ static void test_descriptors(void **state) {
     for (int i = 0; i < 40; i++) { /* none of them close-on-exec */
         mine[i] = open("/dev/null", O_RDONLY);
     }
-    snprintf(body, sizeof(body),
-             "printf R >&4\n(ls -l /proc/$$/fd > %s)\necho end >> %s\nread x <&3",
-             at("fds"), at("fds"));
+    snprintf(
+        body, sizeof(body),
+        "printf R >&4\n(ls -l /proc/$$/fd > %s)\necho end >> %s\nread x <&3",
+        at("fds"), at("fds"));
     script(body);
     assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
     seen = wait_file("fds", "end\n");
@@ -139,7 +147,8 @@ static void test_descriptors(void **state) {
     }
 }
 
-static void test_environment(void **state) {
+static void test_environment(void **state)
+{
     const char *seen;
     char body[1024];
 
@@ -168,7 +177,8 @@ static void test_environment(void **state) {
 }
 
 /* It hears what was configured, and can write the snapshot. */
-static void test_configuration(void **state) {
+static void test_configuration(void **state)
+{
     char body[512];
     const char *seen;
 
@@ -182,16 +192,19 @@ static void test_configuration(void **state) {
     assert_non_null(strstr(seen, "name a.hk\n"));
 }
 
-static void test_progress(void **state) {
+static void test_progress(void **state)
+{
     int64_t begin = clock_now();
 
     (void)state;
-    script("for i in 1 2 3 4 5; do sleep 0.3; printf . >&4; done; printf R >&4");
+    script(
+        "for i in 1 2 3 4 5; do sleep 0.3; printf . >&4; done; printf R >&4");
     assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
     assert_true(clock_now() - begin >= 1400); /* longer than the patience */
 }
 
-static void test_silence(void **state) {
+static void test_silence(void **state)
+{
     int64_t begin = clock_now();
 
     (void)state;
@@ -203,7 +216,8 @@ static void test_silence(void **state) {
     assert_true(launch.snap >= 0 && launch.control >= 0);
 }
 
-static void test_early_end(void **state) {
+static void test_early_end(void **state)
+{
     (void)state;
     script("printf . >&4; exit 3");
     assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
@@ -212,7 +226,8 @@ static void test_early_end(void **state) {
     assert_true(launch.snap >= 0 && launch.seen >= 0);
 }
 
-static void test_no_executable(void **state) {
+static void test_no_executable(void **state)
+{
     (void)state;
     assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
     assert_int_equal(err.code, ECERT_ERR_AGENT);
@@ -233,7 +248,8 @@ static void test_no_executable(void **state) {
     assert_int_equal(ecert_launch_check(conf, &err), -1);
 }
 
-static void test_test(void **state) {
+static void test_test(void **state)
+{
     const char *seen;
 
     (void)state;
@@ -258,7 +274,8 @@ static void test_test(void **state) {
     assert_int_equal(ecert_launch_test(conf, log_fd, &err), 1);
 }
 
-static void assert_record(uint32_t slot, const char *text) {
+static void assert_record(uint32_t slot, const char *text)
+{
     ecert_snap_t *snap = ecert_snap_open(launch.snap, &err);
     unsigned char *bytes;
     uint64_t generation;
@@ -268,8 +285,8 @@ static void assert_record(uint32_t slot, const char *text) {
     if (text == NULL) {
         assert_int_equal(ecert_snap_generation(snap, slot), 0);
     } else {
-        assert_int_equal(ecert_snap_read(snap, slot, &bytes, &len, &generation,
-                                         &err), 0);
+        assert_int_equal(
+            ecert_snap_read(snap, slot, &bytes, &len, &generation, &err), 0);
         assert_int_equal(len, strlen(text));
         assert_memory_equal(bytes, text, len);
         ecert_snap_free(bytes, len);
@@ -278,7 +295,8 @@ static void assert_record(uint32_t slot, const char *text) {
 }
 
 /* Sites that go on begin with what was served, wherever their slot is now. */
-static void test_previous(void **state) {
+static void test_previous(void **state)
+{
     ecert_site_t c = {.name = "c.hk"}, b = {.name = "B.hk."};
     ecert_conf_t *before = ecert_conf_new();
     int previous = ecert_snap_create(2, &err);
@@ -308,7 +326,8 @@ static void test_previous(void **state) {
 }
 
 /* No room for more descriptors: an error, and nothing is left open. */
-static void test_no_descriptors(void **state) {
+static void test_no_descriptors(void **state)
+{
     struct rlimit old, few;
     int next = dup(0);
 
@@ -329,14 +348,15 @@ static void test_no_descriptors(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_ready),         TEST(test_descriptors),
-        TEST(test_environment),   TEST(test_configuration),
-        TEST(test_progress),      TEST(test_silence),
-        TEST(test_early_end),     TEST(test_no_executable),
-        TEST(test_test),          TEST(test_previous),
+        TEST(test_ready),          TEST(test_descriptors),
+        TEST(test_environment),    TEST(test_configuration),
+        TEST(test_progress),       TEST(test_silence),
+        TEST(test_early_end),      TEST(test_no_executable),
+        TEST(test_test),           TEST(test_previous),
         TEST(test_no_descriptors),
     };
 

@@ -14,25 +14,29 @@ static pki_t *pki;
 static ecert_err_t err;
 static int complaints;
 
-static int group_setup(void **state) {
+static int group_setup(void **state)
+{
     (void)state;
     pki = pki_new(NOW);
     return 0;
 }
 
-static int group_teardown(void **state) {
+static int group_teardown(void **state)
+{
     (void)state;
     pki_free(pki);
     return 0;
 }
 
-static void complain(void *ctx, const ecert_err_t *what) {
+static void complain(void *ctx, const ecert_err_t *what)
+{
     (void)ctx;
     err = *what;
     complaints++;
 }
 
-static void put_pems(const char *name, X509 *a, X509 *b, X509 *c) {
+static void put_pems(const char *name, X509 *a, X509 *b, X509 *c)
+{
     X509 *list[] = {a, b, c};
     char *text = calloc(1, 40000);
 
@@ -49,25 +53,28 @@ static void put_pems(const char *name, X509 *a, X509 *b, X509 *c) {
 }
 
 /* Files as most tests need them: cert.pem, key.pem, issuers. */
-static ecert_bundle_files_t files_of(const char *const *issuers, size_t n) {
+static ecert_bundle_files_t files_of(const char *const *issuers, size_t n)
+{
     static char paths[4][PATH_MAX];
 
     strcpy(paths[0], at("cert.pem"));
     strcpy(paths[1], at("key.pem"));
     strcpy(paths[2], at("chain.pem"));
     strcpy(paths[3], at("issuers"));
-    return (ecert_bundle_files_t){paths[0], paths[1], paths[2], paths[3],
-                                  issuers, n};
+    return (ecert_bundle_files_t){paths[0], paths[1], paths[2],
+                                  paths[3], issuers,  n};
 }
 
-static void put_key(EVP_PKEY *key) {
+static void put_key(EVP_PKEY *key)
+{
     char *pem = pki_pem_key(key);
 
     put("key.pem", pem);
     free(pem);
 }
 
-static int in(const STACK_OF(X509) *list, const X509 *cert) {
+static int in(const STACK_OF(X509) *list, const X509 *cert)
+{
     int n = 0;
 
     for (int i = 0; i < sk_X509_num(list); i++) {
@@ -76,7 +83,8 @@ static int in(const STACK_OF(X509) *list, const X509 *cert) {
     return n;
 }
 
-static void test_order(void **state) {
+static void test_order(void **state)
+{
     X509 *orders[][3] = {
         {pki->leaf, pki->new_sub, pki->cross},
         {pki->cross, pki->new_sub, pki->leaf},
@@ -94,7 +102,8 @@ static void test_order(void **state) {
         put_pems("cert.pem", orders[i][0], orders[i][1], orders[i][2]);
         complaints = 0;
         assert_int_equal(ecert_bundle_read(&files, shelf, NULL, complain, NULL,
-                                           &bundle, &err), 0);
+                                           &bundle, &err),
+                         0);
         assert_int_equal(complaints, 0); /* chain and issuers may be missing */
         leaf = ecert_leaf_take(&bundle, files.certificate, files.key, &err);
         assert_non_null(leaf);
@@ -106,8 +115,9 @@ static void test_order(void **state) {
         ecert_bundle_free(&bundle);
     }
     put_pems("cert.pem", pki->new_sub, pki->cross, NULL);
-    assert_int_equal(ecert_bundle_read(&files, shelf, NULL, complain, NULL,
-                                       &bundle, &err), 0);
+    assert_int_equal(
+        ecert_bundle_read(&files, shelf, NULL, complain, NULL, &bundle, &err),
+        0);
     assert_null(ecert_leaf_take(&bundle, files.certificate, files.key, &err));
     assert_int_equal(err.code, ECERT_ERR_MISMATCH);
     assert_int_equal(sk_X509_num(bundle.pool), 2);
@@ -117,7 +127,8 @@ static void test_order(void **state) {
     ecert_shelf_free(NULL);
 }
 
-static void test_pool(void **state) {
+static void test_pool(void **state)
+{
     static char more[2][PATH_MAX];
     const char *issuers[] = {more[0], more[1]};
     ecert_shelf_t *shelf = ecert_shelf_new();
@@ -138,8 +149,9 @@ static void test_pool(void **state) {
     put_pems("folder/x", pki->cross, pki->root, NULL);
     complaints = 0;
     ecert_trail_init(&trail);
-    assert_int_equal(ecert_bundle_read(&files, shelf, &trail, complain, NULL,
-                                       &bundle, &err), 0);
+    assert_int_equal(
+        ecert_bundle_read(&files, shelf, &trail, complain, NULL, &bundle, &err),
+        0);
     assert_int_equal(complaints, 2); /* the rubbish, and one.pem is missing */
     assert_int_equal(in(bundle.pool, pki->new_sub), 1);
     assert_int_equal(in(bundle.pool, pki->old_sub), 1);
@@ -152,7 +164,8 @@ static void test_pool(void **state) {
 
 /* The shelf must not outlive what it was parsed from, however quickly the file
  * is written again with the same size. */
-static void test_shelf(void **state) {
+static void test_shelf(void **state)
+{
     ecert_shelf_t *shelf = ecert_shelf_new();
     ecert_bundle_files_t files = files_of(NULL, 0);
     X509 *twins[2] = {pki->new_sub, NULL};
@@ -162,9 +175,12 @@ static void test_shelf(void **state) {
     (void)state;
     for (int i = 0; i < 1000 && twins[1] == NULL; i++) {
         pki_spec_t spec = {.cn = "Look-alike SSL CA 3 - 17",
-                           .key = pki->sub_key, .issuer = pki->root,
-                           .issuer_key = pki->root_key, .ca = 1,
-                           .server_auth = 1, .not_before = NOW - PKI_DAY,
+                           .key = pki->sub_key,
+                           .issuer = pki->root,
+                           .issuer_key = pki->root_key,
+                           .ca = 1,
+                           .server_auth = 1,
+                           .not_before = NOW - PKI_DAY,
                            .not_after = NOW + PKI_YEAR};
         X509 *twin = pki_issue(&spec);
 
@@ -182,7 +198,8 @@ static void test_shelf(void **state) {
     for (int i = 0; i < 200; i++) {
         put("chain.pem", pems[i % 2]); /* in place: the same inode */
         assert_int_equal(ecert_bundle_read(&files, shelf, NULL, complain, NULL,
-                                           &bundle, &err), 0);
+                                           &bundle, &err),
+                         0);
         assert_int_equal(in(bundle.pool, twins[i % 2]), 1);
         ecert_bundle_free(&bundle);
     }
@@ -192,7 +209,8 @@ static void test_shelf(void **state) {
     ecert_shelf_free(shelf);
 }
 
-static void test_look_like_read(void **state) {
+static void test_look_like_read(void **state)
+{
     ecert_shelf_t *shelf = ecert_shelf_new();
     ecert_bundle_files_t files = files_of(NULL, 0);
     ecert_bundle_t bundle;
@@ -208,7 +226,8 @@ static void test_look_like_read(void **state) {
         ecert_trail_init(&read);
         ecert_trail_init(&look);
         assert_int_equal(ecert_bundle_read(&files, shelf, &read, complain, NULL,
-                                           &bundle, &err), 0);
+                                           &bundle, &err),
+                         0);
         ecert_bundle_look(&files, &look);
         ecert_bundle_free(&bundle);
         same = read.digest == look.digest;
@@ -220,7 +239,8 @@ static void test_look_like_read(void **state) {
     ecert_shelf_free(shelf);
 }
 
-static void assert_leaf(pki_spec_t spec, ecert_code_t code) {
+static void assert_leaf(pki_spec_t spec, ecert_code_t code)
+{
     X509 *leaf;
 
     spec.cn = "leaf";
@@ -242,7 +262,8 @@ static void assert_leaf(pki_spec_t spec, ecert_code_t code) {
     X509_free(leaf);
 }
 
-static void test_check(void **state) {
+static void test_check(void **state)
+{
     EVP_PKEY *self = pki->leaf_key;
 
     (void)state;
@@ -259,12 +280,16 @@ static void test_check(void **state) {
     assert_leaf((pki_spec_t){.server_auth = 1, .issuer_key = self}, ECERT_OK);
 }
 
-int main(void) {
+int main(void)
+{
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_order), TEST(test_pool), TEST(test_shelf),
-        TEST(test_look_like_read), cmocka_unit_test(test_check),
+        TEST(test_order),
+        TEST(test_pool),
+        TEST(test_shelf),
+        TEST(test_look_like_read),
+        cmocka_unit_test(test_check),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

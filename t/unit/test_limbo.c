@@ -91,7 +91,7 @@ static X509 *certificate(const json_t *pem)
 }
 
 /* -1: one of them cannot even be decoded, which is a refusal. */
-static int certificates(const json_t *list, STACK_OF(X509) * out)
+static int certificates(const json_t *list, STACK_OF(X509) *out)
 {
     int rc = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {

@@ -20,9 +20,9 @@
 #include "pki.h"
 #include "wire.h"
 
-#define NOW ((int64_t)1795392000)
+#define NOW     ((int64_t)1795392000)
 #define THREADS 8
-#define SWAPS 500
+#define SWAPS   500
 
 static pki_t *pki;
 static EVP_PKEY *rsa;
@@ -40,11 +40,12 @@ typedef struct {
     ecert_live_t *live;
 } world_t;
 
-static ecert_cred_t *make_cred(EVP_PKEY *key, const char *names) {
+static ecert_cred_t *make_cred(EVP_PKEY *key, const char *names)
+{
     X509 *leaf = pki_leaf(pki, names, key, NOW, NOW + PKI_DAY);
     STACK_OF(X509) *chain = pki_stack(pki->new_sub, NULL);
-    ecert_cred_t *cred = ecert_cred_new(leaf, key ? key : pki->leaf_key, chain,
-                                        &err);
+    ecert_cred_t *cred =
+        ecert_cred_new(leaf, key ? key : pki->leaf_key, chain, &err);
 
     X509_free(leaf);
     pki_stack_free(chain);
@@ -52,7 +53,8 @@ static ecert_cred_t *make_cred(EVP_PKEY *key, const char *names) {
     return cred;
 }
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     (void)state;
     pki = pki_new(NOW);
     rsa = pki_key("RSA-2048");
@@ -61,7 +63,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     (void)state;
     ecert_cred_free(first);
     ecert_cred_free(second);
@@ -70,7 +73,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void open_world(world_t *world) {
+static void open_world(world_t *world)
+{
     ecert_site_t a = {.name = "www.example.hk"}, b = {.name = "b.example.hk"};
     struct stat st;
 
@@ -86,14 +90,15 @@ static void open_world(world_t *world) {
     assert_true(world->raw != MAP_FAILED);
     world->agent = ecert_snap_open_writer(world->snap_fd, &err);
     world->seen = ecert_seen_open(world->seen_fd, &err);
-    world->live = ecert_live_new(world->conf, world->snap_fd, world->seen_fd,
-                                 &err);
+    world->live =
+        ecert_live_new(world->conf, world->snap_fd, world->seen_fd, &err);
     assert_non_null(world->live);
     ecert_live_worker(world->live);
     prctl(PR_SET_DUMPABLE, 1); /* the leak checker looks into this process */
 }
 
-static void close_world(world_t *world) {
+static void close_world(world_t *world)
+{
     ecert_live_free(world->live);
     ecert_seen_close(world->seen);
     ecert_snap_close(world->agent);
@@ -103,7 +108,8 @@ static void close_world(world_t *world) {
     ecert_conf_free(world->conf);
 }
 
-static void publish(world_t *world, uint32_t site, const ecert_cred_t *cred) {
+static void publish(world_t *world, uint32_t site, const ecert_cred_t *cred)
+{
     unsigned char *bytes;
     size_t len;
 
@@ -118,16 +124,18 @@ static __thread int said;
 static __thread ecert_err_t said_err;
 static uint32_t asked_site;
 
-static int certify(SSL *ssl, void *ctx) {
+static int certify(SSL *ssl, void *ctx)
+{
     said = ecert_live_certify(ctx, asked_site, ssl, &said_err);
     return said >= 0;
 }
 
 /* The leaf that a new connection gets; NULL: no handshake. */
-static X509 *peer(world_t *world, uint32_t site, int version) {
+static X509 *peer(world_t *world, uint32_t site, int version)
+{
     SSL_CTX *client = wire_client(version, NULL);
-    SSL_CTX *server = wire_server(pki->leaf, pki->leaf_key, certify,
-                                  world->live);
+    SSL_CTX *server =
+        wire_server(pki->leaf, pki->leaf_key, certify, world->live);
     X509 *leaf;
 
     asked_site = site;
@@ -138,8 +146,8 @@ static X509 *peer(world_t *world, uint32_t site, int version) {
     return leaf;
 }
 
-static void assert_peer(world_t *world, uint32_t site, const X509 *want,
-                        int rc) {
+static void assert_peer(world_t *world, uint32_t site, const X509 *want, int rc)
+{
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         X509 *leaf = peer(world, site, version);
 
@@ -151,7 +159,8 @@ static void assert_peer(world_t *world, uint32_t site, const X509 *want,
     }
 }
 
-static void test_swap(void **state) {
+static void test_swap(void **state)
+{
     world_t world;
 
     (void)state;
@@ -168,7 +177,8 @@ static void test_swap(void **state) {
     close_world(&world);
 }
 
-static void test_seen(void **state) {
+static void test_seen(void **state)
+{
     world_t world;
 
     (void)state;
@@ -183,7 +193,8 @@ static void test_seen(void **state) {
     close_world(&world);
 }
 
-static void test_damaged(void **state) {
+static void test_damaged(void **state)
+{
     world_t world;
 
     (void)state;
@@ -191,13 +202,13 @@ static void test_damaged(void **state) {
     publish(&world, 0, first);
     assert_peer(&world, 0, first->leaf, 0);
     /* a record that is no credential */
-    assert_int_equal(ecert_snap_publish(world.agent, 0, (const void *)"junk", 4,
-                                        &err), 0);
+    assert_int_equal(
+        ecert_snap_publish(world.agent, 0, (const void *)"junk", 4, &err), 0);
     assert_peer(&world, 0, first->leaf, 1);
     assert_peer(&world, 0, first->leaf, 0);
     /* another one is told again */
-    assert_int_equal(ecert_snap_publish(world.agent, 0, (const void *)"more", 4,
-                                        &err), 0);
+    assert_int_equal(
+        ecert_snap_publish(world.agent, 0, (const void *)"more", 4, &err), 0);
     X509_free(peer(&world, 0, TLS1_3_VERSION));
     assert_int_equal(said, 1);
     assert_int_equal(said_err.code, ECERT_ERR_SNAPSHOT);
@@ -212,7 +223,8 @@ static void test_damaged(void **state) {
     close_world(&world);
 }
 
-static void test_placeholder(void **state) {
+static void test_placeholder(void **state)
+{
     world_t world;
     X509 *one, *two;
 
@@ -230,8 +242,8 @@ static void test_placeholder(void **state) {
     publish(&world, 0, first);
     assert_peer(&world, 0, first->leaf, 0);
     /* nothing to fall back to but a placeholder */
-    assert_int_equal(ecert_snap_publish(world.agent, 1, (const void *)"junk", 4,
-                                        &err), 0);
+    assert_int_equal(
+        ecert_snap_publish(world.agent, 1, (const void *)"junk", 4, &err), 0);
     one = peer(&world, 1, TLS1_3_VERSION);
     assert_non_null(one);
     assert_int_equal(said, 1);
@@ -244,7 +256,8 @@ static void test_placeholder(void **state) {
     close_world(&world);
 }
 
-static void test_no_such_site(void **state) {
+static void test_no_such_site(void **state)
+{
     SSL_CTX *server = wire_server(NULL, NULL, NULL, NULL);
     SSL *ssl = SSL_new(server);
     world_t world;
@@ -262,7 +275,8 @@ static void test_no_such_site(void **state) {
     ecert_live_free(NULL);
 }
 
-static void test_bad_memory(void **state) {
+static void test_bad_memory(void **state)
+{
     ecert_conf_t *conf = ecert_conf_new();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int snap = ecert_snap_create(0, &err);
@@ -277,7 +291,8 @@ static void test_bad_memory(void **state) {
 }
 
 /* No core dump, no entry in /proc that its own user could open. */
-static void test_worker(void **state) {
+static void test_worker(void **state)
+{
     world_t world;
     int status;
     pid_t pid;
@@ -298,7 +313,8 @@ static void test_worker(void **state) {
 }
 
 /* A renegotiation goes on with the certificate of its connection. */
-static void test_renegotiation(void **state) {
+static void test_renegotiation(void **state)
+{
     SSL_CTX *client = wire_client(TLS1_2_VERSION, NULL), *server;
     world_t world;
     wire_t wire;
@@ -322,8 +338,8 @@ static void test_renegotiation(void **state) {
     ERR_clear_error();
     assert_int_equal(SSL_num_renegotiations(wire.server), 1);
     assert_int_equal(said, 0); /* it was asked */
-    assert_int_equal(X509_cmp(SSL_get0_peer_certificate(wire.client),
-                              first->leaf), 0);
+    assert_int_equal(
+        X509_cmp(SSL_get0_peer_certificate(wire.client), first->leaf), 0);
     wire_free(&wire);
     SSL_CTX_free(client);
     SSL_CTX_free(server);
@@ -340,16 +356,18 @@ typedef struct {
     atomic_long shakes;
 } load_t;
 
-static void *shake_all_the_time(void *ctx) {
+static void *shake_all_the_time(void *ctx)
+{
     load_t *load = ctx;
     SSL_CTX *client = wire_client(TLS1_3_VERSION, NULL);
-    SSL_CTX *server = wire_server(pki->leaf, pki->leaf_key, certify,
-                                  load->world->live);
+    SSL_CTX *server =
+        wire_server(pki->leaf, pki->leaf_key, certify, load->world->live);
 
     while (!atomic_load(&load->stop)) {
         unsigned long before = atomic_load(&load->published), after;
         X509 *leaf = wire_peer(client, server);
-        long number = leaf ? ASN1_INTEGER_get(X509_get0_serialNumber(leaf)) : -1;
+        long number =
+            leaf ? ASN1_INTEGER_get(X509_get0_serialNumber(leaf)) : -1;
 
         after = atomic_load(&load->published) + 1;
         if (said != 0 || number < (long)before || number > (long)after) {
@@ -365,7 +383,8 @@ static void *shake_all_the_time(void *ctx) {
 }
 
 /* The same certificate with the generation as its serial number. */
-static ecert_cred_t *numbered(unsigned long number) {
+static ecert_cred_t *numbered(unsigned long number)
+{
     X509 *leaf = X509_dup(first->leaf);
     ecert_cred_t *cred;
 
@@ -377,7 +396,8 @@ static ecert_cred_t *numbered(unsigned long number) {
     return cred;
 }
 
-static void test_threads(void **state) {
+static void test_threads(void **state)
+{
     pthread_t threads[THREADS];
     load_t load = {0};
     world_t world;
@@ -396,11 +416,12 @@ static void test_threads(void **state) {
         if (i == 1) {
             for (int t = 0; t < THREADS; t++) {
                 assert_int_equal(pthread_create(&threads[t], NULL,
-                                                shake_all_the_time, &load), 0);
+                                                shake_all_the_time, &load),
+                                 0);
             }
         } else if (i % 8 == 0) { /* let the others have a turn */
-            for (int spin = 0; spin < 2000
-                 && atomic_load(&load.shakes) == seen; spin++) {
+            for (int spin = 0; spin < 2000 && atomic_load(&load.shakes) == seen;
+                 spin++) {
                 usleep(100);
             }
         }
@@ -417,18 +438,21 @@ static void test_threads(void **state) {
 
 /* ---- validation files --------------------------------------------------- */
 
-static void *from_pool(void *pool, size_t size) {
+static void *from_pool(void *pool, size_t size)
+{
     ++*(int *)pool;
     return malloc(size);
 }
 
-static void *from_nowhere(void *pool, size_t size) {
+static void *from_nowhere(void *pool, size_t size)
+{
     (void)pool;
     (void)size;
     return NULL;
 }
 
-static void publish_tokens(world_t *world, const char *body) {
+static void publish_tokens(world_t *world, const char *body)
+{
     const ecert_token_t tokens[] = {
         {"www.example.hk", "file.txt", (const void *)body, strlen(body), 1000},
         {"www.example.hk", "empty", NULL, 0, 1000},
@@ -439,14 +463,16 @@ static void publish_tokens(world_t *world, const char *body) {
     assert_int_equal(ecert_dcv_encode(tokens, 3, &table, &len, &err), 0);
     assert_int_equal(ecert_snap_publish(world->agent,
                                         ecert_snap_dcv_slot(world->agent),
-                                        table, len, &err), 0);
+                                        table, len, &err),
+                     0);
     ecert_snap_free(table, len);
 }
 
 /* body NULL: no body at all. */
 static void assert_answer(world_t *world, const char *method, const char *host,
                           const char *file, int64_t now, int status,
-                          const char *body) {
+                          const char *body)
+{
     char path[300];
     ecert_answer_t answer;
     int pool = 0;
@@ -471,9 +497,10 @@ static void assert_answer(world_t *world, const char *method, const char *host,
     free(answer.body);
 }
 
-static void test_answers(void **state) {
+static void test_answers(void **state)
+{
     static const char *const methods[] = {"POST", "PUT", "OPTIONS", "get",
-                                          "GETX", "GE", "", "DELETE"};
+                                          "GETX", "GE",  "",        "DELETE"};
     const char *host = "www.example.hk", *file = "file.txt";
     ecert_answer_t answer;
     world_t world;
@@ -501,13 +528,12 @@ static void test_answers(void **state) {
     publish_tokens(&world, "a new one");
     assert_answer(&world, "GET", host, file, 5, 200, "a new one");
     /* damaged: the last good one goes on */
-    assert_int_equal(ecert_snap_publish(world.agent, 2, (const void *)"x", 1,
-                                        &err), 0);
+    assert_int_equal(
+        ecert_snap_publish(world.agent, 2, (const void *)"x", 1, &err), 0);
     assert_answer(&world, "GET", host, file, 5, 200, "a new one");
-    ecert_live_answer(world.live, "GET", 3, host, strlen(host),
-                      ECERT_DCV_PREFIX "file.txt",
-                      strlen(ECERT_DCV_PREFIX "file.txt"), 5, from_nowhere,
-                      NULL, &answer);
+    ecert_live_answer(
+        world.live, "GET", 3, host, strlen(host), ECERT_DCV_PREFIX "file.txt",
+        strlen(ECERT_DCV_PREFIX "file.txt"), 5, from_nowhere, NULL, &answer);
     assert_int_equal(answer.status, 0);
     assert_null(answer.body);
     ecert_live_answer(NULL, "GET", 3, host, strlen(host), ECERT_DCV_PREFIX "f",
@@ -517,7 +543,8 @@ static void test_answers(void **state) {
     close_world(&world);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swap),
         cmocka_unit_test(test_seen),

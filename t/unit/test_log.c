@@ -9,7 +9,8 @@
 static ecert_conf_t *conf;
 static int saved; /* the real descriptor 2 */
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     ecert_err_t err;
     int fd;
 
@@ -29,7 +30,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     ecert_log_open(NULL);
     ecert_log_quiet(ECERT_LOG_NOTICE + 1);
     dup2(saved, 2);
@@ -38,7 +40,8 @@ static int teardown(void **state) {
     return scratch_teardown(state);
 }
 
-static const char *content(const char *name) {
+static const char *content(const char *name)
+{
     static char text[16384];
     int fd = open(at(name), O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
@@ -51,7 +54,8 @@ static const char *content(const char *name) {
     return text;
 }
 
-static void test_prefix(void **state) {
+static void test_prefix(void **state)
+{
     time_t now = time(NULL);
     char want[200], year[8];
     struct tm tm;
@@ -65,7 +69,8 @@ static void test_prefix(void **state) {
     assert_string_equal(content("logs/error.log"), want);
 }
 
-static void test_plain(void **state) {
+static void test_plain(void **state)
+{
     ecert_err_t err;
 
     (void)state;
@@ -77,7 +82,8 @@ static void test_plain(void **state) {
                         "empty; save the file again\n");
 }
 
-static void test_odd_prefixes(void **state) {
+static void test_odd_prefixes(void **state)
+{
     ecert_err_t err;
     char *prefix = malloc(2100);
 
@@ -99,7 +105,8 @@ static void test_odd_prefixes(void **state) {
 }
 
 /* However long: one line, with its end. */
-static void test_long(void **state) {
+static void test_long(void **state)
+{
     char *text = malloc(10001);
     const char *line;
 
@@ -113,7 +120,8 @@ static void test_long(void **state) {
     free(text);
 }
 
-static void test_quiet(void **state) {
+static void test_quiet(void **state)
+{
     unsigned before = ecert_log_count();
 
     (void)state;
@@ -126,11 +134,13 @@ static void test_quiet(void **state) {
     assert_non_null(strstr(content("logs/error.log"), "seen\n"));
 }
 
-static void rotate(void) {
+static void rotate(void)
+{
     assert_int_equal(rename(at("logs/error.log"), at("logs/error.log.1")), 0);
 }
 
-static void test_rotation(void **state) {
+static void test_rotation(void **state)
+{
     (void)state;
     ecert_log(ECERT_LOG_WARN, "one");
     rotate();
@@ -146,7 +156,8 @@ static void test_rotation(void **state) {
 }
 
 /* A folder in which others can put files: their file is not written to. */
-static void test_not_followed(void **state) {
+static void test_not_followed(void **state)
+{
     (void)state;
     put("target", "");
     rotate();
@@ -178,7 +189,8 @@ static void test_not_followed(void **state) {
     }
 }
 
-static void test_no_file(void **state) {
+static void test_no_file(void **state)
+{
     ecert_err_t err;
 
     (void)state;
@@ -192,11 +204,12 @@ static void test_no_file(void **state) {
     assert_non_null(strstr(content("logs/error.log.1"), "two\n"));
 }
 
-int main(void) {
+int main(void)
+{
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_prefix),   TEST(test_plain), TEST(test_odd_prefixes),
-        TEST(test_long),     TEST(test_quiet), TEST(test_rotation),
+        TEST(test_prefix),       TEST(test_plain),   TEST(test_odd_prefixes),
+        TEST(test_long),         TEST(test_quiet),   TEST(test_rotation),
         TEST(test_not_followed), TEST(test_no_file),
     };
 

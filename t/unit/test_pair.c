@@ -17,8 +17,8 @@
  * has: it grows with each worker that begins.
  */
 typedef struct {
-    volatile int workers;   /* how many have begun */
-    volatile int restarts;  /* what the last of them was told */
+    volatile int workers;  /* how many have begun */
+    volatile int restarts; /* what the last of them was told */
     volatile pid_t worker;
     volatile pid_t guard;
     volatile int heals;
@@ -29,7 +29,8 @@ static board_t *board;
 static int control;
 static pid_t started; /* the process that began: the first guard */
 
-static int count_descriptors(void) {
+static int count_descriptors(void)
+{
     int n = 0;
 
     for (int fd = 3; fd < 256; fd++) {
@@ -38,7 +39,8 @@ static int count_descriptors(void) {
     return n;
 }
 
-static void begin(const ecert_pair_t *pair) {
+static void begin(const ecert_pair_t *pair)
+{
     board->restarts = (int)ecert_pair_restarts(pair);
     board->descriptors = count_descriptors();
     board->worker = getpid();
@@ -47,7 +49,8 @@ static void begin(const ecert_pair_t *pair) {
 }
 
 /* The worker's whole life. */
-static void work(int end) {
+static void work(int end)
+{
     ecert_err_t err;
     ecert_pair_t *pair = ecert_pair_start(end, &err);
 
@@ -83,7 +86,8 @@ static void work(int end) {
     } while (0)
 
 /* Gone, or a zombie that whoever is its parent will reap. */
-static int gone(pid_t pid) {
+static int gone(pid_t pid)
+{
     char path[64], line[256] = "";
     FILE *stat_file;
     const char *state;
@@ -102,12 +106,13 @@ static int gone(pid_t pid) {
     return state == NULL || state[2] == 'Z' || state[2] == 'X';
 }
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     int pipes[2], null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     (void)state;
-    board = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    board = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                 -1, 0);
     /* orphans of the pair come to this process */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (pipe(pipes) != 0) {
@@ -129,7 +134,8 @@ static int setup(void **state) {
 }
 
 /* Closes the control pipe: nothing of them is left within a second or two. */
-static void assert_all_go(void) {
+static void assert_all_go(void)
+{
     pid_t worker = board->worker, guard = board->guard;
 
     close(control);
@@ -142,7 +148,8 @@ static void assert_all_go(void) {
     assert_int_equal(errno, ECHILD);
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     (void)state;
     if (control >= 0) {
         close(control);
@@ -153,7 +160,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void test_end(void **state) {
+static void test_end(void **state)
+{
     (void)state;
     assert_int_equal(board->restarts, 0);
     assert_int_equal(board->guard, started);
@@ -162,7 +170,8 @@ static void test_end(void **state) {
     assert_int_equal(board->workers, 1);
 }
 
-static void test_worker_killed(void **state) {
+static void test_worker_killed(void **state)
+{
     (void)state;
     for (int i = 1; i <= 2; i++) {
         pid_t old = board->worker;
@@ -178,21 +187,23 @@ static void test_worker_killed(void **state) {
     assert_all_go();
 }
 
-static void test_guard_killed(void **state) {
+static void test_guard_killed(void **state)
+{
     pid_t worker = board->worker;
 
     (void)state;
     kill(board->guard, SIGKILL);
     WAIT_FOR(board->workers == 2);
     assert_int_equal(board->heals, 1);
-    assert_int_equal(board->restarts, 0); /* the work went on */
+    assert_int_equal(board->restarts, 0);   /* the work went on */
     assert_int_equal(board->guard, worker); /* which is the guard now */
     assert_int_not_equal(board->worker, worker);
     assert_all_go();
 }
 
 /* First the guard, then the worker that follows: its guard brings it back. */
-static void test_guard_then_worker(void **state) {
+static void test_guard_then_worker(void **state)
+{
     (void)state;
     kill(board->guard, SIGKILL);
     WAIT_FOR(board->workers == 2);
@@ -206,20 +217,23 @@ static void test_guard_then_worker(void **state) {
     assert_all_go();
 }
 
-static void test_stopped_worker(void **state) {
+static void test_stopped_worker(void **state)
+{
     (void)state;
     kill(board->worker, SIGSTOP);
     assert_all_go();
 }
 
-static void test_stopped_guard(void **state) {
+static void test_stopped_guard(void **state)
+{
     (void)state;
     kill(board->guard, SIGSTOP);
     assert_all_go();
 }
 
 /* A worker of a healed pair knows its new guard. */
-static void test_stopped_after_heal(void **state) {
+static void test_stopped_after_heal(void **state)
+{
     (void)state;
     kill(board->guard, SIGKILL);
     WAIT_FOR(board->workers == 2);
@@ -228,7 +242,8 @@ static void test_stopped_after_heal(void **state) {
 }
 
 /* The server goes while the guard waits before it brings the worker back. */
-static void test_end_in_pause(void **state) {
+static void test_end_in_pause(void **state)
+{
     pid_t guard = board->guard;
 
     (void)state;
@@ -242,7 +257,8 @@ static void test_end_in_pause(void **state) {
 }
 
 /* Both at once: that is the end, for nobody is left to do anything. */
-static void test_both_killed(void **state) {
+static void test_both_killed(void **state)
+{
     pid_t worker = board->worker, guard = board->guard;
 
     (void)state;
@@ -254,7 +270,8 @@ static void test_both_killed(void **state) {
     assert_int_equal(board->workers, 1);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_worker_killed, setup, teardown),

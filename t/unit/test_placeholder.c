@@ -10,9 +10,10 @@
 
 static ecert_err_t err;
 
-static void test_names(void **state) {
-    static const char *const names[] = {"www.a.hk", "*.a.hk", "dot.a.hk.",
-                                        "\xe4\xb8\xad.hk", "a b", ""};
+static void test_names(void **state)
+{
+    static const char *const names[] = {
+        "www.a.hk", "*.a.hk", "dot.a.hk.", "\xe4\xb8\xad.hk", "a b", ""};
     ecert_site_t site = {.name = "a.hk", .names = names, .n_names = 6};
     ecert_cred_t *cred = ecert_placeholder_new(&site, &err);
     GENERAL_NAMES *found;
@@ -37,11 +38,17 @@ static void test_names(void **state) {
 }
 
 /* A server must start, whatever stands in its configuration. */
-static void test_odd_labels(void **state) {
+static void test_odd_labels(void **state)
+{
     static char big[301];
-    static const char *const labels[] = {
-        "\xe4\xb8\xad\xe5\x9b\xbd.hk", "/etc/\xff\xfe/cert.pem", "\xe4\xb8", "a",
-        "/", "x y", "*.a.hk", big};
+    static const char *const labels[] = {"\xe4\xb8\xad\xe5\x9b\xbd.hk",
+                                         "/etc/\xff\xfe/cert.pem",
+                                         "\xe4\xb8",
+                                         "a",
+                                         "/",
+                                         "x y",
+                                         "*.a.hk",
+                                         big};
 
     (void)state;
     memset(big, 'l', 300);
@@ -61,7 +68,8 @@ static void test_odd_labels(void **state) {
 }
 
 static void assert_file(const char *path, const ecert_site_t *site,
-                        const ecert_cred_t *same) {
+                        const ecert_cred_t *same)
+{
     ecert_cred_t *cred = ecert_placeholder_read(path, site, &err);
 
     assert_non_null(cred);
@@ -73,7 +81,8 @@ static void assert_file(const char *path, const ecert_site_t *site,
     ecert_cred_free(cred);
 }
 
-static void test_file(void **state) {
+static void test_file(void **state)
+{
     ecert_site_t site = {.name = "www.a.hk"}, other = {.name = "www.b.hk"};
     ecert_site_t weird = {.certificate = "/../etc/\xff pass/../wd"};
     char path[PATH_MAX], again[PATH_MAX];
@@ -82,8 +91,8 @@ static void test_file(void **state) {
 
     (void)state;
     umask(0);
-    assert_int_equal(ecert_placeholder_file(scratch, &site, path, sizeof(path),
-                                            &err), 0);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &site, path, sizeof(path), &err), 0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(stat(at("placeholder"), &st), 0);
@@ -91,21 +100,22 @@ static void test_file(void **state) {
     cred = ecert_placeholder_read(path, &site, &err);
     assert_non_null(cred);
     assert_file(path, &site, cred);
-    assert_int_equal(ecert_placeholder_file(scratch, &site, again,
-                                            sizeof(again), &err), 0);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &site, again, sizeof(again), &err), 0);
     assert_string_equal(again, path);
     assert_file(again, &site, cred); /* made once */
     ecert_cred_free(cred);
-    assert_int_equal(ecert_placeholder_file(scratch, &other, again,
-                                            sizeof(again), &err), 0);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &other, again, sizeof(again), &err), 0);
     assert_string_not_equal(again, path);
-    assert_int_equal(ecert_placeholder_file(scratch, &weird, again,
-                                            sizeof(again), &err), 0);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &weird, again, sizeof(again), &err), 0);
     assert_ptr_equal(strstr(again, at("placeholder/")), again);
     assert_null(strchr(again + strlen(at("placeholder/")), '/'));
 }
 
-static void test_bad_file(void **state) {
+static void test_bad_file(void **state)
+{
     ecert_site_t site = {.name = "www.a.hk"};
     EVP_PKEY *other = pki_key("P-256");
     char path[PATH_MAX], *key = pki_pem_key(other);
@@ -129,11 +139,11 @@ static void test_bad_file(void **state) {
     assert_file(at("fifo"), &site, NULL);
     assert_file(scratch, &site, NULL);
     /* an empty file is made anew */
-    assert_int_equal(ecert_placeholder_file(scratch, &site, path, sizeof(path),
-                                            &err), 0);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &site, path, sizeof(path), &err), 0);
     assert_int_equal(truncate(path, 0), 0);
-    assert_int_equal(ecert_placeholder_file(scratch, &site, path, sizeof(path),
-                                            &err), 0);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &site, path, sizeof(path), &err), 0);
     ecert_cred_free(cred);
     cred = ecert_placeholder_read(path, &site, &err);
     assert_file(path, &site, cred);
@@ -144,40 +154,45 @@ static void test_bad_file(void **state) {
     free(both);
 }
 
-static void test_folder(void **state) {
+static void test_folder(void **state)
+{
     ecert_site_t site = {.name = "www.a.hk"};
     char path[PATH_MAX];
 
     (void)state;
     folders("placeholder");
     assert_int_equal(chmod(at("placeholder"), 0777), 0);
-    assert_int_equal(ecert_placeholder_file(scratch, &site, path, sizeof(path),
-                                            &err), -1);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &site, path, sizeof(path), &err), -1);
     assert_int_equal(err.code, ECERT_ERR_UNSAFE);
     assert_int_equal(rmdir(at("placeholder")), 0);
     folders("elsewhere");
     put_link("elsewhere", "placeholder");
-    assert_int_equal(ecert_placeholder_file(scratch, &site, path, sizeof(path),
-                                            &err), -1);
-    assert_int_equal(ecert_placeholder_file(at("none"), &site, path,
-                                            sizeof(path), &err), -1);
+    assert_int_equal(
+        ecert_placeholder_file(scratch, &site, path, sizeof(path), &err), -1);
+    assert_int_equal(
+        ecert_placeholder_file(at("none"), &site, path, sizeof(path), &err),
+        -1);
     assert_int_equal(err.code, ECERT_ERR_MISSING);
     unlink(at("placeholder"));
     for (size_t size = 1; size < strlen(scratch) + 40; size += 7) {
         memset(path, 'Z', sizeof(path));
-        assert_int_equal(ecert_placeholder_file(scratch, &site, path, size,
-                                                &err), -1);
+        assert_int_equal(
+            ecert_placeholder_file(scratch, &site, path, size, &err), -1);
         assert_int_equal(err.code, ECERT_ERR_CONF);
         assert_int_equal(path[size], 'Z');
     }
 }
 
-int main(void) {
+int main(void)
+{
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_odd_labels),
-        TEST(test_file),              TEST(test_bad_file),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_odd_labels),
+        TEST(test_file),
+        TEST(test_bad_file),
         TEST(test_folder),
     };
 

@@ -15,10 +15,23 @@
 
 #include "ecert_priv.h"
 
-enum { FINE, FAILED, CORE, DUMPABLE, NO_NEW, UMASK, CAPS, EXEC, NETWORK, WRITE,
-       READ, LOG };
+enum {
+    FINE,
+    FAILED,
+    CORE,
+    DUMPABLE,
+    NO_NEW,
+    UMASK,
+    CAPS,
+    EXEC,
+    NETWORK,
+    WRITE,
+    READ,
+    LOG
+};
 
-static int check_process(void) {
+static int check_process(void)
+{
     ecert_err_t err;
     struct rlimit core;
 
@@ -37,7 +50,8 @@ static int check_process(void) {
     return umask(0) == 077 ? FINE : UMASK;
 }
 
-static int has_other_caps(void) {
+static int has_other_caps(void)
+{
     cap_t caps = cap_get_proc();
     int other = caps == NULL;
 
@@ -57,7 +71,8 @@ static int has_other_caps(void) {
 }
 
 /* Not even what a program of root's would get anew. */
-static int exec_regains(void) {
+static int exec_regains(void)
+{
     int status;
     pid_t pid = fork();
 
@@ -72,7 +87,8 @@ static int exec_regains(void) {
 }
 
 /* Only a loopback interface, and that is down. */
-static int has_network(void) {
+static int has_network(void)
+{
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(9),
                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -96,7 +112,8 @@ static int has_network(void) {
     return found;
 }
 
-static int check_root(const char *foreign_dir, const char *foreign_file) {
+static int check_root(const char *foreign_dir, const char *foreign_file)
+{
     char path[PATH_MAX];
     int fd, rc = check_process();
 
@@ -129,7 +146,8 @@ static int check_root(const char *foreign_dir, const char *foreign_file) {
                : LOG;
 }
 
-static int run(int (*check)(void)) {
+static int run(int (*check)(void))
+{
     int status;
     pid_t pid = fork();
 
@@ -141,20 +159,24 @@ static int run(int (*check)(void)) {
     return WEXITSTATUS(status);
 }
 
-static void test_any_user(void **state) {
+static void test_any_user(void **state)
+{
     (void)state;
     assert_int_equal(run(check_process), FINE);
 }
 
-static int unshare_is_possible(void) {
+static int unshare_is_possible(void)
+{
     return unshare(CLONE_NEWNET) == 0 ? 0 : 1;
 }
 
-static int foreign_check(void) {
+static int foreign_check(void)
+{
     return check_root(at("theirs"), at("theirs/secret"));
 }
 
-static void test_root(void **state) {
+static void test_root(void **state)
+{
     (void)state;
     if (skipped(geteuid() != 0, "needs root")
         || skipped(run(unshare_is_possible) != 0, "no right to namespaces")) {
@@ -170,14 +192,16 @@ static void test_root(void **state) {
 }
 
 /* An ordinary user has nothing to drop, and it is no error. */
-static int ordinary(void) {
+static int ordinary(void)
+{
     if (setgid(65534) != 0 || setuid(65534) != 0) {
         return FAILED;
     }
     return check_process();
 }
 
-static void test_ordinary(void **state) {
+static void test_ordinary(void **state)
+{
     (void)state;
     if (skipped(geteuid() != 0, "needs root")) {
         return;
@@ -186,7 +210,8 @@ static void test_ordinary(void **state) {
 }
 
 /* A container may have taken the one capability that would be kept. */
-static int poor_root(void) {
+static int poor_root(void)
+{
     cap_t caps = cap_init();
     int rc;
 
@@ -196,7 +221,8 @@ static int poor_root(void) {
     return rc == FINE && has_other_caps() ? CAPS : rc;
 }
 
-static void test_poor_root(void **state) {
+static void test_poor_root(void **state)
+{
     (void)state;
     if (skipped(geteuid() != 0, "needs root")) {
         return;
@@ -204,7 +230,8 @@ static void test_poor_root(void **state) {
     assert_int_equal(run(poor_root), FINE);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_user),
         cmocka_unit_test_setup_teardown(test_root, scratch_setup,

@@ -21,7 +21,7 @@
 #include "pki.h"
 
 static ecert_ca_t *ca;
-static STACK_OF(X509) * pool;
+static STACK_OF(X509) *pool;
 static X509 *sub_new, *sub_old, *ev_new, *ev_old, *cross, *root, *gs_root;
 static X509 *root_1, *root_2, *dead[3], *cross_2029;
 

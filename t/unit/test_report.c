@@ -14,23 +14,27 @@
 static pki_t *pki;
 static ecert_err_t err;
 
-static int group_setup(void **state) {
+static int group_setup(void **state)
+{
     (void)state;
     pki = pki_new(NOW);
     return 0;
 }
 
-static int group_teardown(void **state) {
+static int group_teardown(void **state)
+{
     (void)state;
     pki_free(pki);
     return 0;
 }
 
-static const char *str(const json_t *object, const char *key) {
+static const char *str(const json_t *object, const char *key)
+{
     return json_string_value(json_object_get(object, key));
 }
 
-static char *printed(const json_t *report, int explain) {
+static char *printed(const json_t *report, int explain)
+{
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
@@ -41,7 +45,8 @@ static char *printed(const json_t *report, int explain) {
 }
 
 /* A report of one site, with whatever the caller adds. */
-static json_t *report_of(json_t *site) {
+static json_t *report_of(json_t *site)
+{
     json_t *report = ecert_report_head("/var/lib/ecert", NOW);
     json_t *sites = json_array();
 
@@ -51,7 +56,8 @@ static json_t *report_of(json_t *site) {
 }
 
 static json_t *site_of(const ecert_site_t *site, X509 *leaf, EVP_PKEY *key,
-                       const ecert_err_t *error) {
+                       const ecert_err_t *error)
+{
     STACK_OF(X509) *chain = pki_stack(pki->new_sub, NULL);
     ecert_cred_t *cred = ecert_cred_new(leaf, key, chain, &err);
     ecert_loader_t *loader = ecert_loader_new(NULL, &err);
@@ -60,8 +66,8 @@ static json_t *site_of(const ecert_site_t *site, X509 *leaf, EVP_PKEY *key,
 
     assert_non_null(cred);
     assert_non_null(loader);
-    assert_int_equal(ecert_load_adopt(loader, site, cred, NULL, NOW, &loaded,
-                                      &err), 0);
+    assert_int_equal(
+        ecert_load_adopt(loader, site, cred, NULL, NOW, &loaded, &err), 0);
     json = ecert_report_site(site, &loaded, error, NOW - 60);
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
@@ -71,10 +77,13 @@ static json_t *site_of(const ecert_site_t *site, X509 *leaf, EVP_PKEY *key,
     return json;
 }
 
-static void test_site(void **state) {
+static void test_site(void **state)
+{
     static const char *const names[] = {"www.example.hk", "other.hk"};
-    ecert_site_t site = {.name = "www.example.hk", .names = names,
-                         .n_names = 2, .where = "/etc/a.conf:1"};
+    ecert_site_t site = {.name = "www.example.hk",
+                         .names = names,
+                         .n_names = 2,
+                         .where = "/etc/a.conf:1"};
     json_t *json, *report, *leaf;
     ecert_err_t error;
     char *text;
@@ -92,13 +101,12 @@ static void test_site(void **state) {
     assert_int_equal(json_array_size(json_object_get(json, "chain")), 1);
     leaf = json_object_get(json, "leaf");
     assert_int_equal(strlen(str(leaf, "sha256")), 64);
-    assert_string_equal(json_string_value(json_array_get(
-                            json_object_get(leaf, "names"), 0)),
-                        "www.example.hk");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(leaf, "names"), 0)),
+        "www.example.hk");
     assert_string_equal(str(json_object_get(json, "error"), "reason"),
                         "key-mismatch");
-    assert_string_equal(str(json_object_get(json, "error"), "file"),
-                        "/k\\x1b");
+    assert_string_equal(str(json_object_get(json, "error"), "file"), "/k\\x1b");
     assert_non_null(str(json_object_get(json, "error"), "remedy"));
     report = report_of(json);
     assert_string_equal(str(report, "schema"), ECERT_REPORT_SCHEMA);
@@ -113,20 +121,29 @@ static void test_site(void **state) {
 }
 
 /* Names made to disturb: text in, text out, and valid JSON. */
-static void test_hostile_names(void **state) {
-    static const char *const names[] = {
-        "<script>alert(1)</script>", "\"};alert(1)//", "a\x1b[2Jb", "a\nb: ok",
-        "\xe2\x80\xaetxt.exe", "\\u0000", "%s%n%x", "\xe4\xb8\xad\xe5\x9b\xbd"};
+static void test_hostile_names(void **state)
+{
+    static const char *const names[] = {"<script>alert(1)</script>",
+                                        "\"};alert(1)//",
+                                        "a\x1b[2Jb",
+                                        "a\nb: ok",
+                                        "\xe2\x80\xaetxt.exe",
+                                        "\\u0000",
+                                        "%s%n%x",
+                                        "\xe4\xb8\xad\xe5\x9b\xbd"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        pki_spec_t spec = {.cn = names[i], .key = pki->leaf_key,
-                           .issuer = pki->new_sub, .issuer_key = pki->sub_key,
-                           .not_before = NOW, .not_after = NOW + PKI_DAY,
+        pki_spec_t spec = {.cn = names[i],
+                           .key = pki->leaf_key,
+                           .issuer = pki->new_sub,
+                           .issuer_key = pki->sub_key,
+                           .not_before = NOW,
+                           .not_after = NOW + PKI_DAY,
                            .names = "DNS:a.hk"};
         X509 *leaf = pki_issue(&spec);
-        ecert_site_t site = {.certificate = "/\xff/c", .key = "/k",
-                             .where = names[i]};
+        ecert_site_t site = {
+            .certificate = "/\xff/c", .key = "/k", .where = names[i]};
         json_t *report = report_of(site_of(&site, leaf, pki->leaf_key, NULL));
         char *text = json_dumps(report, 0), *shown;
         json_t *back = json_loads(text, 0, NULL);
@@ -149,7 +166,8 @@ static void test_hostile_names(void **state) {
     }
 }
 
-static void test_nothing(void **state) {
+static void test_nothing(void **state)
+{
     ecert_site_t site = {.name = "a.hk"};
     ecert_loaded_t none = {.store_generation = -1}, loaded;
     json_t *json = ecert_report_site(&site, &none, NULL, 0), *report;
@@ -164,7 +182,8 @@ static void test_nothing(void **state) {
     free(text);
     json_decref(report);
     assert_int_equal(ecert_load_placeholder(ecert_placeholder_new(&site, &err),
-                                            &loaded, &err), 0);
+                                            &loaded, &err),
+                     0);
     report = report_of(ecert_report_site(&site, &loaded, NULL, 0));
     text = printed(report, 0);
     assert_non_null(strstr(text, "placeholder"));
@@ -178,7 +197,8 @@ static void test_nothing(void **state) {
     json_decref(report);
 }
 
-static void test_tokens(void **state) {
+static void test_tokens(void **state)
+{
     ecert_token_t token = {"www.example.hk", "f.txt", NULL, 9, NOW + PKI_DAY};
     ecert_tokens_t tokens = {.tokens = &token, .n = 1};
     json_t *report = ecert_report_head("/s", NOW);
@@ -194,7 +214,8 @@ static void test_tokens(void **state) {
     json_decref(report);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_site),
         cmocka_unit_test(test_hostile_names),

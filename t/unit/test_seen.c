@@ -18,15 +18,16 @@ typedef struct {
     ecert_seen_t *agent, *worker;
 } rows_t;
 
-static void open_rows(rows_t *rows, uint32_t sites) {
+static void open_rows(rows_t *rows, uint32_t sites)
+{
     struct stat st;
 
     rows->fd = ecert_seen_create(sites, &err);
     assert_true(rows->fd >= 0);
     assert_int_equal(fstat(rows->fd, &st), 0);
     rows->size = (size_t)st.st_size;
-    rows->raw = mmap(NULL, rows->size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                     rows->fd, 0);
+    rows->raw =
+        mmap(NULL, rows->size, PROT_READ | PROT_WRITE, MAP_SHARED, rows->fd, 0);
     assert_true(rows->raw != MAP_FAILED);
     rows->agent = ecert_seen_open(rows->fd, &err);
     rows->worker = ecert_seen_open(rows->fd, &err);
@@ -34,7 +35,8 @@ static void open_rows(rows_t *rows, uint32_t sites) {
     assert_non_null(rows->worker);
 }
 
-static void close_rows(rows_t *rows) {
+static void close_rows(rows_t *rows)
+{
     munmap(rows->raw, rows->size);
     ecert_seen_close(rows->agent);
     ecert_seen_close(rows->worker);
@@ -42,7 +44,8 @@ static void close_rows(rows_t *rows) {
 }
 
 /* A process that is dead and gone; its number is free. */
-static pid_t dead_pid(void) {
+static pid_t dead_pid(void)
+{
     pid_t pid = fork();
 
     if (pid == 0) {
@@ -52,7 +55,8 @@ static pid_t dead_pid(void) {
     return pid;
 }
 
-static pid_t sleeping_pid(void) {
+static pid_t sleeping_pid(void)
+{
     pid_t pid = fork();
 
     if (pid == 0) {
@@ -63,12 +67,14 @@ static pid_t sleeping_pid(void) {
     return pid;
 }
 
-static void end(pid_t pid) {
+static void end(pid_t pid)
+{
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static void test_claim(void **state) {
+static void test_claim(void **state)
+{
     pid_t child = sleeping_pid();
     rows_t rows;
     int row, other;
@@ -100,7 +106,8 @@ static void test_claim(void **state) {
     close_rows(&rows);
 }
 
-static void test_outside(void **state) {
+static void test_outside(void **state)
+{
     rows_t rows;
 
     (void)state;
@@ -120,7 +127,8 @@ static void test_outside(void **state) {
     close_rows(&rows);
 }
 
-static void test_all_taken(void **state) {
+static void test_all_taken(void **state)
+{
     pid_t child = sleeping_pid();
     rows_t rows;
 
@@ -137,11 +145,17 @@ static void test_all_taken(void **state) {
 }
 
 /* Numbers that no worker would write: shown or not, but nothing happens. */
-static void test_hostile(void **state) {
-    static const uint64_t odd[] = {
-        UINT64_MAX, (uint64_t)INT64_MIN, (uint64_t)-1, (uint64_t)-2,
-        INT32_MAX, (uint64_t)INT32_MAX + 1, UINT32_MAX,
-        (UINT64_C(1) << 32) + 1, UINT64_C(0xdeadbeefdeadbeef)};
+static void test_hostile(void **state)
+{
+    static const uint64_t odd[] = {UINT64_MAX,
+                                   (uint64_t)INT64_MIN,
+                                   (uint64_t)-1,
+                                   (uint64_t)-2,
+                                   INT32_MAX,
+                                   (uint64_t)INT32_MAX + 1,
+                                   UINT32_MAX,
+                                   (UINT64_C(1) << 32) + 1,
+                                   UINT64_C(0xdeadbeefdeadbeef)};
     unsigned seed = 2;
     rows_t rows;
 
@@ -163,7 +177,8 @@ static void test_hostile(void **state) {
     close_rows(&rows);
 }
 
-static void test_sealed(void **state) {
+static void test_sealed(void **state)
+{
     rows_t rows;
 
     (void)state;
@@ -175,7 +190,8 @@ static void test_sealed(void **state) {
     close_rows(&rows);
 }
 
-static void test_bad_file(void **state) {
+static void test_bad_file(void **state)
+{
     int fd = memfd_create("short", MFD_CLOEXEC);
     int pipes[2];
 
@@ -194,8 +210,11 @@ static void test_bad_file(void **state) {
 }
 
 /* Many at once: each gets a row of its own. */
-static void test_race(void **state) {
-    enum { N = 24 };
+static void test_race(void **state)
+{
+    enum {
+        N = 24
+    };
     pid_t pids[N];
     char taken[ECERT_SEEN_WORKERS] = {0};
     rows_t rows;
@@ -241,11 +260,12 @@ static void test_race(void **state) {
     close_rows(&rows);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_claim),    cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_claim),     cmocka_unit_test(test_outside),
         cmocka_unit_test(test_all_taken), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_sealed),   cmocka_unit_test(test_bad_file),
+        cmocka_unit_test(test_sealed),    cmocka_unit_test(test_bad_file),
         cmocka_unit_test(test_race),
     };
 

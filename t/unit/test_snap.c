@@ -1,4 +1,5 @@
-/* The snapshot: who may write, whole records whatever happens, hostile memory. */
+/* The snapshot: who may write, whole records whatever happens, hostile memory.
+ */
 
 #include "scratch.h"
 
@@ -28,15 +29,16 @@ typedef struct {
     ecert_snap_t *writer, *reader;
 } pair_t;
 
-static void open_pair(pair_t *pair, uint32_t sites) {
+static void open_pair(pair_t *pair, uint32_t sites)
+{
     struct stat st;
 
     pair->fd = ecert_snap_create(sites, &err);
     assert_true(pair->fd >= 0);
     assert_int_equal(fstat(pair->fd, &st), 0);
     pair->size = (size_t)st.st_size;
-    pair->raw = mmap(NULL, pair->size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                     pair->fd, 0);
+    pair->raw =
+        mmap(NULL, pair->size, PROT_READ | PROT_WRITE, MAP_SHARED, pair->fd, 0);
     assert_true(pair->raw != MAP_FAILED);
     pair->writer = ecert_snap_open_writer(pair->fd, &err);
     assert_non_null(pair->writer);
@@ -45,7 +47,8 @@ static void open_pair(pair_t *pair, uint32_t sites) {
     assert_non_null(pair->reader);
 }
 
-static void close_pair(pair_t *pair) {
+static void close_pair(pair_t *pair)
+{
     ecert_snap_close(pair->reader);
     ecert_snap_close(pair->writer);
     munmap(pair->raw, pair->size);
@@ -53,7 +56,8 @@ static void close_pair(pair_t *pair) {
 }
 
 /* A record that says of itself what it must be: number, length, pattern. */
-static size_t make_record(unsigned char *bytes, uint32_t number) {
+static size_t make_record(unsigned char *bytes, uint32_t number)
+{
     uint32_t len = 12 + number * 7919 % (ECERT_SNAP_RECORD_MAX - 12);
 
     memcpy(bytes, &number, 4);
@@ -62,7 +66,8 @@ static size_t make_record(unsigned char *bytes, uint32_t number) {
     return len;
 }
 
-static int is_whole(const unsigned char *bytes, size_t len, uint32_t *number) {
+static int is_whole(const unsigned char *bytes, size_t len, uint32_t *number)
+{
     uint32_t said = 0;
 
     if (len < 12) {
@@ -82,7 +87,8 @@ static int is_whole(const unsigned char *bytes, size_t len, uint32_t *number) {
 }
 
 static void assert_record(const ecert_snap_t *snap, uint32_t slot,
-                          const char *text, uint64_t generation) {
+                          const char *text, uint64_t generation)
+{
     unsigned char *bytes;
     uint64_t found;
     size_t len;
@@ -95,12 +101,15 @@ static void assert_record(const ecert_snap_t *snap, uint32_t slot,
     ecert_snap_free(bytes, len);
 }
 
-static void publish(ecert_snap_t *snap, uint32_t slot, const char *text) {
-    assert_int_equal(ecert_snap_publish(snap, slot, (const void *)text,
-                                        strlen(text), &err), 0);
+static void publish(ecert_snap_t *snap, uint32_t slot, const char *text)
+{
+    assert_int_equal(
+        ecert_snap_publish(snap, slot, (const void *)text, strlen(text), &err),
+        0);
 }
 
-static void test_life(void **state) {
+static void test_life(void **state)
+{
     unsigned char *bytes;
     uint64_t generation;
     pair_t pair;
@@ -112,8 +121,9 @@ static void test_life(void **state) {
     assert_int_equal(ecert_snap_dcv_slot(pair.reader), 3);
     for (uint32_t slot = 0; slot < 6; slot++) {
         assert_int_equal(ecert_snap_generation(pair.reader, slot), 0);
-        assert_int_equal(ecert_snap_read(pair.reader, slot, &bytes, &len,
-                                         &generation, &err), -1);
+        assert_int_equal(
+            ecert_snap_read(pair.reader, slot, &bytes, &len, &generation, &err),
+            -1);
         assert_int_equal(err.code, ECERT_ERR_SNAPSHOT);
         assert_null(bytes);
     }
@@ -132,7 +142,8 @@ static void test_life(void **state) {
     ecert_snap_close(NULL);
 }
 
-static void test_sizes(void **state) {
+static void test_sizes(void **state)
+{
     unsigned char *big = calloc(1, ECERT_SNAP_DCV_MAX + 1), *bytes;
     uint64_t generation;
     pair_t pair;
@@ -144,26 +155,30 @@ static void test_sizes(void **state) {
     publish(pair.writer, 1, "neighbour");
     for (int i = 0; i < 3; i++) {
         assert_int_equal(ecert_snap_publish(pair.writer, 0, big,
-                                            ECERT_SNAP_RECORD_MAX, &err), 0);
-        assert_int_equal(ecert_snap_publish(pair.writer, 2, big,
-                                            ECERT_SNAP_DCV_MAX, &err), 0);
+                                            ECERT_SNAP_RECORD_MAX, &err),
+                         0);
+        assert_int_equal(
+            ecert_snap_publish(pair.writer, 2, big, ECERT_SNAP_DCV_MAX, &err),
+            0);
     }
     assert_record(pair.reader, 1, "neighbour", 1);
     assert_int_equal(ecert_snap_publish(pair.writer, 0, big,
-                                        ECERT_SNAP_RECORD_MAX + 1, &err), -1);
+                                        ECERT_SNAP_RECORD_MAX + 1, &err),
+                     -1);
     assert_int_equal(err.code, ECERT_ERR_TOO_LARGE);
     assert_non_null(strstr(err.detail, "65537"));
     assert_non_null(strstr(err.detail, "65536"));
-    assert_int_equal(ecert_snap_publish(pair.writer, 2, big,
-                                        ECERT_SNAP_DCV_MAX + 1, &err), -1);
+    assert_int_equal(
+        ecert_snap_publish(pair.writer, 2, big, ECERT_SNAP_DCV_MAX + 1, &err),
+        -1);
     assert_non_null(strstr(err.detail, "validation files"));
     assert_int_equal(ecert_snap_publish(pair.writer, 0, big, 0, &err), -1);
     assert_int_equal(ecert_snap_publish(pair.writer, 3, big, 1, &err), -1);
     assert_int_equal(ecert_snap_publish(pair.writer, UINT32_MAX, big, 1, &err),
                      -1);
     /* what was refused has changed nothing */
-    assert_int_equal(ecert_snap_read(pair.reader, 0, &bytes, &len, &generation,
-                                     &err), 0);
+    assert_int_equal(
+        ecert_snap_read(pair.reader, 0, &bytes, &len, &generation, &err), 0);
     assert_int_equal(len, ECERT_SNAP_RECORD_MAX);
     assert_int_equal(generation, 3);
     ecert_snap_free(bytes, len);
@@ -171,7 +186,8 @@ static void test_sizes(void **state) {
     free(big);
 }
 
-static void test_ids(void **state) {
+static void test_ids(void **state)
+{
     unsigned char a[32], b[32], zero[32] = {0};
     pair_t pair;
 
@@ -190,7 +206,8 @@ static void test_ids(void **state) {
 }
 
 /* After the last possible number comes one that uses the idle buffer. */
-static void test_wrap(void **state) {
+static void test_wrap(void **state)
+{
     uint64_t last = UINT64_MAX - 1;
     pair_t pair;
 
@@ -207,7 +224,8 @@ static void test_wrap(void **state) {
 }
 
 /* What a worker has in its hands cannot be made writable in any way. */
-static void test_sealed(void **state) {
+static void test_sealed(void **state)
+{
     char path[64];
     pair_t pair;
     struct stat st;
@@ -259,8 +277,8 @@ static void test_sealed(void **state) {
             continue;
         }
         seen++;
-        assert_int_equal(mprotect((void *)from, to - from,
-                                  PROT_READ | PROT_WRITE), -1);
+        assert_int_equal(
+            mprotect((void *)from, to - from, PROT_READ | PROT_WRITE), -1);
         assert_int_equal(errno, EACCES);
     }
     fclose(maps);
@@ -269,7 +287,8 @@ static void test_sealed(void **state) {
     close_pair(&pair);
 }
 
-static void test_not_dumped(void **state) {
+static void test_not_dumped(void **state)
+{
     FILE *smaps = fopen("/proc/self/smaps", "re");
     int ours = 0, dumped = 0;
     char line[512];
@@ -296,14 +315,23 @@ static void test_not_dumped(void **state) {
 }
 
 /* A head that is not what it must be: never opened. */
-static void test_bad_head(void **state) {
+static void test_bad_head(void **state)
+{
     static const struct {
         size_t at;
         uint32_t value;
     } cases[] = {
-        {0, 0}, {4, 0}, {8, 0}, {8, 2}, {12, 0}, {12, 3},
-        {12, ECERT_SNAP_SITES_MAX + 1}, {12, UINT32_MAX}, {16, 0},
-        {16, UINT32_MAX}, {20, 1},
+        {0, 0},
+        {4, 0},
+        {8, 0},
+        {8, 2},
+        {12, 0},
+        {12, 3},
+        {12, ECERT_SNAP_SITES_MAX + 1},
+        {12, UINT32_MAX},
+        {16, 0},
+        {16, UINT32_MAX},
+        {20, 1},
     };
 
     (void)state;
@@ -319,7 +347,8 @@ static void test_bad_head(void **state) {
     }
 }
 
-static void test_bad_file(void **state) {
+static void test_bad_file(void **state)
+{
     unsigned char head[24];
     int good = ecert_snap_create(2, &err), fd;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -346,7 +375,8 @@ static void test_bad_file(void **state) {
  * Somebody writes all over the memory: what a reader returns is the record as
  * it was published, or an error.
  */
-static void test_corruption(void **state) {
+static void test_corruption(void **state)
+{
     unsigned char record[4000], *bytes, *good;
     uint64_t generation;
     unsigned seed = 3;
@@ -358,8 +388,9 @@ static void test_corruption(void **state) {
     open_pair(&pair, 2);
     memset(record, 'r', sizeof(record));
     for (uint32_t slot = 0; slot < 3; slot++) {
-        assert_int_equal(ecert_snap_publish(pair.writer, slot, record,
-                                            sizeof(record), &err), 0);
+        assert_int_equal(
+            ecert_snap_publish(pair.writer, slot, record, sizeof(record), &err),
+            0);
     }
     good = malloc(pair.size);
     memcpy(good, pair.raw, pair.size);
@@ -378,7 +409,8 @@ static void test_corruption(void **state) {
         for (uint32_t slot = 0; slot < 5; slot++) {
             ecert_snap_generation(pair.reader, slot);
             if (ecert_snap_read(pair.reader, slot, &bytes, &len, &generation,
-                                &err) != 0) {
+                                &err)
+                != 0) {
                 assert_int_equal(err.code, ECERT_ERR_SNAPSHOT);
                 assert_null(bytes);
                 continue;
@@ -411,7 +443,8 @@ static void test_corruption(void **state) {
 }
 
 /* A writer that finds nonsense in the memory stays inside its buffers. */
-static void test_writer_corruption(void **state) {
+static void test_writer_corruption(void **state)
+{
     unsigned seed = 5;
     pair_t pair;
 
@@ -432,7 +465,8 @@ static void test_writer_corruption(void **state) {
 }
 
 /* Publishes without end; only a signal ends it. */
-static void publish_for_ever(ecert_snap_t *snap, uint32_t number) {
+static void publish_for_ever(ecert_snap_t *snap, uint32_t number)
+{
     static unsigned char record[ECERT_SNAP_RECORD_MAX];
 
     for (;; number++) {
@@ -440,7 +474,8 @@ static void publish_for_ever(ecert_snap_t *snap, uint32_t number) {
     }
 }
 
-static void test_killed_writer(void **state) {
+static void test_killed_writer(void **state)
+{
     uint32_t number = 0, last = 0;
     unsigned char *bytes;
     uint64_t generation, before = 0;
@@ -461,14 +496,16 @@ static void test_killed_writer(void **state) {
             sched_yield();
         }
         nanosleep(&nap, NULL);
-        assert_int_equal(ecert_snap_read(pair.reader, 0, &bytes, &len,
-                                         &generation, &err), 0);
+        assert_int_equal(
+            ecert_snap_read(pair.reader, 0, &bytes, &len, &generation, &err),
+            0);
         assert_true(is_whole(bytes, len, &number));
         ecert_snap_free(bytes, len);
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
-        assert_int_equal(ecert_snap_read(pair.reader, 0, &bytes, &len,
-                                         &generation, &err), 0);
+        assert_int_equal(
+            ecert_snap_read(pair.reader, 0, &bytes, &len, &generation, &err),
+            0);
         assert_true(is_whole(bytes, len, &last));
         assert_true(last >= number);
         assert_true(generation > before);
@@ -480,7 +517,8 @@ static void test_killed_writer(void **state) {
 
 static atomic_int stop;
 
-static void *write_all_the_time(void *ctx) {
+static void *write_all_the_time(void *ctx)
+{
     static unsigned char record[ECERT_SNAP_RECORD_MAX];
     ecert_err_t own;
 
@@ -490,7 +528,8 @@ static void *write_all_the_time(void *ctx) {
     return NULL;
 }
 
-static void test_threads(void **state) {
+static void test_threads(void **state)
+{
     struct timespec begin, now;
     uint32_t number, last = 0;
     unsigned char *bytes;
@@ -503,8 +542,8 @@ static void test_threads(void **state) {
     (void)state;
     open_pair(&pair, 1);
     atomic_store(&stop, 0);
-    assert_int_equal(pthread_create(&thread, NULL, write_all_the_time,
-                                    pair.writer), 0);
+    assert_int_equal(
+        pthread_create(&thread, NULL, write_all_the_time, pair.writer), 0);
     clock_gettime(CLOCK_MONOTONIC, &begin);
     do {
         uint64_t seen = ecert_snap_generation(pair.reader, 0);
@@ -513,8 +552,9 @@ static void test_threads(void **state) {
         if (seen == 0) {
             continue;
         }
-        assert_int_equal(ecert_snap_read(pair.reader, 0, &bytes, &len,
-                                         &generation, &err), 0);
+        assert_int_equal(
+            ecert_snap_read(pair.reader, 0, &bytes, &len, &generation, &err),
+            0);
         assert_true(is_whole(bytes, len, &number));
         assert_true(generation >= seen);
         assert_int_equal(number, generation);
@@ -529,7 +569,8 @@ static void test_threads(void **state) {
     close_pair(&pair);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_sizes),

@@ -6,12 +6,13 @@
 
 #define DAY INT64_C(86400)
 
-#define IDN "xn--fiqs8s.example.hk"
+#define IDN         "xn--fiqs8s.example.hk"
 #define IDN_UNICODE "\xe4\xb8\xad\xe5\x9b\xbd.example.hk"
 
 static ecert_err_t err;
 
-static int has_dir(const ecert_trail_t *trail, const char *dir) {
+static int has_dir(const ecert_trail_t *trail, const char *dir)
+{
     for (size_t i = 0; i < trail->n_dirs; i++) {
         if (strcmp(trail->dirs[i], dir) == 0) {
             return 1;
@@ -20,14 +21,16 @@ static int has_dir(const ecert_trail_t *trail, const char *dir) {
     return 0;
 }
 
-static mode_t mode_of(const char *name) {
+static mode_t mode_of(const char *name)
+{
     struct stat st;
 
     assert_int_equal(stat(at(name), &st), 0);
     return st.st_mode & 07777;
 }
 
-static void test_prepare(void **state) {
+static void test_prepare(void **state)
+{
     (void)state;
     umask(077);
     assert_int_equal(ecert_store_prepare(at("s"), &err), 0);
@@ -46,7 +49,8 @@ static void test_prepare(void **state) {
     assert_int_equal(err.code, ECERT_ERR_MISSING);
 }
 
-static void assert_site(const char *ascii, const char *folder) {
+static void assert_site(const char *ascii, const char *folder)
+{
     char path[PATH_MAX];
 
     if (ecert_store_site(scratch, ascii, NULL, path, &err) != 0) {
@@ -55,7 +59,8 @@ static void assert_site(const char *ascii, const char *folder) {
     assert_string_equal(path, at(folder));
 }
 
-static void test_site_spellings(void **state) {
+static void test_site_spellings(void **state)
+{
     (void)state;
     folders("sites/www.example.hk");
     folders("sites/WWW.Example.HK");
@@ -72,7 +77,8 @@ static void test_site_spellings(void **state) {
     assert_site("*.example.hk", "sites/_.example.hk");
 }
 
-static void test_site_missing(void **state) {
+static void test_site_missing(void **state)
+{
     ecert_trail_t trail;
     uint64_t before;
     char path[PATH_MAX];
@@ -105,7 +111,8 @@ static void test_site_missing(void **state) {
     ecert_trail_free(&trail);
 }
 
-static void test_sites(void **state) {
+static void test_sites(void **state)
+{
     static const char *const expected[] = {"*.a.hk", "b.hk", IDN};
     char **names;
     size_t n;
@@ -130,16 +137,22 @@ static void test_sites(void **state) {
     ecert_names_free(names, n);
 }
 
-static void test_generations(void **state) {
+static void test_generations(void **state)
+{
     static const struct {
         const char *target;
         int64_t number;
     } links[] = {
-        {"generations/10", 10},    {"generations/2/", 2},
-        {"./generations//2", 2},   {"/x/y/generations/7", 7},
-        {"generations/02", -1},    {"elsewhere/2", -1},
-        {"mygenerations/2", -1},   {"generations/x", -1},
-        {"2", -1},                 {"generations/", -1},
+        {"generations/10", 10},
+        {"generations/2/", 2},
+        {"./generations//2", 2},
+        {"/x/y/generations/7", 7},
+        {"generations/02", -1},
+        {"elsewhere/2", -1},
+        {"mygenerations/2", -1},
+        {"generations/x", -1},
+        {"2", -1},
+        {"generations/", -1},
         {"generations/9999999999999999999", -1},
     };
     uint64_t *numbers, last = 0;
@@ -148,8 +161,9 @@ static void test_generations(void **state) {
     ecert_trail_t trail;
 
     (void)state;
-    assert_int_equal(ecert_store_generations(scratch, NULL, &numbers, &n,
-                                             &current, &err), 0);
+    assert_int_equal(
+        ecert_store_generations(scratch, NULL, &numbers, &n, &current, &err),
+        0);
     assert_int_equal(n, 0);
     assert_int_equal(current, -1);
     free(numbers);
@@ -163,7 +177,8 @@ static void test_generations(void **state) {
         put_link(links[i].target, "current");
         ecert_trail_init(&trail);
         assert_int_equal(ecert_store_generations(scratch, &trail, &numbers, &n,
-                                                 &current, &err), 0);
+                                                 &current, &err),
+                         0);
         assert_int_equal(n, 3);
         assert_int_equal(numbers[0], 10);
         assert_int_equal(numbers[1], 2);
@@ -178,26 +193,29 @@ static void test_generations(void **state) {
     }
     unlink(at("current"));
     folders("current");
-    assert_int_equal(ecert_store_generations(scratch, NULL, &numbers, &n,
-                                             &current, &err), 0);
+    assert_int_equal(
+        ecert_store_generations(scratch, NULL, &numbers, &n, &current, &err),
+        0);
     assert_int_equal(current, -1);
     free(numbers);
 }
 
-static int json(const char *text, ecert_site_json_t *out) {
+static int json(const char *text, ecert_site_json_t *out)
+{
     put("site.json", text);
     return ecert_store_json(scratch, "www.example.hk", NULL, out, &err);
 }
 
-static void test_json(void **state) {
+static void test_json(void **state)
+{
     ecert_site_json_t out;
     ecert_trail_t trail;
 
     (void)state;
     ecert_trail_init(&trail);
     folders("sites/a.hk");
-    assert_int_equal(ecert_store_json(at("sites/a.hk"), "a.hk", &trail, &out,
-                                      &err), 0);
+    assert_int_equal(
+        ecert_store_json(at("sites/a.hk"), "a.hk", &trail, &out, &err), 0);
     assert_int_equal(out.n_names, 1);
     assert_string_equal(out.names[0], "a.hk");
     assert_null(out.catalogue);
@@ -205,8 +223,8 @@ static void test_json(void **state) {
     assert_true(has_dir(&trail, at("sites/a.hk")));
     ecert_site_json_free(&out);
     put("sites/a.hk/site.json", "{}");
-    assert_int_equal(ecert_store_json(at("sites/a.hk"), "a.hk", &trail, &out,
-                                      &err), 0);
+    assert_int_equal(
+        ecert_store_json(at("sites/a.hk"), "a.hk", &trail, &out, &err), 0);
     assert_int_equal(trail.n_dirs, 1); /* not sites/, see read_file */
     ecert_trail_free(&trail);
     ecert_site_json_free(&out);
@@ -217,7 +235,8 @@ static void test_json(void **state) {
              " \"catalogue\": \"/etc/other.json\", \"future\": [1, null],"
              " \"subject\": {\"O\": \"x\"},"
              " \"policy\": {\"cross_certificate\": \"until=2027-04-15\"}}",
-             &out), 0);
+             &out),
+        0);
     assert_int_equal(out.n_names, 4);
     assert_string_equal(out.names[0], "www.example.hk");
     assert_string_equal(out.names[1], "*.b.hk");
@@ -231,7 +250,8 @@ static void test_json(void **state) {
     ecert_site_json_free(&out);
 }
 
-static void test_json_refused(void **state) {
+static void test_json_refused(void **state)
+{
     static const struct {
         const char *text, *expected;
     } cases[] = {
@@ -280,7 +300,8 @@ typedef struct {
     ecert_err_t errs[32];
 } complaints_t;
 
-static void complain(void *ctx, const ecert_err_t *why) {
+static void complain(void *ctx, const ecert_err_t *why)
+{
     complaints_t *all = ctx;
 
     if (all->n < 32) {
@@ -289,7 +310,8 @@ static void complain(void *ctx, const ecert_err_t *why) {
     all->n++;
 }
 
-static const ecert_err_t *complaint(const complaints_t *all, const char *name) {
+static const ecert_err_t *complaint(const complaints_t *all, const char *name)
+{
     for (size_t i = 0; i < all->n && i < 32; i++) {
         if (strcmp(all->errs[i].file, at(name)) == 0) {
             return &all->errs[i];
@@ -299,7 +321,8 @@ static const ecert_err_t *complaint(const complaints_t *all, const char *name) {
 }
 
 static void assert_complaint(const complaints_t *all, const char *name,
-                             ecert_code_t code) {
+                             ecert_code_t code)
+{
     const ecert_err_t *why = complaint(all, name);
 
     if (why == NULL) {
@@ -310,7 +333,8 @@ static void assert_complaint(const complaints_t *all, const char *name,
 }
 
 static const ecert_token_t *token(const ecert_tokens_t *all, const char *host,
-                                  const char *file) {
+                                  const char *file)
+{
     const ecert_token_t *found = NULL;
 
     for (size_t i = 0; i < all->n; i++) {
@@ -322,14 +346,16 @@ static const ecert_token_t *token(const ecert_tokens_t *all, const char *host,
     return found;
 }
 
-static void set_time(const char *name, int64_t seconds) {
+static void set_time(const char *name, int64_t seconds)
+{
     struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
 
     assert_int_equal(utimensat(AT_FDCWD, at(name), times, 0), 0);
 }
 
 static void load(int64_t now, complaints_t *all, ecert_tokens_t *tokens,
-                 ecert_trail_t *trail) {
+                 ecert_trail_t *trail)
+{
     all->n = 0;
     if (ecert_store_tokens(scratch, now, trail, complain, all, tokens, &err)
         != 0) {
@@ -337,7 +363,8 @@ static void load(int64_t now, complaints_t *all, ecert_tokens_t *tokens,
     }
 }
 
-static void test_tokens(void **state) {
+static void test_tokens(void **state)
+{
     int64_t now = (int64_t)time(NULL);
     complaints_t all;
     ecert_tokens_t tokens;
@@ -387,7 +414,8 @@ static void test_tokens(void **state) {
 }
 
 /* One host in two spellings: what was put later is the last, so it counts. */
-static void test_tokens_twice(void **state) {
+static void test_tokens_twice(void **state)
+{
     int64_t now = (int64_t)time(NULL);
     complaints_t all;
     ecert_tokens_t tokens;
@@ -404,7 +432,8 @@ static void test_tokens_twice(void **state) {
     ecert_tokens_free(&tokens);
 }
 
-static void test_tokens_refused(void **state) {
+static void test_tokens_refused(void **state)
+{
     static char big[ECERT_DCV_BODY_MAX + 1];
     complaints_t all;
     ecert_tokens_t tokens;
@@ -448,7 +477,8 @@ static void test_tokens_refused(void **state) {
 }
 
 /* The table is published whole or not at all, so it must fit. */
-static void test_tokens_many(void **state) {
+static void test_tokens_many(void **state)
+{
     static char big[ECERT_DCV_BODY_MAX];
     char name[64];
     complaints_t all;
@@ -475,13 +505,14 @@ static void test_tokens_many(void **state) {
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        TEST(test_prepare),        TEST(test_site_spellings),
-        TEST(test_site_missing),   TEST(test_sites),
-        TEST(test_generations),    TEST(test_json),
-        TEST(test_json_refused),   TEST(test_tokens),
-        TEST(test_tokens_twice),   TEST(test_tokens_refused),
+        TEST(test_prepare),      TEST(test_site_spellings),
+        TEST(test_site_missing), TEST(test_sites),
+        TEST(test_generations),  TEST(test_json),
+        TEST(test_json_refused), TEST(test_tokens),
+        TEST(test_tokens_twice), TEST(test_tokens_refused),
         TEST(test_tokens_many),
     };
 

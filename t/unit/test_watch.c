@@ -13,25 +13,29 @@ static ecert_err_t err;
 static ecert_watch_t *watch;
 static unsigned touched[SUBJECTS];
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     watch = ecert_watch_new(&err);
     memset(touched, 0, sizeof(touched));
     return watch != NULL ? scratch_setup(state) : -1;
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     ecert_watch_free(watch);
     return scratch_teardown(state);
 }
 
-static void touch(void *ctx, uint32_t subject) {
+static void touch(void *ctx, uint32_t subject)
+{
     (void)ctx;
     assert_true(subject < SUBJECTS);
     touched[subject]++;
 }
 
 /* Reads events until there are none; inotify tells before a call returns. */
-static void drain(void) {
+static void drain(void)
+{
     struct pollfd fd = {.fd = ecert_watch_fd(watch), .events = POLLIN};
 
     memset(touched, 0, sizeof(touched));
@@ -40,19 +44,22 @@ static void drain(void) {
     }
 }
 
-static void assert_touched(uint32_t subject) {
+static void assert_touched(uint32_t subject)
+{
     drain();
     assert_true(touched[subject] > 0);
 }
 
-static void assert_quiet(void) {
+static void assert_quiet(void)
+{
     drain();
     for (size_t i = 0; i < SUBJECTS; i++) {
         assert_int_equal(touched[i], 0);
     }
 }
 
-static void set(uint32_t subject, const char *one, const char *two) {
+static void set(uint32_t subject, const char *one, const char *two)
+{
     char *dirs[2] = {(char *)one, (char *)two};
     size_t n = (one != NULL) + (two != NULL);
 
@@ -74,7 +81,8 @@ static void test_anew(void **state)
     assert_int_equal(ecert_watch_set(watch, 0, dirs, 2, &err), 0);
 }
 
-static void test_changes(void **state) {
+static void test_changes(void **state)
+{
     int fd;
     char c;
 
@@ -105,7 +113,8 @@ static void test_changes(void **state) {
     assert_quiet();
 }
 
-static void test_once_per_read(void **state) {
+static void test_once_per_read(void **state)
+{
     (void)state;
     folders("d");
     folders("e");
@@ -120,7 +129,8 @@ static void test_once_per_read(void **state) {
     assert_int_equal(touched[1], 1);
 }
 
-static void test_shared(void **state) {
+static void test_shared(void **state)
+{
     (void)state;
     folders("d");
     folders("e");
@@ -148,7 +158,8 @@ static void test_shared(void **state) {
 }
 
 /* One folder by two paths has one watch in the kernel. */
-static void test_two_paths(void **state) {
+static void test_two_paths(void **state)
+{
     (void)state;
     folders("d");
     put_link("d", "l");
@@ -166,7 +177,8 @@ static void test_two_paths(void **state) {
     assert_int_equal(touched[1], 1);
 }
 
-static void test_moved_away(void **state) {
+static void test_moved_away(void **state)
+{
     (void)state;
     folders("d");
     set(0, at("d"), NULL);
@@ -183,7 +195,8 @@ static void test_moved_away(void **state) {
     assert_quiet();
 }
 
-static void test_removed(void **state) {
+static void test_removed(void **state)
+{
     (void)state;
     folders("d");
     set(0, at("d"), NULL);
@@ -197,7 +210,8 @@ static void test_removed(void **state) {
 }
 
 /* Another folder under the same path, before anybody has read the event. */
-static void test_replaced(void **state) {
+static void test_replaced(void **state)
+{
     (void)state;
     folders("d");
     folders("e");
@@ -219,7 +233,8 @@ static void test_replaced(void **state) {
 }
 
 /* Gone between the look and the watch: its coming back is seen all the same. */
-static void test_gone_before(void **state) {
+static void test_gone_before(void **state)
+{
     (void)state;
     set(0, at("a/b/c"), NULL);
     folders("a/b/c");
@@ -232,13 +247,15 @@ static void test_gone_before(void **state) {
     assert_quiet();
 }
 
-static void set_again(void *ctx, uint32_t subject) {
+static void set_again(void *ctx, uint32_t subject)
+{
     touch(ctx, subject);
     set(subject, at("e"), NULL);
     set(subject + 5000, at("e"), NULL);
 }
 
-static void test_set_inside(void **state) {
+static void test_set_inside(void **state)
+{
     (void)state;
     folders("d");
     folders("e");
@@ -258,7 +275,8 @@ static void test_set_inside(void **state) {
     }
 }
 
-static void test_many(void **state) {
+static void test_many(void **state)
+{
     char name[32], file[40];
 
     (void)state;
@@ -292,7 +310,8 @@ static void test_many(void **state) {
 }
 
 /* The kernel's limits for one user namespace, which ends with its process. */
-static int limit(const char *file, const char *value) {
+static int limit(const char *file, const char *value)
+{
     int fd = open(file, O_WRONLY | O_CLOEXEC);
     int rc = fd >= 0 && write(fd, value, strlen(value)) > 0 ? 0 : -1;
 
@@ -302,7 +321,8 @@ static int limit(const char *file, const char *value) {
 
 #define CANNOT 77
 
-static int few_watches(void) {
+static int few_watches(void)
+{
     char *dirs[] = {(char *)at("a"), (char *)at("b"), (char *)at("c")};
     unsigned told = 0;
 
@@ -320,8 +340,7 @@ static int few_watches(void) {
         drain();
         told += touched[0] > 0;
     }
-    if (told != 2
-        || limit("/proc/sys/user/max_inotify_watches", "9") != 0
+    if (told != 2 || limit("/proc/sys/user/max_inotify_watches", "9") != 0
         || ecert_watch_set(watch, 0, dirs, 3, &err) != 1) {
         return 2;
     }
@@ -330,7 +349,8 @@ static int few_watches(void) {
     return touched[0] > 0 ? 0 : 3;
 }
 
-static int no_instance(void) {
+static int no_instance(void)
+{
     char *dirs[] = {(char *)at("a")};
 
     if (unshare(CLONE_NEWUSER) != 0
@@ -341,10 +361,12 @@ static int no_instance(void) {
     return watch != NULL && ecert_watch_fd(watch) == -1
                    && ecert_watch_set(watch, 0, dirs, 1, &err) == 0
                    && ecert_watch_read(watch, touch, NULL, &err) == 0
-               ? 0 : 1;
+               ? 0
+               : 1;
 }
 
-static void in_child(int (*run)(void)) {
+static void in_child(int (*run)(void))
+{
     int status;
     pid_t pid = fork();
 
@@ -359,7 +381,8 @@ static void in_child(int (*run)(void)) {
     }
 }
 
-static void test_limits(void **state) {
+static void test_limits(void **state)
+{
     (void)state;
     folders("a");
     folders("b");
@@ -370,13 +393,13 @@ static void test_limits(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        TEST(test_anew),
-        TEST(test_changes),    TEST(test_once_per_read), TEST(test_shared),
-        TEST(test_two_paths),  TEST(test_moved_away),    TEST(test_removed),
-        TEST(test_replaced),   TEST(test_gone_before),   TEST(test_set_inside),
-        TEST(test_many),       TEST(test_limits),
+        TEST(test_anew),       TEST(test_changes),   TEST(test_once_per_read),
+        TEST(test_shared),     TEST(test_two_paths), TEST(test_moved_away),
+        TEST(test_removed),    TEST(test_replaced),  TEST(test_gone_before),
+        TEST(test_set_inside), TEST(test_many),      TEST(test_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,8 @@
 
 #include <openssl/err.h>
 
-static void must(int ok, const char *what) {
+static void must(int ok, const char *what)
+{
     if (!ok) {
         fprintf(stderr, "wire: %s failed\n", what);
         ERR_print_errors_fp(stderr);
@@ -13,22 +14,27 @@ static void must(int ok, const char *what) {
     }
 }
 
-SSL_CTX *wire_client(int version, const char *sigalgs) {
+SSL_CTX *wire_client(int version, const char *sigalgs)
+{
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
     must(ctx != NULL && SSL_CTX_set_min_proto_version(ctx, version)
-             && SSL_CTX_set_max_proto_version(ctx, version), "client");
+             && SSL_CTX_set_max_proto_version(ctx, version),
+         "client");
     must(sigalgs == NULL || SSL_CTX_set1_sigalgs_list(ctx, sigalgs), "sigalgs");
     return ctx;
 }
 
 SSL_CTX *wire_server(X509 *cert, EVP_PKEY *key, int (*callback)(SSL *, void *),
-                     void *arg) {
+                     void *arg)
+{
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
     must(ctx != NULL, "server");
-    must(cert == NULL || (SSL_CTX_use_certificate(ctx, cert)
-                          && SSL_CTX_use_PrivateKey(ctx, key)), "certificate");
+    must(cert == NULL
+             || (SSL_CTX_use_certificate(ctx, cert)
+                 && SSL_CTX_use_PrivateKey(ctx, key)),
+         "certificate");
     if (callback != NULL) {
         SSL_CTX_set_cert_cb(ctx, callback, arg);
     }
@@ -37,7 +43,8 @@ SSL_CTX *wire_server(X509 *cert, EVP_PKEY *key, int (*callback)(SSL *, void *),
 }
 
 int wire_shake(wire_t *wire, SSL_CTX *client, SSL_CTX *server,
-               SSL_SESSION *session) {
+               SSL_SESSION *session)
+{
     BIO *a = NULL, *b = NULL;
     int i, c = 0, s = 0;
 
@@ -60,12 +67,14 @@ int wire_shake(wire_t *wire, SSL_CTX *client, SSL_CTX *server,
     return c == 1 && s == 1;
 }
 
-void wire_free(wire_t *wire) {
+void wire_free(wire_t *wire)
+{
     SSL_free(wire->client);
     SSL_free(wire->server);
 }
 
-X509 *wire_peer(SSL_CTX *client, SSL_CTX *server) {
+X509 *wire_peer(SSL_CTX *client, SSL_CTX *server)
+{
     X509 *cert = NULL;
     wire_t wire;
 

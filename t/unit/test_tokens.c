@@ -1,0 +1,146 @@
+/* From validation files to the table that workers answer from. */
+
+#include "scratch.h"
+
+#include <time.h>
+
+#include "ecert_dcv.h"
+#include "ecert_log.h"
+#include "ecert_tokens.h"
+
+#define DAY 86400
+
+static int64_t NOW;
+static ecert_err_t err;
+
+typedef struct {
+    ecert_keeper_t keeper;
+    int fd;
+    ecert_snap_t *reader;
+} agent_t;
+
+static int setup(void **state)
+{
+    NOW = time(NULL);
+    ecert_log_quiet(ECERT_LOG_ERROR);
+    if (scratch_setup(state) != 0) {
+        return -1;
+    }
+    folders("store/dcv");
+    return 0;
+}
+
+static void start(agent_t *agent)
+{
+    memset(agent, 0, sizeof(*agent));
+    agent->keeper.store = strdup(at("store"));
+    agent->fd = ecert_snap_create(1, &err);
+    agent->keeper.snap = ecert_snap_open_writer(agent->fd, &err);
+    agent->reader = ecert_snap_open(agent->fd, &err);
+    assert_non_null(agent->reader);
+    agent->keeper.now = NOW;
+    agent->keeper.ms = 1000000;
+}
+
+static void end(agent_t *agent)
+{
+    ecert_snap_close(agent->keeper.snap);
+    ecert_snap_close(agent->reader);
+    close(agent->fd);
+    free((char *)(uintptr_t)agent->keeper.store);
+}
+
+static int table_has(const agent_t *agent, const char *host, const char *body)
+{
+    uint32_t slot = ecert_snap_dcv_slot(agent->reader);
+    unsigned char *bytes;
+    ecert_token_t token;
+    uint64_t number;
+    size_t len;
+    int found;
+
+    assert_int_equal(
+        ecert_snap_read(agent->reader, slot, &bytes, &len, &number, &err), 0);
+    assert_int_equal(ecert_dcv_check(bytes, len, &err), 0);
+    found = ecert_dcv_find(bytes, len, host, "f.txt", 5, &token)
+            && token.body_len == strlen(body)
+            && memcmp(token.body, body, token.body_len) == 0;
+    ecert_snap_free(bytes, len);
+    return found;
+}
+
+static void test_tokens(void **state)
+{
+    ecert_dcv_kept_t kept;
+    agent_t agent;
+
+    (void)state;
+    start(&agent);
+    ecert_dcv_kept_init(&kept);
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(ecert_snap_generation(agent.reader, 1), 1);
+    folders("store/dcv/www.example.hk");
+    put("store/dcv/www.example.hk/f.txt", "token");
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_true(table_has(&agent, "www.example.hk", "token"));
+    assert_int_equal(kept.held.n, 1);
+    assert_in_range(kept.next_change, NOW + 29 * DAY, NOW + 31 * DAY);
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(ecert_snap_generation(agent.reader, 1), 2); /* the same */
+    agent.keeper.now = kept.next_change;
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_false(table_has(&agent, "www.example.hk", "token"));
+    assert_true(kept.next_change == 0 || kept.next_change > agent.keeper.now);
+    agent.keeper.now = NOW;
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_true(table_has(&agent, "www.example.hk", "token"));
+    /* the store is no longer to be trusted: what there is stays, and no time
+     * that has passed keeps the agent busy */
+    agent.keeper.now = kept.next_change + 1;
+    assert_int_equal(chmod(at("store"), 0777), 0);
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_true(kept.next_change == 0 || kept.next_change > agent.keeper.now);
+    assert_int_equal(chmod(at("store"), 0755), 0);
+    agent.keeper.now = NOW;
+    put("store/dcv/www.example.hk/empty.txt", "");
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(kept.n_complaints, 1);
+    unlink(at("store/dcv/www.example.hk/empty.txt"));
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(kept.n_complaints, 0);
+    ecert_dcv_kept_free(&kept);
+    end(&agent);
+}
+
+/* An upload on its way is not complained about before its patience is over. */
+static void test_upload(void **state)
+{
+    ecert_dcv_kept_t kept;
+    agent_t agent;
+
+    (void)state;
+    start(&agent);
+    ecert_dcv_kept_init(&kept);
+    folders("store/dcv/www.example.hk");
+    put("store/dcv/www.example.hk/f.txt", "");
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(kept.n_complaints, 1);
+    assert_false(kept.complaints[0].told);
+    agent.keeper.ms += ECERT_PATIENCE_MS;
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_true(kept.complaints[0].told);
+    ecert_dcv_kept_free(&kept);
+    end(&agent);
+}
+
+int main(void)
+{
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_tokens),
+        TEST(test_upload),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
