@@ -104,7 +104,7 @@ static void remove_dead(const char *run)
     ecert_names_free(names, n);
 }
 
-static int listen_at(const char *path, ecert_err_t *err)
+static int bind_at(const char *path, ecert_err_t *err)
 {
     struct sockaddr_un address;
     int folder, fd;
@@ -126,6 +126,26 @@ static int listen_at(const char *path, ecert_err_t *err)
     return fd;
 }
 
+/*
+ * Bound under a hidden name first: between bind and listen it would look dead
+ * to another agent that clears up.
+ */
+static int listen_at(const char *run, const char *path, ecert_err_t *err)
+{
+    char hidden[4096];
+    int fd;
+
+    snprintf(hidden, sizeof(hidden), "%s/.%ld" SUFFIX, run, (long)getpid());
+    fd = bind_at(hidden, err);
+    if (fd >= 0 && rename(hidden, path) != 0) {
+        ecert_err_errno(err, path, "cannot make the status socket");
+        close(fd);
+        unlink(hidden);
+        fd = -1;
+    }
+    return fd;
+}
+
 int ecert_door_open(ecert_door_t *door, const char *store, ecert_err_t *err)
 {
     char run[3072];
@@ -137,7 +157,7 @@ int ecert_door_open(ecert_door_t *door, const char *store, ecert_err_t *err)
     remove_dead(run);
     snprintf(door->path, sizeof(door->path), "%s/%ld" SUFFIX, run,
              (long)getpid());
-    door->fd = listen_at(door->path, err);
+    door->fd = listen_at(run, door->path, err);
     return door->fd >= 0 ? 0 : -1;
 }
 
