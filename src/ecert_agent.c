@@ -102,6 +102,9 @@ int ecert_agent_test(void)
             ecert_kept_load(&agent.keeper, &agent.kept[i]);
         }
     }
+    ecert_agent_clocks(&agent);
+    ecert_agent_load_dcv(&agent);
+    agent.keeper.ms += ECERT_PATIENCE_MS;
     ecert_agent_load_dcv(&agent);
     bad = ecert_log_count() > 0;
     return bad;

@@ -93,9 +93,7 @@ static void look_at_touched(ecert_agent_t *agent)
             load_site(agent, i);
         }
     }
-    if (agent->touched[n]
-        || (agent->dcv.next_change != 0
-            && agent->keeper.now >= agent->dcv.next_change)) {
+    if (agent->touched[n] || ecert_dcv_kept_due(&agent->keeper, &agent->dcv)) {
         agent->touched[n] = 0;
         ecert_agent_load_dcv(agent);
     }
@@ -124,6 +122,9 @@ static int patience(ecert_agent_t *agent)
     }
     ecert_agent_clocks(agent);
     wait = agent->rescan_at - agent->keeper.ms;
+    if (agent->dcv.retry_at != 0) {
+        wait = sooner(wait, agent->dcv.retry_at - agent->keeper.ms);
+    }
     for (i = 0; i < agent->conf->n_sites; i++) {
         const ecert_kept_t *kept = &agent->kept[i];
 

@@ -200,10 +200,10 @@ static ecert_cred_t *read_record(const ecert_snap_t *snap, uint32_t slot)
 
 /*
  * What is in the slot already, with its chain as it has to be now.
- * known: what the chain was built from, or NULL.
+ * held: what it was loaded as, or NULL.
  */
 static int adopt_served(ecert_keeper_t *keeper, ecert_kept_t *kept,
-                        const ecert_chain_t *known, ecert_loaded_t *again,
+                        const ecert_loaded_t *held, ecert_loaded_t *again,
                         ecert_err_t *err)
 {
     ecert_cred_t *cred = NULL;
@@ -213,7 +213,7 @@ static int adopt_served(ecert_keeper_t *keeper, ecert_kept_t *kept,
         cred = read_record(keeper->snap, kept->slot);
     }
     if (cred != NULL) {
-        rc = ecert_load_adopt(keeper->loader, kept->site, cred, known,
+        rc = ecert_load_adopt(keeper->loader, kept->site, cred, held,
                               keeper->now, again, err);
     }
     ecert_cred_free(cred);
@@ -401,7 +401,7 @@ static void follow_dates(ecert_keeper_t *keeper, ecert_kept_t *kept)
         return;
     }
     if (kept->held.next_change != 0 && kept->held.next_change <= keeper->now
-        && adopt_served(keeper, kept, kept->held.chain, &again, &err) == 0) {
+        && adopt_served(keeper, kept, &kept->held, &again, &err) == 0) {
         snprintf(again.source, sizeof(again.source), "%s", kept->held.source);
         again.store_generation = kept->held.store_generation;
         again.fallback = kept->held.fallback;

@@ -184,6 +184,7 @@ static int build_chain(ecert_load_t *load, X509 *leaf,
         .now = load->now,
     };
 
+    load->out->cross = in.cross;
     load->out->chain = ecert_chain_build(&in, err);
     return load->out->chain != NULL ? 0 : -1;
 }
@@ -298,6 +299,7 @@ int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
     rc = open_site(&load, err);
     if (rc != 0) {
         out->look = out->trail.digest;
+        out->waiting = ecert_loaded_may_mend(err->code);
     } else {
         rc = site->name != NULL ? load_store(&load, err)
                                 : load_files(&load, err);
@@ -367,7 +369,7 @@ static int rebuild(ecert_load_t *load, const ecert_cred_t *cred,
 }
 
 int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
-                     const ecert_cred_t *cred, const ecert_chain_t *known,
+                     const ecert_cred_t *cred, const ecert_loaded_t *held,
                      int64_t now, ecert_loaded_t *out, ecert_err_t *err)
 {
     ecert_load_t load = {
@@ -378,8 +380,10 @@ int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
     memset(out, 0, sizeof(*out));
     out->store_generation = -1;
     ecert_trail_init(&out->trail);
-    open_site(&load, &ignored); /* its policy and catalogue, if it has them */
-    rc = rebuild(&load, cred, known, err);
+    if (open_site(&load, &ignored) != 0 && held != NULL) {
+        load.json.cross = held->cross; /* site.json may be what is broken */
+    }
+    rc = rebuild(&load, cred, held ? held->chain : NULL, err);
     close_site(&load);
     if (rc != 0) {
         ecert_loaded_free(out);

@@ -55,6 +55,7 @@ typedef struct {
     int waiting;         /* the failure may mend itself (a torn pair) */
     int torn;            /* the same of a file around it (an issuer's,
                             the catalogue), which is a warning */
+    ecert_cross_t cross; /* the policy that was followed */
     int64_t next_change; /* look again then, whatever the files do;
                             0: never */
 } ecert_loaded_t;
@@ -70,11 +71,11 @@ void ecert_loaded_free(ecert_loaded_t *out);
 
 /*
  * The same for a credential that is served already, when its files are gone or
- * broken: its chain as it has to be now, built from what it was built from
- * (known may be NULL).  cred stays the caller's.
+ * broken: its chain as it has to be now, built from what it was built from and
+ * under the same policy (held, may be NULL).  cred stays the caller's.
  */
 int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
-                     const ecert_cred_t *cred, const ecert_chain_t *known,
+                     const ecert_cred_t *cred, const ecert_loaded_t *held,
                      int64_t now, ecert_loaded_t *out, ecert_err_t *err);
 
 /* The same for a placeholder; takes cred, also on failure. */

@@ -42,6 +42,8 @@ int ecert_loaded_may_mend(ecert_code_t code)
     case ECERT_ERR_NO_KEY:
     case ECERT_ERR_MISMATCH:
     case ECERT_ERR_UNREADABLE:
+    case ECERT_ERR_CATALOGUE:
+    case ECERT_ERR_SITE:
         return 1;
     default:
         return 0;

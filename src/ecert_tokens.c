@@ -14,6 +14,7 @@ typedef struct {
     size_t n;
     const ecert_dcv_kept_t *before;
     int64_t ms;
+    int64_t retry_at;
 } complaints_t;
 
 void ecert_dcv_kept_init(ecert_dcv_kept_t *kept)
@@ -69,6 +70,9 @@ static void complain(void *ctx, const ecert_err_t *err)
             || list->ms - one.since >= ECERT_PATIENCE_MS)) {
         ecert_log(ECERT_LOG_WARN, "%s", line);
         one.told = 1;
+    }
+    if (!one.told) {
+        list->retry_at = one.since + ECERT_PATIENCE_MS;
     }
     if (list->n < COMPLAINTS_MAX && (one.line = strdup(line)) != NULL) {
         list->list[list->n++] = one;
@@ -139,4 +143,12 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
         complain(&list, &err);
     }
     keep_complaints(kept, &list);
+    kept->retry_at = list.retry_at;
+}
+
+int ecert_dcv_kept_due(const ecert_keeper_t *keeper,
+                       const ecert_dcv_kept_t *kept)
+{
+    return (kept->retry_at != 0 && keeper->ms >= kept->retry_at)
+           || (kept->next_change != 0 && keeper->now >= kept->next_change);
 }

@@ -20,6 +20,7 @@ typedef struct {
     ecert_tokens_t held; /* what is published */
     ecert_trail_t trail;
     int64_t next_change; /* Unix time; 0: never */
+    int64_t retry_at;    /* monotonic ms; 0: not */
     ecert_complaint_t *complaints;
     size_t n_complaints;
     unsigned char digest[32];
@@ -31,5 +32,9 @@ void ecert_dcv_kept_free(ecert_dcv_kept_t *kept);
 
 /* Looks at the store's validation files and publishes them; logs. */
 void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept);
+
+/* Whether its time has come (an end, an upload that takes too long). */
+int ecert_dcv_kept_due(const ecert_keeper_t *keeper,
+                       const ecert_dcv_kept_t *kept);
 
 #endif
