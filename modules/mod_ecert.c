@@ -295,20 +295,25 @@ static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
         close(previous);
         previous = -1;
     }
-    return rc == 0 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    /* an error at a restart would end the server: then it has placeholders */
+    return rc == 0 || ap_state_query(AP_SQ_CONFIG_GEN) > 1
+               ? OK
+               : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static void ecert_child_init(apr_pool_t *pchild, server_rec *s)
 {
     (void)pchild;
     (void)s;
-    if (state == NULL || state->live == NULL) {
+    if (state == NULL) {
         return;
     }
     if (state->parent != getpid()) { /* httpd -X: this child is the parent */
         ecert_launch_close(&state->launch);
     }
-    ecert_live_worker(state->live);
+    if (state->live != NULL) {
+        ecert_live_worker(state->live);
+    }
 }
 
 static void dump_sites(server_rec *main_server)

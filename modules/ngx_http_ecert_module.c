@@ -50,7 +50,8 @@ static int ngx_http_ecert_certify(ngx_ssl_conn_t *ssl, void *data)
     ecert_err_t err;
     int rc;
 
-    if (escf->site < 0) {
+    /* without live, conf may be another reload's, with fewer sites */
+    if (escf->site < 0 || emcf->live == NULL) {
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "ecert: no certificate for the site in %s:%ui before "
                       "nginx is reloaded with a working agent",

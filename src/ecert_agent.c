@@ -51,6 +51,7 @@ int ecert_agent_inherit(void)
     ecert_err_t err;
     int ready, rc;
 
+    signal(SIGPIPE, SIG_IGN); /* nobody reads the log: no reason to die */
     agent.conf = ecert_conf_read(ECERT_FD_CONF, &err);
     if (agent.conf == NULL) {
         return fail(&err);

@@ -4,12 +4,17 @@
 
 #include "ecert_report.h"
 
+/* Workers write the rows: many that only pretend must not cost the memory. */
+#define CELLS_MAX (256 * 1024)
+
 /* The rows of workers that live now; asked once per report. */
 static int live_rows(const ecert_agent_t *agent, int *rows)
 {
+    int max = (int)(CELLS_MAX / (agent->conf->n_sites + 1));
     int row, n = 0;
 
-    for (row = 0; agent->seen != NULL && row < ECERT_SEEN_WORKERS; row++) {
+    for (row = 0; agent->seen != NULL && row < ECERT_SEEN_WORKERS && n < max;
+         row++) {
         if (ecert_seen_pid(agent->seen, row) != 0) {
             rows[n++] = row;
         }

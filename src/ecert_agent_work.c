@@ -10,6 +10,7 @@
 #include "ecert_log.h"
 
 #define RESCAN_MS 30000
+#define LATER_MS  1000 /* after what failed for lack of means: no busy loop */
 
 static int64_t clock_ms(clockid_t clock)
 {
@@ -104,12 +105,17 @@ static void touch_all(ecert_agent_t *agent)
     memset(agent->touched, 1, agent->conf->n_sites + 1);
 }
 
-static int64_t sooner(int64_t a, int64_t b)
+static int64_t lesser(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Milliseconds to the next thing to do by itself. */
+static int is_later(const ecert_agent_t *agent, int64_t when)
+{
+    return agent->keeper.ms < when;
+}
+
+/* Milliseconds to the next thing to do by itself; the clocks are read. */
 static int patience(ecert_agent_t *agent)
 {
     int64_t unix_ms = clock_ms(CLOCK_REALTIME);
@@ -120,25 +126,30 @@ static int patience(ecert_agent_t *agent)
         agent->again = 0;
         return 0;
     }
-    ecert_agent_clocks(agent);
     wait = agent->rescan_at - agent->keeper.ms;
+    if (is_later(agent, agent->heal_at)) {
+        wait = lesser(wait, agent->heal_at - agent->keeper.ms);
+    }
+    if (is_later(agent, agent->answer_at)) {
+        wait = lesser(wait, agent->answer_at - agent->keeper.ms);
+    }
     if (agent->dcv.retry_at != 0) {
-        wait = sooner(wait, agent->dcv.retry_at - agent->keeper.ms);
+        wait = lesser(wait, agent->dcv.retry_at - agent->keeper.ms);
     }
     for (i = 0; i < agent->conf->n_sites; i++) {
         const ecert_kept_t *kept = &agent->kept[i];
 
         if (kept->retry_at != 0) {
-            wait = sooner(wait, kept->retry_at - agent->keeper.ms);
+            wait = lesser(wait, kept->retry_at - agent->keeper.ms);
         }
         if (kept->next_change != 0 && (next == 0 || kept->next_change < next)) {
             next = kept->next_change;
         }
     }
     if (next != 0) {
-        wait = sooner(wait, next * 1000 - unix_ms + 1);
+        wait = lesser(wait, next * 1000 - unix_ms + 1);
     }
-    return wait < 0 ? 0 : (int)sooner(wait, RESCAN_MS);
+    return wait < 0 ? 0 : (int)lesser(wait, RESCAN_MS);
 }
 
 /* ---- the loop ---------------------------------------------------------- */
@@ -167,27 +178,50 @@ static void heal(ecert_agent_t *agent)
     ecert_err_t err;
 
     if (ecert_pair_heal(agent->pair, &err) != 0) {
-        ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
+        if (agent->heal_at == 0) {
+            ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
+        }
+        agent->heal_at = agent->keeper.ms + LATER_MS;
     } else if (ecert_pair_restarts(agent->pair) != restarts) {
         agent->reborn = 1;
     } else {
+        agent->heal_at = 0;
         ecert_log(ECERT_LOG_NOTICE, "agent: its guard was gone; there is a "
                                     "new one");
+    }
+}
+
+static void answer(ecert_agent_t *agent)
+{
+    if (ecert_door_answer(&agent->door, ecert_agent_describe, agent) != 0) {
+        agent->answer_at = agent->keeper.ms + LATER_MS;
+    }
+}
+
+/* What to poll for; what is to be left alone for now is -1. */
+static void set_fds(const ecert_agent_t *agent, struct pollfd *fds)
+{
+    int pair = agent->pair ? ecert_pair_fd(agent->pair) : -1;
+    int watch = agent->watch ? ecert_watch_fd(agent->watch) : -1;
+    size_t i;
+
+    fds[POLL_CONTROL].fd = agent->control;
+    fds[POLL_PAIR].fd = is_later(agent, agent->heal_at) ? -1 : pair;
+    fds[POLL_DOOR].fd = is_later(agent, agent->answer_at) ? -1 : agent->door.fd;
+    fds[POLL_WATCH].fd = watch;
+    for (i = 0; i < POLL_N; i++) {
+        fds[i].events = POLLIN;
+        fds[i].revents = 0;
     }
 }
 
 /* 0 to go on, 1 when the server is gone or the agent is reborn. */
 static int wait_once(ecert_agent_t *agent)
 {
-    struct pollfd fds[POLL_N] = {
-        [POLL_CONTROL] = {.fd = agent->control, .events = POLLIN},
-        [POLL_PAIR] = {.fd = agent->pair ? ecert_pair_fd(agent->pair) : -1,
-                       .events = POLLIN},
-        [POLL_DOOR] = {.fd = agent->door.fd, .events = POLLIN},
-        [POLL_WATCH] = {.fd = agent->watch ? ecert_watch_fd(agent->watch) : -1,
-                        .events = POLLIN},
-    };
+    struct pollfd fds[POLL_N];
 
+    ecert_agent_clocks(agent);
+    set_fds(agent, fds);
     if (poll(fds, POLL_N, patience(agent)) < 0) {
         return 0;
     }
@@ -204,7 +238,7 @@ static int wait_once(ecert_agent_t *agent)
         read_watch(agent);
     }
     if (fds[POLL_DOOR].revents) {
-        ecert_door_answer(&agent->door, ecert_agent_describe, agent);
+        answer(agent);
     }
     return 0;
 }
@@ -287,7 +321,12 @@ static void open_eyes(ecert_agent_t *agent)
     ecert_err_t err;
 
     agent->watch = ecert_watch_new(&err);
-    if (agent->watch == NULL) {
+    if (agent->watch != NULL && ecert_watch_fd(agent->watch) < 0) {
+        ecert_err(&err, ECERT_ERR_WATCH, NULL, "there is no inotify instance");
+        ecert_err_hint(&err, "raise fs.inotify.max_user_instances; until then "
+                             "files are looked at every 30 seconds");
+    }
+    if (agent->watch == NULL || ecert_watch_fd(agent->watch) < 0) {
         agent->watch_failed = 1;
         ecert_log_err(ECERT_LOG_WARN, NULL, &err);
     }
@@ -303,7 +342,6 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
 {
     signal(SIGPIPE, SIG_IGN);
     agent->door.fd = -1;
-    agent->started = time(NULL);
     if (ecert_agent_prepare(agent, err) != 0) {
         return -1;
     }
@@ -340,5 +378,6 @@ void ecert_agent_forget(ecert_agent_t *agent)
     ecert_loader_free(agent->keeper.loader);
     agent->watch = NULL;
     agent->watch_failed = 0;
+    agent->heal_at = agent->answer_at = 0;
     agent->reborn = 0;
 }

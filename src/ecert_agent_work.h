@@ -23,8 +23,9 @@ typedef struct {
     ecert_pair_t *pair; /* NULL: alone */
     int control;        /* -1: none */
     int reborn;         /* after both processes died: begin anew */
-    int64_t started;    /* Unix time */
     int64_t rescan_at;  /* monotonic ms */
+    int64_t heal_at;    /* monotonic ms; the pair is left alone before it */
+    int64_t answer_at;  /* the same for the door */
     int again;          /* something is touched that no event will tell of */
     unsigned char *touched; /* per site, the last one for validation files */
 } ecert_agent_t;

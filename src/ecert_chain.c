@@ -152,38 +152,31 @@ static void choose(ecert_work_t *work)
     cut_unproven_top(work);
 }
 
-static void sooner(int64_t *next, int64_t moment, int64_t now)
-{
-    if (moment > now && (*next == 0 || moment < *next)) {
-        *next = moment;
-    }
-}
-
 static int64_t next_change(const ecert_work_t *work)
 {
     const ecert_chain_in_t *in = work->in;
     int64_t next = 0;
 
-    sooner(&next, ecert_x509_not_before(in->leaf), in->now);
-    sooner(&next, ecert_x509_not_after(in->leaf) + 1, in->now);
+    ecert_date_sooner(&next, ecert_x509_not_before(in->leaf), in->now);
+    ecert_date_sooner(&next, ecert_x509_not_after(in->leaf) + 1, in->now);
     if (in->cross.kind == ECERT_CROSS_UNTIL) {
-        sooner(&next, in->cross.until, in->now);
+        ecert_date_sooner(&next, in->cross.until, in->now);
     }
     for (size_t i = 0; i < work->n; i++) {
         const ecert_candidate_t *c = &work->all[i];
         if (!c->reached || c->why == ECERT_WHY_DENIED) {
             continue;
         }
-        sooner(&next, c->not_before, in->now);
-        sooner(&next, c->not_after + 1, in->now);
+        ecert_date_sooner(&next, c->not_before, in->now);
+        ecert_date_sooner(&next, c->not_after + 1, in->now);
         if (c->entry && in->cross.kind != ECERT_CROSS_ON
             && in->cross.kind != ECERT_CROSS_UNTIL) {
-            sooner(&next, c->entry->useful_until, in->now);
+            ecert_date_sooner(&next, c->entry->useful_until, in->now);
         }
     }
     const X509 *anchor = work->chosen ? work->chosen->root : NULL;
     if (anchor != NULL) {
-        sooner(&next, ecert_x509_not_after(anchor) + 1, in->now);
+        ecert_date_sooner(&next, ecert_x509_not_after(anchor) + 1, in->now);
     }
     return next;
 }

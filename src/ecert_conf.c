@@ -377,3 +377,10 @@ char *ecert_date_format(int64_t seconds, char *out)
     }
     return out;
 }
+
+void ecert_date_sooner(int64_t *when, int64_t other, int64_t now)
+{
+    if (other > now && (*when == 0 || other < *when)) {
+        *when = other;
+    }
+}

@@ -97,6 +97,9 @@ int ecert_date_parse(const char *text, int64_t *seconds, ecert_err_t *err);
 /* "2027-04-15T23:59:59Z" into out[32]; returns out. */
 char *ecert_date_format(int64_t seconds, char *out);
 
+/* Lowers *when, a moment (0: never), to other if that is not over by now. */
+void ecert_date_sooner(int64_t *when, int64_t other, int64_t now);
+
 /* Writes all of it to fd, reads it from fd's beginning to its end. */
 int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err);
 ecert_conf_t *ecert_conf_read(int fd, ecert_err_t *err);

@@ -224,15 +224,16 @@ static int to_memory(const char *text)
     return fd;
 }
 
-void ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
-                       void *ctx)
+int ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
+                      void *ctx)
 {
     int fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     char *text;
     int memory;
 
     if (fd < 0) {
-        return;
+        return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0
+                                                                          : -1;
     }
     text = may_ask(fd) ? describe(ctx) : NULL;
     memory = text ? to_memory(text) : -1;
@@ -242,6 +243,7 @@ void ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
     }
     free(text);
     close(fd);
+    return 0;
 }
 
 static int receive(int from)

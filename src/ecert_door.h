@@ -23,10 +23,11 @@ void ecert_door_close(ecert_door_t *door, int remove);
 
 /*
  * Answers one who knocked, when it is root or this user: calls describe for
- * the text (its own, freed with free()).
+ * the text (its own, freed with free()).  -1 when there are no means to let
+ * anybody in: then he stays at the door, and it stays readable.
  */
-void ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
-                       void *ctx);
+int ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
+                      void *ctx);
 
 /*
  * The other side: asks at this socket and reads the whole answer, which is the

@@ -380,13 +380,6 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
     }
 }
 
-static void sooner(int64_t *when, int64_t other, int64_t now)
-{
-    if (other > now && (*when == 0 || other < *when)) {
-        *when = other;
-    }
-}
-
 /*
  * What is served may not be what the files hold, because they are broken or
  * not yet valid.  Its chain follows the dates all the same: a cross-certificate
@@ -408,7 +401,7 @@ static void follow_dates(ecert_keeper_t *keeper, ecert_kept_t *kept)
         bring_live(keeper, kept, &again, 0);
         ecert_loaded_free(&again);
     }
-    sooner(&kept->next_change, kept->held.next_change, keeper->now);
+    ecert_date_sooner(&kept->next_change, kept->held.next_change, keeper->now);
 }
 
 void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept)

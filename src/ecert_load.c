@@ -7,13 +7,6 @@
 #include "ecert_load_work.h"
 #include "ecert_loaded.h"
 
-static void sooner(int64_t *when, int64_t other, int64_t now)
-{
-    if (other > now && (*when == 0 || other < *when)) {
-        *when = other;
-    }
-}
-
 /* ---- which files ------------------------------------------------------- */
 
 static int open_site(ecert_load_t *load, ecert_err_t *err)
@@ -126,7 +119,8 @@ static int check_time(ecert_load_t *load, const char *file, ecert_err_t *err)
     ecert_chain_t *chain = load->out->chain;
 
     if (chain->not_before > load->now && !clock_is_wrong(load, file)) {
-        sooner(&load->out->next_change, chain->not_before, load->now);
+        ecert_date_sooner(&load->out->next_change, chain->not_before,
+                          load->now);
         return ecert_err(err, ECERT_ERR_NOT_YET, file, "valid from %s",
                          ecert_date_format(chain->not_before, when));
     }
@@ -211,7 +205,8 @@ static int finish(ecert_load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
     if (load->out->cred == NULL) {
         return -1;
     }
-    sooner(&load->out->next_change, load->out->chain->next_change, load->now);
+    ecert_date_sooner(&load->out->next_change, load->out->chain->next_change,
+                      load->now);
     ecert_loaded_uncovered(load->site, leaf, load->out);
     note_incomplete(load);
     return 0;

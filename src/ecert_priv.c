@@ -31,10 +31,12 @@ static const cap_value_t kept[] = {CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE};
 
 static int drop_capabilities(void)
 {
-    if (set_capabilities(kept, 2, kept, 1) == 0) {
+    /* a container may have taken the one, the other or both */
+    if (set_capabilities(kept, 2, kept, 1) == 0
+        || set_capabilities(kept, 1, kept, 1) == 0
+        || set_capabilities(&kept[1], 1, kept, 0) == 0) {
         return 0;
     }
-    /* a container may have taken these, too */
     return set_capabilities(kept, 0, kept, 0);
 }
 

@@ -12,7 +12,7 @@
 
 /*
  *  row_t[ECERT_SEEN_WORKERS], each: pid, then one generation per site.
- * Rows that no worker takes are never touched and take no memory.
+ * Rows that no worker takes take no memory; a look at a row costs one page.
  */
 struct ecert_seen_s {
     unsigned char *map;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -100,13 +101,35 @@ static void test_nobody_there(void **state)
 
     (void)state;
     assert_int_equal(ecert_door_open(&door, scratch, &err), 0);
-    ecert_door_answer(&door, describe, NULL); /* nobody knocked */
+    assert_int_equal(ecert_door_answer(&door, describe, NULL), 0);
     for (int i = 0; i < 3; i++) {
         int dead;
 
         assert_null(ecert_door_ask(door.path, 0, &dead, &err));
         ecert_door_answer(&door, describe, (void *)(uintptr_t) "text");
     }
+    ecert_door_close(&door, 1);
+}
+
+/* The agent is told, or it would be woken for him without end. */
+static void test_no_descriptor(void **state)
+{
+    struct rlimit before, few;
+    ecert_door_t door;
+    int dead, lowest;
+
+    (void)state;
+    assert_int_equal(ecert_door_open(&door, scratch, &err), 0);
+    assert_null(ecert_door_ask(door.path, 0, &dead, &err));
+    lowest = dup(door.fd);
+    assert_int_equal(close(lowest), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)lowest;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_int_equal(ecert_door_answer(&door, describe, NULL), -1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(ecert_door_answer(&door, describe, NULL), 0);
     ecert_door_close(&door, 1);
 }
 
@@ -282,7 +305,7 @@ int main(void)
         TEST(test_nobody_there), TEST(test_dead),
         TEST(test_two),          TEST(test_stopped),
         TEST(test_long_path),    TEST(test_no_store),
-        TEST(test_foreign),
+        TEST(test_foreign),      TEST(test_no_descriptor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
