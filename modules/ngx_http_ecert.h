@@ -21,6 +21,7 @@ typedef struct {
     ecert_live_t *live; /* NULL until the configuration is live */
     ngx_str_t store;
     ngx_str_t agent;
+    ngx_array_t *unfiltered; /* ngx_http_ecert_default_t, for the answer */
     ngx_uint_t used;   /* a directive of ours stands somewhere */
     ngx_uint_t active; /* there is something to do for the agent */
 } ngx_http_ecert_main_conf_t;
@@ -57,6 +58,9 @@ char *ngx_http_ecert_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child);
  * empty: nobody ever asks for its value.
  */
 ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf);
+
+/* Prepares what keeps the server's filters away from the answer. */
+ngx_int_t ngx_http_ecert_dcv_init(ngx_conf_t *cf);
 
 /* The POST_READ phase: comes before any directive of the server. */
 ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r);

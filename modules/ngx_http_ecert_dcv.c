@@ -5,6 +5,91 @@
 
 #include "ngx_http_ecert.h"
 
+/* A filter's configuration as if no directive of it stood anywhere. */
+typedef struct {
+    ngx_uint_t index;
+    void *conf;
+} ngx_http_ecert_default_t;
+
+/* Filters which no property of an answer keeps away: sub_filter_types *. */
+static const char *const ngx_http_ecert_filters[] = {
+    "ngx_http_addition_filter_module", "ngx_http_headers_filter_module",
+    "ngx_http_ssi_filter_module", "ngx_http_sub_filter_module"};
+
+static ngx_uint_t ngx_http_ecert_is_filter(const ngx_module_t *module)
+{
+    size_t n = sizeof(ngx_http_ecert_filters) / sizeof(char *);
+
+    for (size_t i = 0; i < n; i++) {
+        if (ngx_strcmp(module->name, ngx_http_ecert_filters[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static ngx_int_t ngx_http_ecert_add_default(ngx_conf_t *cf, ngx_array_t *list,
+                                            ngx_module_t *module)
+{
+    ngx_http_module_t *ctx = module->ctx;
+    ngx_http_ecert_default_t *one = ngx_array_push(list);
+    void *parent;
+
+    if (one == NULL) {
+        return NGX_ERROR;
+    }
+    parent = ctx->create_loc_conf(cf);
+    one->index = module->ctx_index;
+    one->conf = ctx->create_loc_conf(cf);
+    if (parent == NULL || one->conf == NULL
+        || ctx->merge_loc_conf(cf, parent, one->conf) != NGX_CONF_OK) {
+        return NGX_ERROR;
+    }
+    return NGX_OK;
+}
+
+ngx_int_t ngx_http_ecert_dcv_init(ngx_conf_t *cf)
+{
+    ngx_http_ecert_main_conf_t *emcf;
+    ngx_array_t *list;
+
+    emcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_ecert_module);
+    list = ngx_array_create(cf->pool, 4, sizeof(ngx_http_ecert_default_t));
+    if (list == NULL) {
+        return NGX_ERROR;
+    }
+    for (ngx_uint_t i = 0; cf->cycle->modules[i]; i++) {
+        if (ngx_http_ecert_is_filter(cf->cycle->modules[i])
+            && ngx_http_ecert_add_default(cf, list, cf->cycle->modules[i])
+                   != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+    emcf->unfiltered = list;
+    return NGX_OK;
+}
+
+/* The request gets a table of its own: the server's is everybody's. */
+static ngx_int_t ngx_http_ecert_unfilter(ngx_http_request_t *r)
+{
+    ngx_http_ecert_srv_conf_t *escf;
+    ngx_http_ecert_default_t *one;
+    size_t size = sizeof(void *) * ngx_http_max_module;
+    void **table = ngx_palloc(r->pool, size);
+
+    if (table == NULL) {
+        return NGX_ERROR;
+    }
+    escf = ngx_http_get_module_srv_conf(r, ngx_http_ecert_module);
+    ngx_memcpy(table, r->loc_conf, size);
+    one = escf->main->unfiltered->elts;
+    for (ngx_uint_t i = 0; i < escf->main->unfiltered->nelts; i++) {
+        table[one[i].index] = one[i].conf;
+    }
+    r->loc_conf = table;
+    return NGX_OK;
+}
+
 static void *ngx_http_ecert_alloc(void *pool, size_t size)
 {
     return ngx_palloc(pool, size);
@@ -50,7 +135,9 @@ static ngx_int_t ngx_http_ecert_no_filters(ngx_http_request_t *r)
 
     r->allow_ranges = 0;
     r->disable_not_modified = 1;
-    return NGX_OK;
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+    return ngx_http_ecert_unfilter(r);
 }
 
 static ngx_int_t ngx_http_ecert_send(ngx_http_request_t *r,

@@ -180,7 +180,7 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
     *handler = ngx_http_ecert_dcv_handler;
-    return NGX_OK;
+    return ngx_http_ecert_dcv_init(cf);
 }
 
 /* Where the agent's lines go, and what they look like there. */

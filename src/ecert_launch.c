@@ -263,7 +263,7 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
     for (i = 0; to != NULL && i < conf->n_sites; i++) {
         /* the agent does so, too; but if it fails, the next one looks here */
         ecert_snap_name(to, i, conf->sites[i].id);
-        old = ecert_snap_find(from, conf->sites[i].id);
+        old = ecert_snap_find(from, conf->sites[i].id, i);
         if (old >= 0) {
             copy_slot(to, i, from, (uint32_t)old);
         }

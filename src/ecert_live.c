@@ -175,6 +175,12 @@ static void retire(slot_t *slot, view_t *view)
     } while (!atomic_compare_exchange_weak(&slot->retired, &head, view));
 }
 
+/* From here to leave no view of the slot is freed. */
+static void enter(slot_t *slot)
+{
+    atomic_fetch_add(&slot->readers, 1);
+}
+
 /* Called with nothing of the slot in hand. */
 static void leave(slot_t *slot)
 {
@@ -288,7 +294,7 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
         return ecert_err(err, ECERT_ERR_SNAPSHOT, NULL, "no slot %u", site);
     }
     slot = &live->slots[site];
-    atomic_fetch_add(&slot->readers, 1);
+    enter(slot);
     view = current(live, site, &own, err);
     if (view != NULL) {
         rc = ecert_cred_use(view->cred, ssl, err);
@@ -361,7 +367,7 @@ void ecert_live_answer(ecert_live_t *live, const char *method,
         return;
     }
     slot = &live->slots[live->n_slots - 1];
-    atomic_fetch_add(&slot->readers, 1);
+    enter(slot);
     view = current(live, live->n_slots - 1, &own, &err);
     if (view != NULL
         && ecert_dcv_find(view->table, view->table_len, name, file, file_len,

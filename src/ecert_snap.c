@@ -335,11 +335,13 @@ void ecert_snap_name(ecert_snap_t *snap, uint32_t slot,
     }
 }
 
-int64_t ecert_snap_find(const ecert_snap_t *snap, const unsigned char id[32])
+int64_t ecert_snap_find(const ecert_snap_t *snap, const unsigned char id[32],
+                        uint32_t hint)
 {
-    uint32_t slot;
+    uint32_t i, slot;
 
-    for (slot = 0; slot < snap->sites; slot++) {
+    for (i = 0; i < snap->sites; i++) {
+        slot = (hint % snap->sites + i) % snap->sites;
         if (memcmp(slot_at(snap, slot)->id, id, 32) == 0) {
             return slot;
         }

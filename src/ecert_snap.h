@@ -70,10 +70,12 @@ int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
 
 /*
  * Whose slot it is (ecert_site_identity), so that a new agent can take over
- * the records of the old one.  find returns the slot or -1.
+ * the records of the old one.  find returns the slot or -1; it begins at hint,
+ * where the slot is when few sites have come or gone.
  */
 void ecert_snap_name(ecert_snap_t *snap, uint32_t slot,
                      const unsigned char id[32]);
-int64_t ecert_snap_find(const ecert_snap_t *snap, const unsigned char id[32]);
+int64_t ecert_snap_find(const ecert_snap_t *snap, const unsigned char id[32],
+                        uint32_t hint);
 
 #endif

@@ -195,13 +195,13 @@ static void test_ids(void **state)
     memset(a, 'a', 32);
     memset(b, 'b', 32);
     open_pair(&pair, 2);
-    assert_int_equal(ecert_snap_find(pair.reader, a), -1);
+    assert_int_equal(ecert_snap_find(pair.reader, a, 0), -1);
     ecert_snap_name(pair.writer, 0, a);
     ecert_snap_name(pair.writer, 1, b);
     ecert_snap_name(pair.writer, 99, b);
-    assert_int_equal(ecert_snap_find(pair.reader, a), 0);
-    assert_int_equal(ecert_snap_find(pair.reader, b), 1);
-    assert_int_equal(ecert_snap_find(pair.reader, zero), -1);
+    assert_int_equal(ecert_snap_find(pair.reader, a, 1), 0);
+    assert_int_equal(ecert_snap_find(pair.reader, b, 7), 1);
+    assert_int_equal(ecert_snap_find(pair.reader, zero, 0), -1);
     close_pair(&pair);
 }
 
@@ -420,7 +420,7 @@ static void test_corruption(void **state)
             assert_memory_equal(bytes, record, len);
             ecert_snap_free(bytes, len);
         }
-        ecert_snap_find(pair.reader, record);
+        ecert_snap_find(pair.reader, record, 1);
         memcpy(pair.raw, good, 6 * 4096 + 5 * 65536);
     }
     assert_true(survived > 0);
