@@ -205,14 +205,15 @@ static void test_progress(void **state)
 
 static void test_silence(void **state)
 {
-    int64_t begin = clock_now();
+    int64_t begin = clock_now(), took;
 
     (void)state;
     script("read x <&3");
     assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
     assert_int_equal(err.code, ECERT_ERR_AGENT);
     assert_non_null(strstr(err.detail, "1 seconds"));
-    assert_in_range(clock_now() - begin, 990, 3000);
+    took = clock_now() - begin;
+    assert_true(took >= 990 && took <= 3000);
     assert_true(launch.snap >= 0 && launch.control >= 0);
 }
 
