@@ -128,15 +128,20 @@ my @hostile = (
     },
     {
         name => 'words are replaced', other => 404,
-        nginx => "sub_filter code word; sub_filter_types text/plain;\n"
+        nginx => "sub_filter code word; sub_filter_types *;\n"
             . 'sub_filter_once off; charset koi8-r; override_charset on;',
         apache => "SetOutputFilter SUBSTITUTE\nSubstitute s/code/word/\n"
             . 'AddDefaultCharset koi8-r',
     },
     {
         name => 'something is added', other => 404,
-        nginx => "add_after_body /index.html; addition_types text/plain;\n"
-            . 'ssi on; ssi_types text/plain;',
+        nginx => "add_after_body /index.html; addition_types *;\n"
+            . 'ssi on; ssi_types *;',
+    },
+    {
+        name => 'kept in caches', other => 404,
+        nginx => 'expires 1d;',
+        apache => "ExpiresActive on\nExpiresDefault \"access plus 1 day\"",
     },
 );
 

@@ -19,6 +19,7 @@ static const struct {
     {"agent", ecert_cmd_agent, "what the servers start by themselves"},
 };
 
+#define ABSOLUTE_MAX 256
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static int help(FILE *out)
@@ -48,13 +49,15 @@ const char *ecert_cli_store(const char *option)
 
 const char *ecert_cli_absolute(const char *path)
 {
-    char cwd[PATH_MAX], *full;
+    static char *made[ABSOLUTE_MAX]; /* for as long as the command runs */
+    static size_t n;
+    char cwd[PATH_MAX];
 
-    if (path[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL
-        || asprintf(&full, "%s/%s", cwd, path) < 0) {
+    if (path[0] == '/' || n == ABSOLUTE_MAX || getcwd(cwd, sizeof(cwd)) == NULL
+        || asprintf(&made[n], "%s/%s", cwd, path) < 0) {
         return path; /* whoever opens it says what is wrong */
     }
-    return full;
+    return made[n++];
 }
 
 int ecert_cli_fail(const char *site, const ecert_err_t *err)
