@@ -101,6 +101,25 @@ static void print_workers(const json_t *site, FILE *out)
             "workers", now, older, none);
 }
 
+/* Each by itself: which published generation it served last. */
+static void print_each_worker(const json_t *site, FILE *out)
+{
+    json_int_t published =
+        json_integer_value(json_object_get(site, "published"));
+    const json_t *worker;
+    size_t i;
+
+    json_array_foreach(json_object_get(site, "workers"), i, worker)
+    {
+        json_int_t serves =
+            json_integer_value(json_object_get(worker, "serves"));
+
+        fprintf(out, "      worker %-9lld serves %lld of %lld%s\n",
+                json_integer_value(json_object_get(worker, "pid")), serves,
+                published, serves == 0 ? " (no handshake yet)" : "");
+    }
+}
+
 static void print_state(const json_t *site, FILE *out, int64_t now)
 {
     const json_t *leaf = json_object_get(site, "leaf");
@@ -144,6 +163,7 @@ void ecert_report_print_site(const json_t *site, FILE *out, int explain,
         fprintf(out, "    %-18s %s\n", "error", str(error, "line"));
     }
     if (explain) {
+        print_each_worker(site, out);
         print_considered(site, out);
     }
 }
