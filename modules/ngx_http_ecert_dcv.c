@@ -175,7 +175,7 @@ ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r)
     ecert_answer_t answer;
 
     escf = ngx_http_get_module_srv_conf(r, ngx_http_ecert_module);
-    if (!escf->dcv || !ngx_http_ecert_is_plain(r)) {
+    if (!escf->dcv) {
         return NGX_DECLINED;
     }
     ecert_live_answer(
@@ -183,7 +183,7 @@ ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r)
         (const char *)r->headers_in.server.data, r->headers_in.server.len,
         (const char *)r->uri.data, r->uri.len, ngx_time(), ngx_http_ecert_alloc,
         r->pool, &answer);
-    if (answer.status == 0) {
+    if (answer.status == 0 || !ngx_http_ecert_is_plain(r)) {
         return NGX_DECLINED;
     }
     /* finished here: a status handed back to nginx would meet error_page */

@@ -131,20 +131,6 @@ static int check_time(ecert_load_t *load, const char *file, ecert_err_t *err)
 
 /* ---- the chain --------------------------------------------------------- */
 
-static ecert_ca_t *read_catalogue(const char *path, ecert_trail_t *trail,
-                                  ecert_err_t *err)
-{
-    ecert_file_t file;
-    ecert_ca_t *ca;
-
-    if (ecert_file_read(path, ECERT_FILE_MAX, trail, &file, err) != 0) {
-        return NULL;
-    }
-    ca = ecert_ca_parse((char *)file.bytes, file.len, path, err);
-    ecert_file_free(&file);
-    return ca;
-}
-
 static const char *catalogue_path(const ecert_load_t *load)
 {
     return load->site->catalogue ? load->site->catalogue : load->json.catalogue;
@@ -159,7 +145,7 @@ static void open_catalogue(ecert_load_t *load)
     if (path == NULL) {
         return;
     }
-    load->own_ca = read_catalogue(path, &load->out->trail, &err);
+    load->own_ca = ecert_catalogue_read(path, &load->out->trail, &err);
     if (load->own_ca == NULL) {
         ecert_loaded_complain(load->out, &err);
     }

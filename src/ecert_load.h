@@ -36,8 +36,16 @@ typedef struct ecert_loader_s ecert_loader_t;
  */
 ecert_loader_t *ecert_loader_new(const char *store, ecert_err_t *err);
 void ecert_loader_free(ecert_loader_t *loader);
-const ecert_ca_t *ecert_loader_ca(const ecert_loader_t *loader);
-const STACK_OF(X509) *ecert_loader_anchors(const ecert_loader_t *loader);
+
+/* The roots that this machine trusts, unless told otherwise. */
+#define ECERT_TRUST_FILE "/etc/ssl/certs/ca-certificates.crt"
+
+/* All certificates of a PEM file; the caller's.  FORMAT when there is none. */
+STACK_OF(X509) *ecert_roots_read(const char *path, ecert_err_t *err);
+
+/* The catalogue in this file (absolute); the caller's. */
+ecert_ca_t *ecert_catalogue_read(const char *path, ecert_trail_t *trail,
+                                 ecert_err_t *err);
 
 typedef struct {
     ecert_cred_t *cred; /* NULL when there is nothing to serve */

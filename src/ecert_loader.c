@@ -4,32 +4,53 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 
-#define TRUST_FILE "/etc/ssl/certs/ca-certificates.crt"
+STACK_OF(X509) *ecert_roots_read(const char *path, ecert_err_t *err)
+{
+    BIO *bio = BIO_new_file(path, "r");
+    STACK_OF(X509) *list = sk_X509_new_null();
+    X509 *cert;
+    if (bio == NULL) {
+        ecert_err_errno(err, path, "opening it");
+        ERR_clear_error();
+        sk_X509_free(list);
+        return NULL;
+    }
+    while (list && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+        sk_X509_push(list, cert);
+    }
+    BIO_free(bio);
+    if (sk_X509_num(list) <= 0) {
+        ecert_err_openssl(err, ECERT_ERR_FORMAT, path, "expected roots in PEM");
+        sk_X509_free(list);
+        return NULL;
+    }
+    ERR_clear_error();
+    return list;
+}
+
+ecert_ca_t *ecert_catalogue_read(const char *path, ecert_trail_t *trail,
+                                 ecert_err_t *err)
+{
+    ecert_file_t file;
+    ecert_ca_t *ca;
+
+    if (ecert_file_read(path, ECERT_FILE_MAX, trail, &file, err) != 0) {
+        return NULL;
+    }
+    ca = ecert_ca_parse((char *)file.bytes, file.len, path, err);
+    ecert_file_free(&file);
+    return ca;
+}
 
 /* Roots that this machine knows; without the file we know fewer. */
 static STACK_OF(X509) *read_anchors(void)
 {
-    STACK_OF(X509) *list = sk_X509_new_null();
-    X509_STORE *store = X509_STORE_new();
-    STACK_OF(X509_OBJECT) *objects;
-    int i;
+    ecert_err_t ignored;
+    STACK_OF(X509) *list = ecert_roots_read(ECERT_TRUST_FILE, &ignored);
 
-    if (list != NULL && store != NULL
-        && X509_STORE_load_file(store, TRUST_FILE) == 1) {
-        objects = X509_STORE_get0_objects(store);
-        for (i = 0; i < sk_X509_OBJECT_num(objects); i++) {
-            X509 *cert =
-                X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-
-            if (cert != NULL && sk_X509_push(list, cert) > 0) {
-                X509_up_ref(cert);
-            }
-        }
-    }
-    X509_STORE_free(store);
-    ERR_clear_error();
-    return list;
+    return list != NULL ? list : sk_X509_new_null();
 }
 
 ecert_loader_t *ecert_loader_new(const char *store, ecert_err_t *err)
@@ -67,14 +88,4 @@ void ecert_loader_free(ecert_loader_t *loader)
     sk_X509_pop_free(loader->anchors, X509_free);
     ecert_shelf_free(loader->shelf);
     free(loader);
-}
-
-const ecert_ca_t *ecert_loader_ca(const ecert_loader_t *loader)
-{
-    return loader->ca;
-}
-
-const STACK_OF(X509) *ecert_loader_anchors(const ecert_loader_t *loader)
-{
-    return loader->anchors;
 }

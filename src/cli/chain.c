@@ -6,17 +6,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "cli.h"
 #include "ecert_bundle.h"
 #include "ecert_chain.h"
 #include "ecert_conf.h"
+#include "ecert_load.h"
 #include "ecert_x509.h"
 
-#define PATHS_MAX  64
-#define TRUST_FILE "/etc/ssl/certs/ca-certificates.crt"
+#define PATHS_MAX 64
 
 static const char usage[] =
     "Usage: ecert chain [OPTION]... FILE\n"
@@ -34,7 +33,7 @@ static const char usage[] =
     "  --cross-certificate auto|on|off|until=YYYY-MM-DD\n"
     "  --catalogue FILE    another CA's catalogue\n"
     "  --trust FILE        the roots known here (default:\n"
-    "                      " TRUST_FILE ")\n"
+    "                      " ECERT_TRUST_FILE ")\n"
     "  --store DIR         the store (default: ECERT_STORE, else\n"
     "                      /var/lib/ecert)\n"
     "  --explain           every certificate that was considered, and why\n"
@@ -72,54 +71,19 @@ static void complain(void *ctx, const ecert_err_t *err)
     ecert_cli_fail(NULL, err);
 }
 
-/* Roots, as many as there are in the file. */
-static STACK_OF(X509) *read_roots(const char *path, ecert_err_t *err)
-{
-    BIO *bio = BIO_new_file(path, "r");
-    STACK_OF(X509) *list = sk_X509_new_null();
-    X509 *cert;
-    if (bio == NULL) {
-        ecert_err_errno(err, path, "opening it");
-        ERR_clear_error();
-        sk_X509_free(list);
-        return NULL;
-    }
-    while (list && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-        sk_X509_push(list, cert);
-    }
-    BIO_free(bio);
-    if (sk_X509_num(list) <= 0) {
-        ecert_err_openssl(err, ECERT_ERR_FORMAT, path, "expected roots in PEM");
-        sk_X509_free(list);
-        return NULL;
-    }
-    ERR_clear_error();
-    return list;
-}
-
 static int read_catalogue(work_t *work, const char *path, ecert_err_t *err)
 {
-    ecert_file_t file;
-    if (path == NULL) {
-        work->ca = ecert_ca_builtin(err);
-        return work->ca ? 0 : -1;
-    }
-    if (ecert_file_read(ecert_cli_absolute(path), ECERT_FILE_MAX, NULL, &file,
-                        err)
-        != 0) {
-        return -1;
-    }
-    work->ca = ecert_ca_parse((const char *)file.bytes, file.len, path, err);
-    ecert_file_free(&file);
+    work->ca = path ? ecert_catalogue_read(ecert_cli_absolute(path), NULL, err)
+                    : ecert_ca_builtin(err);
     return work->ca ? 0 : -1;
 }
 
 static int read_anchors(work_t *work, const char *path, ecert_err_t *err)
 {
-    if (path == NULL && access(TRUST_FILE, R_OK) != 0) {
+    if (path == NULL && access(ECERT_TRUST_FILE, R_OK) != 0) {
         work->anchors = sk_X509_new_null();
     } else {
-        work->anchors = read_roots(path ? path : TRUST_FILE, err);
+        work->anchors = ecert_roots_read(path ? path : ECERT_TRUST_FILE, err);
     }
     return work->anchors ? 0 : -1;
 }
@@ -288,7 +252,7 @@ static STACK_OF(X509) *client_roots(const work_t *work, const char *who,
 {
     const ecert_ca_entry_t *entry = client_entry(work->ca, who);
     if (entry == NULL) {
-        return read_roots(who, err);
+        return ecert_roots_read(who, err);
     }
     STACK_OF(X509) *roots = sk_X509_new_null();
     find_roots(work, who, entry, roots);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "ecert_file.h"
+#include "reads.h"
 
 #define STRANGER 65534
 
@@ -24,19 +25,6 @@ static int read_code(const char *path, ecert_trail_t *trail)
                : (int)err.code;
     ecert_file_free(&file);
     return code;
-}
-
-static void assert_reads(const char *path, const char *text)
-{
-    ecert_file_t file;
-
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, &err) != 0) {
-        fail_msg("%s: %s", err.file, err.detail);
-    }
-    assert_int_equal(file.len, strlen(text));
-    assert_string_equal((char *)file.bytes, text);
-    ecert_file_free(&file);
-    assert_null(file.bytes);
 }
 
 static int has_dir(const ecert_trail_t *trail, const char *dir)

@@ -8,21 +8,9 @@
 #include <sys/wait.h>
 
 #include "ecert_file.h"
+#include "reads.h"
 
 static ecert_err_t err;
-
-static void assert_reads(const char *path, const char *text)
-{
-    ecert_file_t file;
-
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, &err) != 0) {
-        fail_msg("%s: %s", err.file, err.detail);
-    }
-    assert_int_equal(file.len, strlen(text));
-    assert_string_equal((char *)file.bytes, text);
-    ecert_file_free(&file);
-    assert_null(file.bytes);
-}
 
 static int leftovers(const char *path)
 {
