@@ -101,15 +101,15 @@ void ecert_loaded_uncovered(const ecert_site_t *site, X509 *leaf,
     }
 }
 
-/* A chain of which nothing is known but what it consists of. */
-static ecert_chain_t *plain_chain(const ecert_cred_t *cred)
+/* The leaf alone: nobody issued it. */
+static ecert_chain_t *no_chain(const ecert_cred_t *cred)
 {
     ecert_chain_t *chain = calloc(1, sizeof(*chain));
 
     if (chain == NULL) {
         return NULL;
     }
-    chain->served = X509_chain_up_ref(cred->chain);
+    chain->served = sk_X509_new_null();
     chain->considered = calloc(1, sizeof(*chain->considered));
     if (chain->served == NULL || chain->considered == NULL) {
         ecert_chain_free(chain);
@@ -121,7 +121,6 @@ static ecert_chain_t *plain_chain(const ecert_cred_t *cred)
     chain->n_considered = 1;
     chain->not_before = ecert_x509_not_before(cred->leaf);
     chain->not_after = ecert_x509_not_after(cred->leaf);
-    chain->complete = sk_X509_num(cred->chain) > 0;
     return chain;
 }
 
@@ -132,7 +131,7 @@ int ecert_load_placeholder(ecert_cred_t *cred, ecert_loaded_t *out,
     out->store_generation = -1;
     ecert_trail_init(&out->trail);
     out->cred = cred;
-    out->chain = plain_chain(cred);
+    out->chain = no_chain(cred);
     if (out->chain == NULL) {
         ecert_loaded_free(out);
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
