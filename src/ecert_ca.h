@@ -55,6 +55,31 @@ int ecert_ca_root_name(const ecert_ca_t *ca, const X509_NAME *subject);
  * a clock that shows an earlier time is wrong.  0: not said. */
 int64_t ecert_ca_updated(const ecert_ca_t *ca);
 
+/*
+ * What the CA and the rules that it is under say of requests and validation;
+ * 0 or NULL where the catalogue does not say it.
+ */
+typedef struct {
+    const char *name;       /* "Hongkong Post CA" */
+    const char *token_file; /* "fileauth.txt" */
+    unsigned token_days;    /* 30 */
+    unsigned txt_ttl;       /* seconds: 3600 */
+    unsigned names_max;     /* of one multi-domain certificate: 50 */
+    int64_t mail_ends;      /* first second at which constructed e-mail is no
+                               longer a method (BR 3.2.2.4.4) */
+    const char *contact;    /* where to ask */
+} ecert_ca_rules_t;
+
+const ecert_ca_rules_t *ecert_ca_rules(const ecert_ca_t *ca);
+
+/* Ceiling in days on the life of a certificate issued at this time (BR 6.3.2);
+ * 0: none is known. */
+unsigned ecert_ca_ceiling(const ecert_ca_t *ca, int64_t issued);
+
+/* Days that this CA's certificates live when issued then: below the ceiling by
+ * the catalogue's margin.  0: not known. */
+unsigned ecert_ca_life(const ecert_ca_t *ca, int64_t issued);
+
 size_t ecert_ca_count(const ecert_ca_t *ca);
 const ecert_ca_entry_t *ecert_ca_entry(const ecert_ca_t *ca, size_t i);
 

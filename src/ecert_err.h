@@ -74,6 +74,46 @@
       "make the site in the store or correct the name")                        \
     X(TOKEN, "validation-file", "the validation file cannot be served",        \
       "save the file again as the CA's portal offers it")                      \
+    X(PASSWORD, "password", "the password does not open this file",            \
+      "use the password that was given when the file was exported")            \
+    X(NO_PASSWORD, "no-password", "a password is needed",                      \
+      "call it at a terminal, or with --password-file FILE")                   \
+    X(ALGORITHM, "algorithm",                                                  \
+      "the file is protected with an algorithm that is not available here",    \
+      "install OpenSSL's legacy provider, or export the file with another "    \
+      "algorithm")                                                             \
+    X(DAMAGED, "damaged", "the file is damaged",                               \
+      "copy it or export it once more")                                        \
+    X(ITERATIONS, "iterations", "opening this file is made too expensive",     \
+      "export it again with 1,000,000 iterations at most")                     \
+    X(LIMITS, "limits", "reading the file took too much time or memory",       \
+      "check that it is the right file")                                       \
+    X(SUBJECT, "subject", "the request cannot be made like this",              \
+      "correct the option")                                                    \
+    X(NO_REQUEST, "no-request", "there is no such pending request",            \
+      "make one: ecert new NAME")                                              \
+    X(NO_BACKUP, "no-backup", "the private key of the request has no backup",  \
+      "make one: ecert backup NAME --pending -o FILE.pfx")                     \
+    X(NO_EXPORT, "not-exportable",                                             \
+      "the private key was marked as not to be backed up again",               \
+      "keep the PFX file that it came from, or make a new request")            \
+    X(UNKNOWN_KEY, "unknown-key",                                              \
+      "no private key here belongs to the certificate",                        \
+      "install it where its request was made, or restore the backup of the "   \
+      "key first: ecert restore FILE.pfx")                                     \
+    X(OLD_KEY, "older-request",                                                \
+      "the certificate belongs to a request that was used already",            \
+      "submit the newest request to the CA: ecert csr NAME")                   \
+    X(EXISTS, "exists", "something of this name is there already",             \
+      "choose another name, or move the old one away")                         \
+    X(METHOD, "method", "this certificate cannot be validated in this way",    \
+      "choose another method of validation in the CA's portal")                \
+    X(DENIED, "denied", "the CA has replaced this certificate",                \
+      "get the one that took its place")                                       \
+    X(IN_USE, "in-use", "a site needs it for its chain",                       \
+      "give it up with --force, or leave it")                                  \
+    X(NOT_SERVED, "not-served", "a running server does not serve it",          \
+      "see ecert status, and the server's error log")                          \
     X(WATCH, "watch", "changes cannot be watched",                             \
       "raise fs.inotify.max_user_watches; until then files are looked at "     \
       "every 30 seconds")                                                      \

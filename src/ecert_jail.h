@@ -1,0 +1,49 @@
+/*
+ * Work on bytes that a stranger may have made, in a process of its own: another
+ * user where this one is root, no network, no files, little time and memory.
+ * What comes back is framed and bounded, and the caller checks it again.
+ */
+
+#ifndef ECERT_JAIL_H
+#define ECERT_JAIL_H
+
+#include <stddef.h>
+
+#include "ecert_err.h"
+
+#define ECERT_JAIL_SECONDS                                                     \
+    10 /* of CPU; three times that by                                          \
+          the clock */
+#define ECERT_JAIL_MEMORY (256 * 1024 * 1024)
+#define ECERT_JAIL_ANSWER (2 * 1024 * 1024) /* bytes that may come back */
+#define ECERT_JAIL_FRAMES 128
+
+typedef struct {
+    unsigned char kind; /* the work's own; 1 to 254 */
+    unsigned char *bytes;
+    size_t len;
+} ecert_frame_t;
+
+typedef struct {
+    ecert_frame_t *frames;
+    size_t n;
+} ecert_frames_t;
+
+/* Adds a copy; TOO_LARGE or TOO_MANY beyond the bounds above. */
+int ecert_frames_add(ecert_frames_t *frames, unsigned char kind,
+                     const void *bytes, size_t len, ecert_err_t *err);
+void ecert_frames_free(ecert_frames_t *frames); /* wipes */
+
+/*
+ * Forks; the child gives up everything and calls work(ctx, out, err).  After 0
+ * its frames are in out (ecert_frames_free); after -1 err is what the child
+ * said, or LIMITS when it was ended for time or memory, or SYSTEM.  file is
+ * named in the errors made here.  The child inherits memory, so that ctx may
+ * point to whatever the work needs (bytes, a password).
+ */
+int ecert_jail_run(int (*work)(void *ctx, ecert_frames_t *out,
+                               ecert_err_t *err),
+                   void *ctx, const char *file, ecert_frames_t *out,
+                   ecert_err_t *err);
+
+#endif
