@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "ecert_ca_work.h"
 #include "ecert_conf.h"
 
 #ifndef ECERT_CA_JSON
@@ -13,12 +14,6 @@
 
 #define DAY         86400
 #define ENTRIES_MAX 1024
-
-struct ecert_ca_s {
-    ecert_ca_entry_t *entries;
-    size_t n;
-    int64_t updated;
-};
 
 /* The file itself, in read-only data: the executable needs no file for it. */
 __asm__(".section .rodata\n"
@@ -120,11 +115,8 @@ static int get_useful_until(const place_t *at, json_t *object, int64_t *out)
     if (value == NULL) {
         return 0;
     }
-    const char *text = json_string_value(value);
-    ecert_err_t ignored;
     int64_t midnight;
-    if (text == NULL || strlen(text) != 10
-        || ecert_date_parse(text, &midnight, &ignored) != 0) {
+    if (ecert_ca_day(value, &midnight) != 0) {
         return wrong(at, "useful_until", "a date such as \"2027-04-15\"");
     }
     *out = midnight + DAY; /* that day is still inside */
@@ -258,6 +250,9 @@ ecert_ca_t *ecert_ca_parse(const char *bytes, size_t len, const char *file,
         rc = ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
     } else if ((rc = check_head(root, file, err)) == 0) {
         ca->updated = updated_of(root);
+        rc = ecert_ca_rules_parse(ca, root, file, err);
+    }
+    if (rc == 0) {
         rc = parse_entries(ca, json_object_get(root, "entries"), file, err);
     }
     json_decref(root);
@@ -288,6 +283,7 @@ void ecert_ca_free(ecert_ca_t *ca)
         free(ca->entries[i].url);
     }
     free(ca->entries);
+    ecert_ca_rules_free(ca);
     free(ca);
 }
 

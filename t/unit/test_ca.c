@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 
 #include "ecert_ca.h"
+#include "ecert_conf.h"
 #include "pki.h"
 
 #define HEAD  "{\"schema\": \"ecert-ca\", \"version\": 1, \"entries\": ["
@@ -46,6 +47,103 @@ static void builtin(void **state)
     assert_int_equal(ecert_ca_count(NULL), 0);
 }
 
+static int64_t at(const char *date)
+{
+    int64_t seconds = 0;
+    ecert_err_t err;
+    assert_int_equal(ecert_date_parse(date, &seconds, &err), 0);
+    return seconds;
+}
+
+static void builtin_rules(void **state)
+{
+    static const struct {
+        const char *issued;
+        unsigned ceiling, life;
+    } rows[] = {
+        {"1970-01-01", 0, 0},     {"2026-03-14T23:59:59Z", 0, 0},
+        {"2026-03-15", 200, 199}, {"2027-03-14T23:59:59Z", 200, 199},
+        {"2027-03-15", 100, 99},  {"2029-03-14T23:59:59Z", 100, 99},
+        {"2029-03-15", 47, 46},   {"2099-01-01", 47, 46},
+    };
+    ecert_err_t err;
+    (void)state;
+    ecert_ca_t *ca = ecert_ca_builtin(&err);
+    assert_non_null(ca);
+    const ecert_ca_rules_t *rules = ecert_ca_rules(ca);
+    assert_string_equal(rules->name, "Hongkong Post CA");
+    assert_string_equal(rules->token_file, "fileauth.txt");
+    assert_int_equal(rules->token_days, 30);
+    assert_int_equal(rules->txt_ttl, 3600);
+    assert_int_equal(rules->names_max, 50);
+    assert_true(rules->mail_ends == 1836691200); /* 2028-03-15 00:00 UTC */
+    assert_string_equal(rules->contact, "enquiry@eCert.gov.hk");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t issued = at(rows[i].issued);
+        assert_int_equal(ecert_ca_ceiling(ca, issued), rows[i].ceiling);
+        assert_int_equal(ecert_ca_life(ca, issued), rows[i].life);
+    }
+    ecert_ca_free(ca);
+}
+
+static void no_rules(void **state)
+{
+    static const char *const rows[] = {
+        HEAD ROOT "}]}",
+        HEAD ROOT "}], \"validation\": {}, \"validity_ceilings\": []}",
+        HEAD ROOT "}], \"validation\": {\"colour\": 1}, "
+                  "\"validity_margin\": 10000}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ecert_err_t err;
+        ecert_ca_t *ca = ecert_ca_parse(rows[i], strlen(rows[i]), "f", &err);
+        assert_non_null(ca);
+        const ecert_ca_rules_t *rules = ecert_ca_rules(ca);
+        assert_null(rules->name);
+        assert_null(rules->token_file);
+        assert_null(rules->contact);
+        assert_int_equal(rules->token_days, 0);
+        assert_int_equal(rules->txt_ttl, 0);
+        assert_int_equal(rules->names_max, 0);
+        assert_true(rules->mail_ends == 0);
+        assert_int_equal(ecert_ca_ceiling(ca, INT64_MAX), 0);
+        assert_int_equal(ecert_ca_life(ca, INT64_MAX), 0);
+        ecert_ca_free(ca);
+    }
+}
+
+/* Each number at the ends of what is allowed; no margin is a margin of 0. */
+static void outer_rules(void **state)
+{
+    static const char low[] =
+        HEAD ROOT "}], \"names_max\": 1, \"validation\": {\"days\": 1, "
+                  "\"txt_ttl\": 1}, \"validity_ceilings\": "
+                  "[[\"2026-03-15\", 1], [\"2026-03-16\", 10000]]}";
+    static const char high[] =
+        HEAD ROOT "}], \"names_max\": 10000, \"validation\": {\"days\": "
+                  "10000, \"txt_ttl\": 2147483647}, \"validity_margin\": "
+                  "9999, \"validity_ceilings\": [[\"2026-03-15\", 10000]]}";
+    ecert_err_t err;
+    (void)state;
+    ecert_ca_t *ca = ecert_ca_parse(low, strlen(low), "f", &err);
+    assert_non_null(ca);
+    assert_int_equal(ecert_ca_rules(ca)->names_max, 1);
+    assert_int_equal(ecert_ca_rules(ca)->token_days, 1);
+    assert_int_equal(ecert_ca_rules(ca)->txt_ttl, 1);
+    assert_int_equal(ecert_ca_life(ca, at("2026-03-15")), 1);
+    assert_int_equal(ecert_ca_life(ca, at("2026-03-16")), 10000);
+    ecert_ca_free(ca);
+    ca = ecert_ca_parse(high, strlen(high), "f", &err);
+    assert_non_null(ca);
+    assert_int_equal(ecert_ca_rules(ca)->names_max, 10000);
+    assert_int_equal(ecert_ca_rules(ca)->token_days, 10000);
+    assert_int_equal(ecert_ca_rules(ca)->txt_ttl, 2147483647);
+    assert_int_equal(ecert_ca_ceiling(ca, at("2026-03-15")), 10000);
+    assert_int_equal(ecert_ca_life(ca, at("2026-03-15")), 1);
+    ecert_ca_free(ca);
+}
+
 static void look_alike(void **state)
 {
     ecert_err_t err;
@@ -73,11 +171,27 @@ static void look_alike(void **state)
     pki_free(pki);
 }
 
+typedef struct {
+    const char *json, *detail;
+} wrong_t;
+
+static void assert_wrong(const wrong_t *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ecert_err_t err;
+        assert_null(ecert_ca_parse(rows[i].json, strlen(rows[i].json),
+                                   "/etc/ca.json", &err));
+        assert_int_equal(err.code, ECERT_ERR_CATALOGUE);
+        assert_string_equal(err.file, "/etc/ca.json");
+        if (strstr(err.detail, rows[i].detail) == NULL) {
+            fail_msg("\"%s\" is not in \"%s\"", rows[i].detail, err.detail);
+        }
+    }
+}
+
 static void wrong_files(void **state)
 {
-    static const struct {
-        const char *json, *detail;
-    } rows[] = {
+    static const wrong_t rows[] = {
         {"", "line"},
         {"[]", "schema"},
         {"{\"schema\": 1}", "schema: expected \"ecert-ca\""},
@@ -111,16 +225,67 @@ static void wrong_files(void **state)
         {"{\"schema\": \"ecert-ca\", \"schema\": \"ecert-ca\"}", "line 1"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        ecert_err_t err;
-        assert_null(ecert_ca_parse(rows[i].json, strlen(rows[i].json),
-                                   "/etc/ca.json", &err));
-        assert_int_equal(err.code, ECERT_ERR_CATALOGUE);
-        assert_string_equal(err.file, "/etc/ca.json");
-        if (strstr(err.detail, rows[i].detail) == NULL) {
-            fail_msg("\"%s\" is not in \"%s\"", rows[i].detail, err.detail);
-        }
-    }
+    assert_wrong(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+#define RULES(text)      HEAD ROOT "}], " text "}"
+#define VALIDATION(text) RULES("\"validation\": {" text "}")
+#define CEILINGS(text)   RULES("\"validity_ceilings\": [" text "]")
+
+static void wrong_rules(void **state)
+{
+    static const wrong_t rows[] = {
+        {RULES("\"name\": 1"), "name: expected a string"},
+        {RULES("\"name\": \"\""), "name: expected a string"},
+        {RULES("\"contact\": []"), "contact: expected a string"},
+        {RULES("\"names_max\": \"50\""),
+         "names_max: expected a whole number from 1 to 10000"},
+        {RULES("\"names_max\": 0"), "names_max: expected a whole number"},
+        {RULES("\"names_max\": 10001"), "names_max: expected a whole number"},
+        {RULES("\"names_max\": 50.0"), "names_max: expected a whole number"},
+        {RULES("\"names_max\": null"), "names_max: expected a whole number"},
+        {RULES("\"validity_margin\": -1"),
+         "validity_margin: expected a whole number from 0 to 10000"},
+        {RULES("\"validity_margin\": true"), "validity_margin: expected a"},
+        {RULES("\"validity_margin\": 4294967297"), "validity_margin"},
+        {RULES("\"validation\": []"), "validation: expected an object"},
+        {VALIDATION("\"file\": 1"), "validation.file: expected a string"},
+        {VALIDATION("\"file\": null"), "validation.file: expected a string"},
+        {VALIDATION("\"days\": \"30\""),
+         "validation.days: expected a whole number from 1 to 10000"},
+        {VALIDATION("\"days\": 0"), "validation.days: expected"},
+        {VALIDATION("\"days\": 10001"), "validation.days: expected"},
+        {VALIDATION("\"txt_ttl\": 0"),
+         "validation.txt_ttl: expected a whole number from 1 to 2147483647"},
+        {VALIDATION("\"txt_ttl\": 2147483648"), "validation.txt_ttl: expected"},
+        {VALIDATION("\"txt_ttl\": {}"), "validation.txt_ttl: expected"},
+        {VALIDATION("\"mail_ends\": 2028"),
+         "validation.mail_ends: expected a date such as \"2028-03-15\""},
+        {VALIDATION("\"mail_ends\": \"2028-02-30\""),
+         "validation.mail_ends: expected a date"},
+        {VALIDATION("\"mail_ends\": \"2028-03-15T00:00:00Z\""),
+         "validation.mail_ends: expected a date"},
+        {RULES("\"validity_ceilings\": {}"),
+         "validity_ceilings: expected an array"},
+        {CEILINGS("1"), "validity_ceilings[0]: expected a date and 1 to 10000"},
+        {CEILINGS("[]"), "validity_ceilings[0]: expected a date and"},
+        {CEILINGS("[\"2026-03-15\"]"), "validity_ceilings[0]: expected a date"},
+        {CEILINGS("[\"2026-03-15\", 1, 2]"), "validity_ceilings[0]: expected"},
+        {CEILINGS("[\"2026-03-32\", 1]"), "validity_ceilings[0]: expected"},
+        {CEILINGS("[\"2026-03-15\", 0]"), "validity_ceilings[0]: expected"},
+        {CEILINGS("[\"2026-03-15\", 10001]"), "validity_ceilings[0]: expected"},
+        {CEILINGS("[\"2026-03-15\", \"1\"]"), "validity_ceilings[0]: expect"},
+        {CEILINGS("[20260315, 1]"), "validity_ceilings[0]: expected a date"},
+        {CEILINGS("[\"2026-03-15\", 2], [\"2026-03-15\", 1]"),
+         "validity_ceilings[1]: expected a later date than the one before"},
+        {CEILINGS("[\"2026-03-15\", 2], [\"2026-03-14\", 1]"),
+         "validity_ceilings[1]: expected a later date"},
+        {CEILINGS("[\"2026-03-15\", 9], [\"2027-03-15\", 2]], "
+                  "\"validity_margin\": 2, \"later\": ["),
+         "validity_margin: expected fewer days than any of"},
+    };
+    (void)state;
+    assert_wrong(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 static void unknown_members(void **state)
@@ -141,10 +306,10 @@ static void unknown_members(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builtin),
-        cmocka_unit_test(look_alike),
-        cmocka_unit_test(wrong_files),
-        cmocka_unit_test(unknown_members),
+        cmocka_unit_test(builtin),     cmocka_unit_test(builtin_rules),
+        cmocka_unit_test(no_rules),    cmocka_unit_test(outer_rules),
+        cmocka_unit_test(look_alike),  cmocka_unit_test(wrong_files),
+        cmocka_unit_test(wrong_rules), cmocka_unit_test(unknown_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
