@@ -49,14 +49,16 @@ int ecert_key_id(EVP_PKEY *key, char id[65], ecert_err_t *err);
 /*
  * A request, signed with SHA-256 (P-384: SHA-384).  DirectoryString values are
  * UTF8String, the country is PrintableString.  names (A-labels, may be none)
- * become the subjectAltName of an extension request.
+ * become the subjectAltName of an extension request, each once; NAME for what
+ * is none.  SUBJECT as above, KEY_TYPE as ecert_pem_key_check.
  */
 X509_REQ *ecert_csr_make(EVP_PKEY *key, const ecert_subject_t *subject,
                          const char *const *names, size_t n_names,
                          ecert_err_t *err);
 
-/* "BEGIN CERTIFICATE REQUEST" (also "NEW"), one of it, and its signature
- * checked; file is named in errors: FORMAT, TRUNCATED, DAMAGED. */
+/* "BEGIN CERTIFICATE REQUEST" (also "NEW") or DER, one of it (TOO_MANY), and
+ * its signature checked; file is named in errors: EMPTY, FORMAT, TRUNCATED,
+ * DAMAGED. */
 X509_REQ *ecert_csr_read(const unsigned char *bytes, size_t len,
                          const char *file, ecert_err_t *err);
 
@@ -66,7 +68,9 @@ char *ecert_csr_pem(X509_REQ *csr, ecert_err_t *err);
 /*
  * Sectigo's validation file for this request: name (upper-case hex MD5 of the
  * DER, ".txt") into name[64]; body: SHA-256 in hex, "sectigo.com", and unique
- * where it is not NULL, a line each, into body[256].
+ * where it is neither NULL nor empty, a line each, into body[256].  TOKEN for
+ * a unique value with white space or other odd bytes, or of more than 177
+ * bytes.
  */
 int ecert_csr_sectigo(X509_REQ *csr, const char *unique, char name[64],
                       char body[256], ecert_err_t *err);
