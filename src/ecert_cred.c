@@ -214,8 +214,8 @@ ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
     if (get_all(cred, bytes, len) != 0
         || X509_check_private_key(cred->leaf, cred->key) != 1) {
         /* which says nothing about the record: it may be good the next time */
-        int memory = ERR_GET_REASON(ERR_peek_last_error())
-                     == ERR_R_MALLOC_FAILURE;
+        int memory =
+            ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
 
         ecert_err_openssl(err, memory ? ECERT_ERR_MEMORY : ECERT_ERR_SNAPSHOT,
                           NULL, "a record cannot be decoded");

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "ecert_json.h"
 #include "ecert_name.h"
 #include "ecert_store.h"
 
@@ -172,25 +173,9 @@ static int take_members(const json_t *root, const char *ascii, const char *file,
 static int parse(const ecert_file_t *in, const char *ascii, const char *file,
                  ecert_site_json_t *json, ecert_err_t *err)
 {
-    const char *text = (const char *)in->bytes;
-    size_t len = in->len;
-    json_error_t at;
-    json_t *root;
-    int rc;
+    json_t *root = ecert_json_parse(in->bytes, in->len, file, err);
+    int rc = root ? take_members(root, ascii, file, json, err) : -1;
 
-    /* Some editors put a byte order mark first; JSON knows none. */
-    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        text += 3;
-        len -= 3;
-    }
-    root = json_loadb(text, len,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                      &at);
-    if (root == NULL) {
-        return ecert_err(err, ECERT_ERR_SITE, file, "line %d, column %d: %s",
-                         at.line, at.column, at.text);
-    }
-    rc = take_members(root, ascii, file, json, err);
     json_decref(root);
     return rc;
 }

@@ -275,22 +275,16 @@ static int newest_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-int ecert_store_generations(const char *site_dir, ecert_trail_t *trail,
-                            uint64_t **numbers, size_t *n, int64_t *current,
-                            ecert_err_t *err)
+int ecert_store_numbers(const char *folder, size_t max, ecert_trail_t *trail,
+                        uint64_t **numbers, size_t *n, ecert_err_t *err)
 {
-    char path[PATH_MAX], **names;
+    char **names;
     size_t n_names;
     int64_t number;
 
     *numbers = NULL;
     *n = 0;
-    if (read_current(site_dir, trail, current, err) != 0
-        || join(path, site_dir, "generations", err) != 0) {
-        return -1;
-    }
-    if (ecert_file_list(path, GENERATIONS_MAX, trail, &names, &n_names, err)
-        != 0) {
+    if (ecert_file_list(folder, max, trail, &names, &n_names, err) != 0) {
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
     *numbers = calloc(n_names + 1, sizeof(**numbers));
@@ -301,8 +295,47 @@ int ecert_store_generations(const char *site_dir, ecert_trail_t *trail,
     }
     ecert_names_free(names, n_names);
     if (*numbers == NULL) {
-        return ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+        return ecert_err(err, ECERT_ERR_MEMORY, folder, NULL);
     }
     qsort(*numbers, *n, sizeof(**numbers), newest_first);
+    return 0;
+}
+
+int ecert_store_generations(const char *site_dir, ecert_trail_t *trail,
+                            uint64_t **numbers, size_t *n, int64_t *current,
+                            ecert_err_t *err)
+{
+    char path[PATH_MAX];
+
+    *numbers = NULL;
+    *n = 0;
+    if (read_current(site_dir, trail, current, err) != 0
+        || join(path, site_dir, "generations", err) != 0) {
+        return -1;
+    }
+    return ecert_store_numbers(path, GENERATIONS_MAX, trail, numbers, n, err);
+}
+
+int ecert_store_next(const char *site_dir, uint64_t *number, ecert_err_t *err)
+{
+    static const char *const folders[] = {"generations", "pending"};
+    char path[PATH_MAX];
+
+    *number = 1;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t *numbers;
+        size_t n;
+
+        if (join(path, site_dir, folders[i], err) != 0
+            || ecert_store_numbers(path, GENERATIONS_MAX, NULL, &numbers, &n,
+                                   err)
+                   != 0) {
+            return -1;
+        }
+        if (n > 0 && numbers[0] >= *number) {
+            *number = numbers[0] + 1;
+        }
+        free(numbers);
+    }
     return 0;
 }

@@ -53,6 +53,14 @@ int ecert_store_generations(const char *site_dir, ecert_trail_t *trail,
                             uint64_t **numbers, size_t *n, int64_t *current,
                             ecert_err_t *err);
 
+/* Entries of a folder that are numbers, newest first; free() the result.  No
+ * folder: none. */
+int ecert_store_numbers(const char *folder, size_t max, ecert_trail_t *trail,
+                        uint64_t **numbers, size_t *n, ecert_err_t *err);
+
+/* One more than any number that a generation or pending request has. */
+int ecert_store_next(const char *site_dir, uint64_t *number, ecert_err_t *err);
+
 /*
  * All validation files of the store that are inside their 30 days, hosts in
  * A-label form and once more in Unicode where that differs.  What cannot be

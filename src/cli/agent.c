@@ -1,62 +1,69 @@
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cli.h"
 #include "ecert_agent.h"
 
-static const char usage[] =
-    "Usage: ecert agent --foreground [--store DIR]\n"
-    "Reads the store's sites, checks them, watches them and tells what it\n"
-    "would publish, until it is interrupted.  Servers start their agents by\n"
-    "themselves, with --inherit.\n\n"
-    "  --foreground  for people: no server, messages on standard error\n"
-    "  --inherit     for servers: descriptors 3 to 7 are in their places\n"
-    "  --test        for servers, with --inherit: check once and end\n"
-    "  --store DIR   the store (default: ECERT_STORE, else /var/lib/ecert)\n"
-    "  --help        this text\n\n"
-    "Example: ecert agent --foreground --store /srv/ecert\n";
+typedef struct {
+    const char *store;
+    int foreground, inherit, test;
+} options_t;
 
-int ecert_cmd_agent(int argc, char **argv)
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
-    static const struct option options[] = {
-        {"foreground", no_argument, NULL, 'f'},
-        {"inherit", no_argument, NULL, 'i'},
-        {"test", no_argument, NULL, 't'},
-        {"store", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int c, foreground = 0, inherit = 0, test = 0;
-    const char *store = NULL;
+    options_t *options = ctx;
 
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (c) {
-        case 'f':
-            foreground = 1;
-            break;
-        case 'i':
-            inherit = 1;
-            break;
-        case 't':
-            test = 1;
-            break;
-        case 's':
-            store = optarg;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            return ECERT_EXIT_DONE;
-        default:
-            return ECERT_EXIT_USAGE;
-        }
+    (void)err;
+    switch (c) {
+    case 'f':
+        options->foreground = 1;
+        break;
+    case 'i':
+        options->inherit = 1;
+        break;
+    case 't':
+        options->test = 1;
+        break;
+    default:
+        options->store = value;
     }
-    if (optind < argc || foreground == inherit || (test && !inherit)) {
+    return 0;
+}
+
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t o = {0};
+    int code,
+        first = ecert_cli_parse(command, argc, argv, set_option, &o, &code);
+
+    if (first < 0) {
+        return code;
+    }
+    if (first < argc || o.foreground == o.inherit || (o.test && !o.inherit)) {
         return ecert_cli_usage("agent", "say --foreground");
     }
-    if (foreground) {
-        return ecert_agent_foreground(ecert_cli_store(store));
+    if (o.foreground) {
+        return ecert_agent_foreground(ecert_cli_store(o.store));
     }
-    return test ? ecert_agent_test() : ecert_agent_inherit();
+    return o.test ? ecert_agent_test() : ecert_agent_inherit();
 }
+
+static const ecert_cli_option_t options[] = {
+    {"foreground", 'f', NULL,
+     "for people: no server, messages on standard error", 0},
+    {"inherit", 'i', NULL,
+     "for servers: descriptors 3 to 7 are in their places", 0},
+    {"test", 't', NULL, "for servers, with --inherit: check once and end", 0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_agent = {
+    .name = "agent",
+    .what = "what the servers start by themselves",
+    .about = "Reads the store's sites, checks them, watches them and tells "
+             "what it would publish, until it is interrupted.  Servers start "
+             "their agents by themselves, with --inherit.",
+    .options = options,
+    .example = "ecert agent --foreground --store /srv/ecert",
+    .run = run,
+};

@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,32 +15,6 @@
 #include "ecert_x509.h"
 
 #define PATHS_MAX 64
-
-static const char usage[] =
-    "Usage: ecert chain [OPTION]... FILE\n"
-    "Prints the chain that would be served for the leaf in FILE (PEM, DER or\n"
-    "PKCS#7; other certificates in it are built from, too) as PEM, leaf "
-    "first.\n"
-    "Everything else is said on standard error.\n\n"
-    "  --issuers PATH      CA certificates to build from: a file or a folder;\n"
-    "                      may be given again (default: STORE/issuers)\n"
-    "  --at DATE           as if it were then (YYYY-MM-DD[THH:MM:SSZ])\n"
-    "  --client WHO        what a client makes of it that trusts one root "
-    "only:\n"
-    "                      root-ca-3 (the CA's own), cross (the\n"
-    "                      cross-certificate's), or the roots in this file\n"
-    "  --cross-certificate auto|on|off|until=YYYY-MM-DD\n"
-    "  --catalogue FILE    another CA's catalogue\n"
-    "  --trust FILE        the roots known here (default:\n"
-    "                      " ECERT_TRUST_FILE ")\n"
-    "  --store DIR         the store (default: ECERT_STORE, else\n"
-    "                      /var/lib/ecert)\n"
-    "  --explain           every certificate that was considered, and why\n"
-    "  --help              this text\n\n"
-    "Exit code: 0 there is a chain (with --client: the client accepts it),\n"
-    "1 not, 2 wrong usage.\n\n"
-    "Example: ecert chain --issuers sub.crt --client root-ca-3 --explain "
-    "leaf.pem\n";
 
 typedef struct {
     const char *file;
@@ -313,7 +286,7 @@ static int print(const work_t *work, const options_t *options)
     return good ? ECERT_EXIT_DONE : ECERT_EXIT_FAILED;
 }
 
-static int run(const options_t *options)
+static int build_and_print(const options_t *options)
 {
     work_t work = {0};
     ecert_err_t err;
@@ -327,9 +300,10 @@ static int run(const options_t *options)
     return rc;
 }
 
-static int set_option(options_t *options, int c, const char *value,
-                      ecert_err_t *err)
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
+    options_t *options = ctx;
+
     switch (c) {
     case 'i':
         if (options->n_issuers == PATHS_MAX) {
@@ -359,43 +333,54 @@ static int set_option(options_t *options, int c, const char *value,
     }
 }
 
-int ecert_cmd_chain(int argc, char **argv)
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"issuers", required_argument, NULL, 'i'},
-        {"at", required_argument, NULL, 'a'},
-        {"client", required_argument, NULL, 'c'},
-        {"cross-certificate", required_argument, NULL, 'x'},
-        {"catalogue", required_argument, NULL, 'C'},
-        {"trust", required_argument, NULL, 't'},
-        {"store", required_argument, NULL, 's'},
-        {"explain", no_argument, NULL, 'e'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     options_t options = {.at = time(NULL), .cross = {ECERT_CROSS_AUTO, 0}};
-    ecert_err_t err;
-    int c;
+    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
+                                      &code);
 
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(usage, stdout);
-            return ECERT_EXIT_DONE;
-        }
-        if (c == '?') {
-            return ECERT_EXIT_USAGE;
-        }
-        if (set_option(&options, c, optarg, &err) != 0) {
-            ecert_cli_fail(NULL, &err);
-            return ECERT_EXIT_USAGE;
-        }
+    if (first < 0) {
+        return code;
     }
-    if (argc - optind != 1) {
+    if (argc - first != 1) {
         return ecert_cli_usage("chain", "one FILE is wanted, found %d",
-                               argc - optind);
+                               argc - first);
     }
-    options.file = argv[optind];
+    options.file = argv[first];
     options.store = ecert_cli_store(options.store);
-    return run(&options);
+    return build_and_print(&options);
 }
+
+static const ecert_cli_option_t options[] = {
+    {"issuers", 'i', "PATH",
+     "CA certificates to build from: a file or a folder; may be given again "
+     "(default: STORE/issuers)",
+     0},
+    {"at", 'a', "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0},
+    {"client", 'c', "WHO",
+     "what a client makes of it that trusts one root only: root-ca-3 (the CA's "
+     "own), cross (the cross-certificate's), or the roots in this file",
+     0},
+    {"cross-certificate", 'x', "POLICY", "auto|on|off|until=YYYY-MM-DD", 0},
+    {"catalogue", 'C', "FILE", "another CA's catalogue", 0},
+    {"trust", 't', "FILE",
+     "the roots known here (default: " ECERT_TRUST_FILE ")", 0},
+    {"explain", 'e', NULL, "every certificate that was considered, and why", 0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_chain = {
+    .name = "chain",
+    .what = "the chain that would be served for a leaf",
+    .arguments = "FILE",
+    .about = "Prints the chain that would be served for the leaf in FILE (PEM, "
+             "DER or PKCS#7; other certificates in it are built from, too) as "
+             "PEM, leaf first.  Everything else is said on standard error.",
+    .options = options,
+    .exits = "Exit code: 0 there is a chain (with --client: the client accepts "
+             "it), 1 not, 2 wrong usage.",
+    .example = "ecert chain --issuers sub.crt --client root-ca-3 --explain "
+               "leaf.pem",
+    .run = run,
+};

@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,26 +9,6 @@
 #include "ecert_store.h"
 
 #define PATHS_MAX 64
-
-static const char usage[] =
-    "Usage: ecert check [OPTION]... [NAME]...\n"
-    "       ecert check [OPTION]... --certificate FILE --key FILE [NAME]...\n"
-    "Says what a server would say to these sites of the store (all of them\n"
-    "without NAME), or to these files for a server with these names.\n\n"
-    "  --certificate FILE  leaf, or leaf and chain: PEM, DER or PKCS#7\n"
-    "  --key FILE          its private key\n"
-    "  --issuers PATH      more CA certificates: a file or a folder; may be\n"
-    "                      given again\n"
-    "  --catalogue FILE    another CA's catalogue\n"
-    "  --cross-certificate auto|on|off|until=YYYY-MM-DD\n"
-    "  --at DATE           as if it were then (YYYY-MM-DD[THH:MM:SSZ])\n"
-    "  --explain           every certificate that was considered, and why\n"
-    "  --json              as JSON (schema ecert-status, version 1)\n"
-    "  --store DIR         the store (default: ECERT_STORE, else\n"
-    "                      /var/lib/ecert)\n"
-    "  --help              this text\n\n"
-    "Exit code: 0 all in order, 1 something is not, 2 wrong usage.\n\n"
-    "Example: ecert check --certificate new.pem --key new.key www.example.hk\n";
 
 typedef struct {
     const char *store;
@@ -140,7 +119,7 @@ static int check_store(ecert_loader_t *loader, const options_t *options,
     return bad;
 }
 
-static int run(const options_t *options)
+static int check_all(const options_t *options)
 {
     json_t *report = ecert_report_head(options->store, options->now);
     json_t *sites = json_array();
@@ -169,9 +148,10 @@ static int run(const options_t *options)
     return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
 }
 
-static int set_option(options_t *options, int c, const char *value,
-                      ecert_err_t *err)
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
+    options_t *options = ctx;
+
     switch (c) {
     case 'c':
         options->certificate = ecert_cli_absolute(value);
@@ -204,44 +184,49 @@ static int set_option(options_t *options, int c, const char *value,
     }
 }
 
-int ecert_cmd_check(int argc, char **argv)
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"certificate", required_argument, NULL, 'c'},
-        {"key", required_argument, NULL, 'k'},
-        {"issuers", required_argument, NULL, 'i'},
-        {"catalogue", required_argument, NULL, 'C'},
-        {"cross-certificate", required_argument, NULL, 'x'},
-        {"at", required_argument, NULL, 'a'},
-        {"explain", no_argument, NULL, 'e'},
-        {"json", no_argument, NULL, 'j'},
-        {"store", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     options_t options = {.now = time(NULL)};
-    ecert_err_t err;
-    int c;
+    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
+                                      &code);
 
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(usage, stdout);
-            return ECERT_EXIT_DONE;
-        }
-        if (c == '?') {
-            return ECERT_EXIT_USAGE;
-        }
-        if (set_option(&options, c, optarg, &err) != 0) {
-            ecert_cli_fail(NULL, &err);
-            return ECERT_EXIT_USAGE;
-        }
+    if (first < 0) {
+        return code;
     }
     if ((options.certificate == NULL) != (options.key == NULL)) {
         return ecert_cli_usage("check", "--certificate and --key go together");
     }
-    options.names = argv + optind;
-    options.n_names = (size_t)(argc - optind);
+    options.names = argv + first;
+    options.n_names = (size_t)(argc - first);
     options.store = ecert_cli_store(options.store);
-    return run(&options);
+    return check_all(&options);
 }
+
+static const ecert_cli_option_t options[] = {
+    {"certificate", 'c', "FILE", "leaf, or leaf and chain: PEM, DER or PKCS#7",
+     0},
+    {"key", 'k', "FILE", "its private key", 0},
+    {"issuers", 'i', "PATH",
+     "more CA certificates: a file or a folder; may be given again", 0},
+    {"catalogue", 'C', "FILE", "another CA's catalogue", 0},
+    {"cross-certificate", 'x', "POLICY", "auto|on|off|until=YYYY-MM-DD", 0},
+    {"at", 'a', "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0},
+    {"explain", 'e', NULL, "every certificate that was considered, and why", 0},
+    {"json", 'j', NULL, "as JSON (schema ecert-status, version 1)", 0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_check = {
+    .name = "check",
+    .what = "what a server would say to a site or to files",
+    .arguments = "[NAME]...\n--certificate FILE --key FILE [NAME]...",
+    .about = "Says what a server would say to these sites of the store (all of "
+             "them without NAME), or to these files for a server with these "
+             "names.",
+    .options = options,
+    .exits = "Exit code: 0 all in order, 1 something is not, 2 wrong usage.",
+    .example = "ecert check --certificate new.pem --key new.key "
+               "www.example.hk",
+    .run = run,
+};

@@ -1,7 +1,15 @@
-/* The command: a table of subcommands, one file each. */
+/*
+ * The command: a table of subcommands, one file each.  What a subcommand is
+ * called with is a table, too: its help, its parsing, the completion of a shell
+ * and the check of the manual come from it.
+ */
 
 #ifndef ECERT_CLI_H
 #define ECERT_CLI_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include "ecert_err.h"
 
@@ -12,11 +20,61 @@ enum {
     ECERT_EXIT_USAGE = 2
 };
 
-/* argv[0] is the subcommand's name; each returns an exit code. */
-int ecert_cmd_agent(int argc, char **argv);
-int ecert_cmd_chain(int argc, char **argv);
-int ecert_cmd_check(int argc, char **argv);
-int ecert_cmd_status(int argc, char **argv);
+typedef struct {
+    const char *name;     /* without its dashes; NULL ends a table */
+    int c;                /* what it is set by; unique in its table */
+    const char *argument; /* "FILE"; NULL: it has none */
+    const char *help;
+    char brief; /* 'o' for -o; 0: none */
+} ecert_cli_option_t;
+
+typedef struct ecert_cli_command_s ecert_cli_command_t;
+
+struct ecert_cli_command_s {
+    const char *name;      /* "check", "dcv add" */
+    const char *what;      /* one line of `ecert --help` */
+    const char *arguments; /* behind the options; NULL: none; each line is a
+                              form of its own */
+    const char *about;     /* what it does, for --help */
+    const ecert_cli_option_t *options;
+    const char *exits; /* NULL: the usual */
+    const char *example;
+    int (*run)(const ecert_cli_command_t *command, int argc, char **argv);
+};
+
+/* All subcommands; ends with an entry without a name. */
+extern const ecert_cli_command_t *const ecert_cli_commands[];
+
+extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
+    ecert_cmd_calendar, ecert_cmd_chain, ecert_cmd_check, ecert_cmd_csr,
+    ecert_cmd_dcv_add, ecert_cmd_dcv_dns, ecert_cmd_dcv_list,
+    ecert_cmd_dcv_mail, ecert_cmd_dcv_remove, ecert_cmd_dcv_sectigo,
+    ecert_cmd_install, ecert_cmd_issuers_add, ecert_cmd_issuers_list,
+    ecert_cmd_issuers_remove, ecert_cmd_log, ecert_cmd_new, ecert_cmd_restore,
+    ecert_cmd_rollback, ecert_cmd_status;
+
+/* The option --store, which all of them have. */
+#define ECERT_CLI_STORE                                                        \
+    {                                                                          \
+        "store", 's', "DIR",                                                   \
+            "the store (default: ECERT_STORE, else /var/lib/ecert)", 0         \
+    }
+
+/*
+ * Parses argv (argv[0] is the subcommand) by the command's table: set is called
+ * for each option (its error is a wrong usage); --help is answered.  Returns
+ * the index of the first operand in argv, or -1 with *code to end with.
+ */
+int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
+                    int (*set)(void *ctx, int c, const char *value,
+                               ecert_err_t *err),
+                    void *ctx, int *code);
+
+/* The words that may follow these, one a line: for shells. */
+int ecert_cli_complete(int argc, char **argv);
+
+/* The help of one subcommand. */
+void ecert_cli_help(const ecert_cli_command_t *command, FILE *out);
 
 /* The store: --store, else ECERT_STORE, else the default; absolute. */
 const char *ecert_cli_store(const char *option);
@@ -24,8 +82,15 @@ const char *ecert_cli_store(const char *option);
 /* An absolute path for what people write; lives as long as the command. */
 const char *ecert_cli_absolute(const char *path);
 
+/* A number from 1 on; USAGE, naming what it was for. */
+int ecert_cli_number(const char *text, const char *what, uint64_t *number,
+                     ecert_err_t *err);
+
 /* "ecert: " and the error's line on standard error; returns FAILED. */
 int ecert_cli_fail(const char *site, const ecert_err_t *err);
+
+/* The same for something that does not stop the command. */
+void ecert_cli_warn(const char *site, const ecert_err_t *err);
 
 /* "ecert NAME: MESSAGE; see ecert NAME --help"; returns USAGE. */
 int ecert_cli_usage(const char *name, const char *fmt, ...)

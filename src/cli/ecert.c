@@ -4,35 +4,38 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "ecert.h"
+#include "say.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *what;
-} commands[] = {
-    {"status", ecert_cmd_status, "what the running servers serve"},
-    {"check", ecert_cmd_check, "what a server would say to a site or to files"},
-    {"chain", ecert_cmd_chain, "the chain that would be served for a leaf"},
-    {"agent", ecert_cmd_agent, "what the servers start by themselves"},
+/* In the order of the CA's guide. */
+const ecert_cli_command_t *const ecert_cli_commands[] = {
+    &ecert_cmd_new,          &ecert_cmd_csr,
+    &ecert_cmd_dcv_add,      &ecert_cmd_dcv_list,
+    &ecert_cmd_dcv_remove,   &ecert_cmd_dcv_sectigo,
+    &ecert_cmd_dcv_dns,      &ecert_cmd_dcv_mail,
+    &ecert_cmd_install,      &ecert_cmd_issuers_add,
+    &ecert_cmd_issuers_list, &ecert_cmd_issuers_remove,
+    &ecert_cmd_backup,       &ecert_cmd_restore,
+    &ecert_cmd_rollback,     &ecert_cmd_status,
+    &ecert_cmd_check,        &ecert_cmd_chain,
+    &ecert_cmd_log,          &ecert_cmd_calendar,
+    &ecert_cmd_agent,        NULL,
 };
 
 #define ABSOLUTE_MAX 256
-#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static int help(FILE *out)
 {
-    size_t i;
-
     fputs("Usage: ecert COMMAND [OPTION]...\n"
           "Keeps the certificates of Hongkong Post CA in nginx and Apache "
           "alive.\n\n",
           out);
-    for (i = 0; i < N_COMMANDS; i++) {
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].what);
+    for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
+        fprintf(out, "  %-16s %s\n", (*c)->name, (*c)->what);
     }
     fputs("\n`ecert COMMAND --help` explains each; ecert(1) is the manual.\n"
           "Exit code: 0 done, 1 refused or failed, 2 wrong usage.\n",
@@ -61,13 +64,26 @@ const char *ecert_cli_absolute(const char *path)
     return made[n++];
 }
 
-int ecert_cli_fail(const char *site, const ecert_err_t *err)
+static void tell(const char *word, ecert_style_t style, const char *site,
+                 const ecert_err_t *err)
 {
     char line[1700];
 
-    fprintf(stderr, "ecert: %s\n",
+    fflush(stdout);
+    fprintf(stderr, "%secert: %s%s%s\n", ecert_say_style(stderr, style), word,
+            ecert_say_style(stderr, ECERT_SAY_PLAIN),
             ecert_err_line(err, site, line, sizeof(line)));
+}
+
+int ecert_cli_fail(const char *site, const ecert_err_t *err)
+{
+    tell("", ECERT_SAY_BAD, site, err);
     return ECERT_EXIT_FAILED;
+}
+
+void ecert_cli_warn(const char *site, const ecert_err_t *err)
+{
+    tell("warning: ", ECERT_SAY_WARN, site, err);
 }
 
 int ecert_cli_usage(const char *name, const char *fmt, ...)
@@ -82,12 +98,55 @@ int ecert_cli_usage(const char *name, const char *fmt, ...)
     return ECERT_EXIT_USAGE;
 }
 
+/* How many words of argv are this command's name; 0: it is another one. */
+static int words_of(const char *name, int argc, char **argv)
+{
+    int n = 0;
+
+    while (n < argc) {
+        size_t len = strlen(argv[n]);
+
+        if (strncmp(name, argv[n], len) != 0) {
+            return 0;
+        }
+        n++;
+        if (name[len] != ' ') {
+            return name[len] == '\0' ? n : 0;
+        }
+        name += len + 1;
+    }
+    return 0;
+}
+
+/* "ecert dcv": the commands that begin so. */
+static int unknown(int argc, char **argv)
+{
+    size_t len = strlen(argv[0]);
+    int found = 0;
+
+    for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
+        if (strncmp((*c)->name, argv[0], len) == 0 && (*c)->name[len] == ' ') {
+            if (!found++) {
+                fprintf(stderr, "ecert %s: %s\n", argv[0],
+                        argc > 1 ? "there is no such command; there are"
+                                 : "say what");
+            }
+            fprintf(stderr, "  ecert %-16s %s\n", (*c)->name, (*c)->what);
+        }
+    }
+    if (found) {
+        return ECERT_EXIT_USAGE;
+    }
+    fprintf(stderr, "ecert: there is no command \"%.100s\"\n", argv[0]);
+    return help(stderr);
+}
+
 int main(int argc, char **argv)
 {
-    static char whole[32];
-    size_t i;
+    static char whole[64];
 
-    prctl(PR_SET_DUMPABLE, 0); /* `check` reads keys: they leave no core dump */
+    prctl(PR_SET_DUMPABLE, 0); /* it handles keys: they leave no core dump */
+    umask(077);
     if (argc < 2) {
         return help(stderr);
     }
@@ -98,14 +157,18 @@ int main(int argc, char **argv)
         puts("ecert " ECERT_VERSION);
         return ECERT_EXIT_DONE;
     }
-    for (i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
+    if (strcmp(argv[1], "--complete") == 0) {
+        return ecert_cli_complete(argc - 2, argv + 2);
+    }
+    for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
+        int n = words_of((*c)->name, argc - 1, argv + 1);
+
+        if (n > 0) {
             /* getopt's messages begin with this */
-            snprintf(whole, sizeof(whole), "ecert %s", commands[i].name);
-            argv[1] = whole;
-            return commands[i].run(argc - 1, argv + 1);
+            snprintf(whole, sizeof(whole), "ecert %s", (*c)->name);
+            argv[n] = whole;
+            return (*c)->run(*c, argc - n, argv + n);
         }
     }
-    fprintf(stderr, "ecert: there is no command \"%.100s\"\n", argv[1]);
-    return help(stderr);
+    return unknown(argc - 1, argv + 1);
 }

@@ -1,4 +1,3 @@
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,29 +7,13 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "ecert_door.h"
+#include "progress.h"
+#include "servers.h"
 #include "ecert_file.h"
 #include "ecert_load.h"
 #include "ecert_name.h"
 #include "ecert_report.h"
 #include "ecert_store.h"
-
-#define SECONDS 3 /* that an agent has for its answer */
-
-static const char usage[] =
-    "Usage: ecert status [OPTION]... [NAME]\n"
-    "Shows what the running servers serve: sites, chains, dates, workers,\n"
-    "validation files, the last error of each.  Without a running server, "
-    "what\n"
-    "the store holds.\n\n"
-    "  --json       the same as JSON (schema ecert-status, version 1)\n"
-    "  --explain    each worker's generation; every certificate that was\n"
-    "               considered, and why it was taken or left\n"
-    "  --store DIR  the store (default: ECERT_STORE, else /var/lib/ecert)\n"
-    "  --help       this text\n\n"
-    "Exit code: 0 all sites serve a valid certificate without an error,\n"
-    "1 not so, or an agent does not answer, 2 wrong usage.\n\n"
-    "Example: ecert status --explain www.example.hk\n";
 
 typedef struct {
     const char *store;
@@ -39,54 +22,6 @@ typedef struct {
     int explain;
     int64_t now;
 } options_t;
-
-/* Its socket is still there: it did not leave, it was killed. */
-static void complain_dead(const char *path)
-{
-    ecert_err_t err;
-
-    ecert_err(&err, ECERT_ERR_AGENT, path, "it was killed and did not return");
-    ecert_err_hint(&err, "reload the server, or start it: that brings a new "
-                         "agent");
-    ecert_cli_fail(NULL, &err);
-}
-
-/* All agents that answer; *silent counts those that do not. */
-static json_t *ask_agents(const char *store, int *silent)
-{
-    json_t *answers = json_array();
-    char run[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
-    ecert_err_t err;
-    char **names;
-    size_t n, i;
-
-    snprintf(run, sizeof(run), "%.3800s/run", store);
-    if (ecert_file_list(run, 1000, NULL, &names, &n, &err) != 0) {
-        return answers;
-    }
-    for (i = 0; i < n; i++) {
-        int dead;
-        char *text;
-        json_t *answer;
-
-        snprintf(path, sizeof(path), "%s/%.255s", run, names[i]);
-        text = ecert_door_ask(path, SECONDS, &dead, &err);
-        if (text == NULL && !dead) {
-            ecert_cli_fail(NULL, &err);
-            (*silent)++;
-        } else if (text == NULL && access(path, F_OK) == 0) {
-            complain_dead(path);
-            (*silent)++;
-        }
-        answer = text ? json_loads(text, 0, NULL) : NULL;
-        if (answer != NULL) {
-            json_array_append_new(answers, answer);
-        }
-        free(text);
-    }
-    ecert_names_free(names, n);
-    return answers;
-}
 
 static void ignore(void *ctx, const ecert_err_t *err)
 {
@@ -151,35 +86,6 @@ static json_t *report_store(const options_t *options, ecert_err_t *err)
     return report;
 }
 
-static int same_name(const char *a, const char *b)
-{
-    char x[ECERT_NAME_MAX], y[ECERT_NAME_MAX];
-    ecert_err_t ignored;
-
-    if (ecert_name_ascii(a, x, &ignored) != 0
-        || ecert_name_ascii(b, y, &ignored) != 0) {
-        return strcasecmp(a, b) == 0;
-    }
-    return strcmp(x, y) == 0;
-}
-
-static int concerns(const json_t *site, const char *name)
-{
-    const json_t *vhost;
-    size_t i;
-
-    if (same_name(json_string_value(json_object_get(site, "site")), name)) {
-        return 1;
-    }
-    json_array_foreach(json_object_get(site, "vhosts"), i, vhost)
-    {
-        if (same_name(json_string_value(vhost), name)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int in_order(const json_t *site)
 {
     const char *state = json_string_value(json_object_get(site, "state"));
@@ -199,7 +105,7 @@ static void sift(json_t *report, const char *name, size_t *n, size_t *bad)
     while (i-- > 0) {
         const json_t *site = json_array_get(sites, i);
 
-        if (name != NULL && !concerns(site, name)) {
+        if (name != NULL && !ecert_cli_concerns(site, name)) {
             json_array_remove(sites, i);
             continue;
         }
@@ -208,17 +114,79 @@ static void sift(json_t *report, const char *name, size_t *n, size_t *bad)
     }
 }
 
-static void print_json(json_t *reports, const options_t *options)
+/* ---- how far the sites of the store are --------------------------------- */
+
+/* The one that was asked for, or all; an array. */
+static json_t *progress_of(const options_t *options, const json_t *servers)
+{
+    json_t *list = json_array(), *one;
+    char ascii[ECERT_NAME_MAX], **names = NULL;
+    ecert_loader_t *loader;
+    ecert_err_t err;
+    size_t n = 0;
+
+    if (options->name != NULL) {
+        one = ecert_name_ascii(options->name, ascii, &err) == 0
+                  ? ecert_cli_progress(options->store, ascii, servers, NULL,
+                                       options->now, &err)
+                  : NULL;
+        json_array_append_new(list, one);
+        return list;
+    }
+    if (ecert_store_sites(options->store, &names, &n, &err) != 0) {
+        return list;
+    }
+    loader = n > 0 ? ecert_loader_new(options->store, &err) : NULL;
+    for (size_t i = 0; loader != NULL && i < n; i++) {
+        one = ecert_cli_progress(options->store, names[i], servers, loader,
+                                 options->now, &err);
+        json_array_append_new(list, one);
+    }
+    ecert_loader_free(loader);
+    ecert_names_free(names, n);
+    return list;
+}
+
+static void print_json(json_t *reports, json_t *progress,
+                       const options_t *options)
 {
     json_t *top = ecert_report_head(options->store, options->now);
 
-    json_object_set_new(top, "servers", json_incref(reports));
+    json_object_set(top, "servers", reports);
+    json_object_set(top, "progress", progress);
     json_dumpf(top, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(top);
 }
 
-static int show(json_t *reports, const options_t *options, int silent)
+static void print_text(json_t *reports, json_t *progress,
+                       const options_t *options, size_t n)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(reports, i, one)
+    {
+        if (n > 0 || json_array_size(reports) == 0) {
+            ecert_report_print(one, stdout, options->explain, options->now);
+        }
+    }
+    if (json_array_size(progress) == 0) {
+        return;
+    }
+    puts("progress");
+    json_array_foreach(progress, i, one)
+    {
+        if (options->name != NULL || options->explain) {
+            ecert_cli_progress_print(one, stdout);
+        } else {
+            ecert_cli_progress_line(one, stdout);
+        }
+    }
+}
+
+static int show(json_t *reports, json_t *progress, const options_t *options,
+                int silent)
 {
     size_t i, n = 0, bad = 0;
     json_t *report;
@@ -227,77 +195,101 @@ static int show(json_t *reports, const options_t *options, int silent)
     {
         sift(report, options->name, &n, &bad);
     }
-    if (options->name != NULL && n == 0) {
+    if (options->name != NULL && n == 0 && json_array_size(progress) == 0) {
         ecert_err_t err;
 
         ecert_err(&err, ECERT_ERR_NO_SITE, options->name, NULL);
         return ecert_cli_fail(NULL, &err);
     }
     if (options->json) {
-        print_json(reports, options);
+        print_json(reports, progress, options);
     } else {
-        json_array_foreach(reports, i, report)
-        {
-            ecert_report_print(report, stdout, options->explain, options->now);
-        }
+        print_text(reports, progress, options, n);
     }
-    return bad > 0 || silent > 0 ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
+    /* a site that no running server has is not served */
+    return bad > 0 || silent > 0 || (options->name != NULL && n == 0)
+               ? ECERT_EXIT_FAILED
+               : ECERT_EXIT_DONE;
 }
 
-static int run(const options_t *options)
+static int show_all(const options_t *options)
 {
     int silent = 0, code;
-    json_t *reports = ask_agents(options->store, &silent), *report;
+    json_t *reports = ecert_cli_servers(options->store, &silent), *report;
+    json_t *progress = progress_of(options, reports);
     ecert_err_t err;
 
     if (json_array_size(reports) == 0) {
         report = report_store(options, &err);
         if (report == NULL) {
+            json_decref(progress);
             json_decref(reports);
             return ecert_cli_fail(NULL, &err);
         }
         json_array_append_new(reports, report);
     }
-    code = show(reports, options, silent);
+    code = show(reports, progress, options, silent);
+    json_decref(progress);
     json_decref(reports);
     return code;
 }
 
-int ecert_cmd_status(int argc, char **argv)
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
-    static const struct option long_options[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"explain", no_argument, NULL, 'e'},
-        {"store", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    options_t options = {.now = time(NULL)};
-    int c;
+    options_t *options = ctx;
 
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        switch (c) {
-        case 'j':
-            options.json = 1;
-            break;
-        case 'e':
-            options.explain = 1;
-            break;
-        case 's':
-            options.store = optarg;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            return ECERT_EXIT_DONE;
-        default:
-            return ECERT_EXIT_USAGE;
-        }
+    (void)err;
+    switch (c) {
+    case 'j':
+        options->json = 1;
+        break;
+    case 'e':
+        options->explain = 1;
+        break;
+    default:
+        options->store = value;
     }
-    if (argc - optind > 1) {
+    return 0;
+}
+
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {.now = time(NULL)};
+    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
+                                      &code);
+
+    if (first < 0) {
+        return code;
+    }
+    if (argc - first > 1) {
         return ecert_cli_usage("status", "one NAME at most");
     }
-    options.name = argv[optind];
+    options.name = argv[first];
     options.store = ecert_cli_store(options.store);
-    return run(&options);
+    return show_all(&options);
 }
+
+static const ecert_cli_option_t options[] = {
+    {"json", 'j', NULL, "the same as JSON (schema ecert-status, version 1)", 0},
+    {"explain", 'e', NULL,
+     "each worker's generation; every certificate that was considered, and why "
+     "it was taken or left",
+     0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_status = {
+    .name = "status",
+    .what = "what the running servers serve, and the next step",
+    .arguments = "[NAME]",
+    .about = "Shows what the running servers serve: sites, chains, dates, "
+             "workers, validation files, the last error of each; and how far "
+             "each site of the store is, with its next step.  Without a "
+             "running server, what the store holds.",
+    .options = options,
+    .exits = "Exit code: 0 all sites serve a valid certificate without an "
+             "error, 1 not so, or an agent does not answer, 2 wrong usage.",
+    .example = "ecert status --explain www.example.hk",
+    .run = run,
+};

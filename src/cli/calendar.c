@@ -1,0 +1,313 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+#include "ecert_calendar.h"
+#include "ecert_chain.h"
+#include "ecert_conf.h"
+#include "ecert_generation.h"
+#include "ecert_json.h"
+#include "ecert_report.h"
+#include "ecert_site_edit.h"
+#include "ecert_store.h"
+#include "ecert_x509.h"
+#include "site.h"
+
+#define ALARM_DAYS 7
+
+typedef struct {
+    const char *store;
+    char **names;
+    size_t n_names;
+    int64_t until; /* 0: what the site says */
+    int64_t now;
+    int ics;
+    int json;
+} options_t;
+
+/* Where the plans of all sites go. */
+typedef struct {
+    const options_t *options;
+    ecert_ical_t *ical;
+    json_t *list;
+    size_t n;
+} out_t;
+
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+{
+    options_t *options = ctx;
+
+    switch (c) {
+    case 'i':
+        options->ics = 1;
+        return 0;
+    case 'j':
+        options->json = 1;
+        return 0;
+    case 'u':
+        return ecert_date_parse(value, &options->until, err);
+    default:
+        options->store = value;
+        return 0;
+    }
+}
+
+/* ---- one certificate of a plan ----------------------------------------- */
+
+static json_t *report_item(const ecert_planned_t *item)
+{
+    json_t *one = json_object();
+
+    ecert_json_set_date(one, "renew_from", item->renew_from);
+    ecert_json_set_date(one, "renew_until", item->renew_until);
+    ecert_json_set_date(one, "not_before", item->not_before);
+    ecert_json_set_date(one, "not_after", item->not_after);
+    json_object_set_new(one, "ceiling_days", json_integer(item->ceiling));
+    json_object_set_new(one, "planned", json_boolean(item->planned));
+    json_object_set_new(one, "late", json_boolean(item->late));
+    return one;
+}
+
+static void print_item(const ecert_planned_t *item)
+{
+    char from[32], until[32], end[32];
+
+    if (!item->planned) {
+        printf("  now                        until %s\n",
+               ecert_day_format(item->not_after, end));
+        return;
+    }
+    printf("  renew %s to %s  lives until %s",
+           ecert_day_format(item->renew_from, from),
+           ecert_day_format(item->renew_until, until),
+           ecert_day_format(item->not_after, end));
+    if (item->ceiling) {
+        printf("  (ceiling %u days)", item->ceiling);
+    }
+    puts(item->late ? "  late!" : "");
+}
+
+static int add_event(const out_t *out, const char *ascii,
+                     const ecert_planned_t *item, ecert_err_t *err)
+{
+    char uid[400], summary[400], text[2400], until[32], end[32], day[32];
+
+    if (!item->planned) {
+        return 0;
+    }
+    ecert_day_format(item->renew_from, day);
+    snprintf(uid, sizeof(uid), "renew-%s-%s@ecert", ascii, day);
+    snprintf(summary, sizeof(summary), "Renew e-Cert (Server) %s", ascii);
+    snprintf(text, sizeof(text),
+             "Renew the certificate of %s from today on, and before %s.\n"
+             "1. ecert new %s\n2. ecert backup %s --pending -o FILE.pfx\n"
+             "3. ecert csr %s, and submit it in the CA's portal\n"
+             "4. ecert install %s FILE --wait\n"
+             "The new certificate will live until %s.",
+             ascii, ecert_day_format(item->renew_until, until), ascii, ascii,
+             ascii, ascii, ecert_day_format(item->not_after, end));
+    return ecert_ical_add(out->ical, uid, item->renew_from, summary, text,
+                          ALARM_DAYS, err);
+}
+
+/* ---- one site ---------------------------------------------------------- */
+
+static int show_plan(out_t *out, const char *ascii, const ecert_plan_t *plan,
+                     ecert_err_t *err)
+{
+    json_t *site = json_object(), *items = json_array();
+    int rc = 0;
+
+    ecert_json_set_text(site, "site", ascii);
+    json_object_set_new(site, "plan", items);
+    json_array_append_new(out->list, site);
+    if (!out->options->ics && !out->options->json) {
+        printf("%s\n", ascii);
+    }
+    for (size_t i = 0; i < plan->n && rc == 0; i++) {
+        json_array_append_new(items, report_item(&plan->items[i]));
+        if (out->options->ics) {
+            rc = add_event(out, ascii, &plan->items[i], err);
+        } else if (!out->options->json) {
+            print_item(&plan->items[i]);
+        }
+    }
+    return rc;
+}
+
+static int64_t subscription_of(const ecert_cli_site_t *site,
+                               const options_t *options)
+{
+    ecert_err_t ignored;
+    json_t *json;
+    int64_t until;
+
+    if (options->until != 0) {
+        return options->until;
+    }
+    json = ecert_site_read(site->dir, &ignored);
+    until = ecert_json_date(json, "subscription_until");
+    json_decref(json);
+    return until;
+}
+
+static int plan_site(out_t *out, const ecert_cli_site_t *site,
+                     const ecert_generation_t *current, ecert_err_t *err)
+{
+    ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, err);
+    ecert_plan_t plan;
+    int rc = -1;
+
+    if (ca != NULL
+        && ecert_calendar_plan(ca, ecert_x509_not_before(current->leaf),
+                               ecert_x509_not_after(current->leaf),
+                               subscription_of(site, out->options),
+                               out->options->now, &plan, err)
+               == 0) {
+        rc = show_plan(out, site->ascii, &plan, err);
+        ecert_plan_free(&plan);
+    }
+    ecert_ca_free(ca);
+    return rc;
+}
+
+/* asked: a site without a certificate is worth a word. */
+static int show_site(out_t *out, const char *name, int asked, ecert_err_t *err)
+{
+    const ecert_generation_t *current;
+    ecert_generation_t *list;
+    ecert_cli_site_t site;
+    size_t n;
+    int rc = 0;
+
+    if (ecert_cli_site_look(&site, out->options->store, name, err) != 0
+        || ecert_generations(site.dir, &list, &n, err) != 0) {
+        return -1;
+    }
+    current = ecert_generation_current(list, n);
+    if (current != NULL) {
+        rc = plan_site(out, &site, current, err);
+        out->n++;
+    } else if (asked) {
+        rc = ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site.ascii, NULL);
+    }
+    ecert_generations_free(list, n);
+    return rc;
+}
+
+static int show_sites(out_t *out, ecert_err_t *err)
+{
+    const options_t *options = out->options;
+    char **names;
+    size_t n;
+    int rc = 0;
+
+    for (size_t i = 0; i < options->n_names && rc == 0; i++) {
+        rc = show_site(out, options->names[i], 1, err);
+    }
+    if (options->n_names > 0) {
+        return rc;
+    }
+    if (ecert_store_sites(options->store, &names, &n, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = show_site(out, names[i], 0, err);
+    }
+    ecert_names_free(names, n);
+    return rc;
+}
+
+static int finish(out_t *out, ecert_err_t *err)
+{
+    if (out->options->ics) {
+        char *text = ecert_ical_end(out->ical, err);
+
+        out->ical = NULL;
+        if (text == NULL) {
+            return -1;
+        }
+        fputs(text, stdout);
+        free(text);
+    } else if (out->options->json) {
+        json_t *top = ecert_report_head(out->options->store, out->options->now);
+
+        json_object_set(top, "calendar", out->list);
+        json_dumpf(top, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(top);
+    } else if (out->n == 0) {
+        puts("No site has a certificate yet.");
+    }
+    return 0;
+}
+
+static int calendar(const options_t *options)
+{
+    out_t out = {.options = options, .list = json_array()};
+    ecert_err_t err;
+    char *rest;
+    int rc = 0;
+
+    if (options->ics) {
+        out.ical = ecert_ical_new(options->now, &err);
+        rc = out.ical ? 0 : -1;
+    }
+    if (rc == 0) {
+        rc = show_sites(&out, &err);
+    }
+    if (rc == 0) {
+        rc = finish(&out, &err);
+    }
+    if (out.ical != NULL) {
+        rest = ecert_ical_end(out.ical, &err);
+        free(rest);
+    }
+    json_decref(out.list);
+    return rc == 0 ? ECERT_EXIT_DONE : ecert_cli_fail(NULL, &err);
+}
+
+/* ---- the command ------------------------------------------------------- */
+
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {.now = time(NULL)};
+    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
+                                      &code);
+
+    if (first < 0) {
+        return code;
+    }
+    if (options.ics && options.json) {
+        return ecert_cli_usage("calendar", "either --ics or --json");
+    }
+    options.names = argv + first;
+    options.n_names = (size_t)(argc - first);
+    options.store = ecert_cli_store(options.store);
+    return calendar(&options);
+}
+
+static const ecert_cli_option_t options[] = {
+    {"ics", 'i', NULL, "as an iCalendar file (RFC 5545), with alarms", 0},
+    {"json", 'j', NULL, "as JSON", 0},
+    {"subscription-until", 'u', "DATE",
+     "plan to the end of the subscription (default: what ecert new was told, "
+     "else one renewal)",
+     0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_calendar = {
+    .name = "calendar",
+    .what = "when to renew, to the end of the subscription",
+    .arguments = "[NAME]...",
+    .about = "Shows when each site's certificate is to be renewed and how long "
+             "the next ones may live, under the ceilings in force on the day "
+             "of their issue (200, 100 and 47 days).",
+    .options = options,
+    .example = "ecert calendar --ics --subscription-until 2027-11-30 > "
+               "renewals.ics",
+    .run = run,
+};

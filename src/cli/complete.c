@@ -1,0 +1,110 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "ecert_file.h"
+#include "ecert_store.h"
+
+/* The rest of a command's name behind these words; NULL: another command. */
+static const char *rest_of(const char *name, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        size_t len = strlen(argv[i]);
+
+        if (strncmp(name, argv[i], len) != 0
+            || (name[len] != ' ' && name[len] != '\0')) {
+            return NULL;
+        }
+        name += len;
+        if (*name == '\0') {
+            return i + 1 == argc ? name : NULL;
+        }
+        name++;
+    }
+    return name;
+}
+
+static const ecert_cli_command_t *command_of(int argc, char **argv, int *used)
+{
+    const ecert_cli_command_t *const *c;
+
+    for (*used = argc > 2 ? 2 : argc; *used > 0; (*used)--) {
+        for (c = ecert_cli_commands; *c; c++) {
+            const char *rest = rest_of((*c)->name, *used, argv);
+
+            if (rest != NULL && *rest == '\0') {
+                return *c;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void print_commands(int argc, char **argv)
+{
+    char last[64] = "";
+
+    for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
+        const char *rest = rest_of((*c)->name, argc, argv);
+        char word[64];
+
+        if (rest == NULL || *rest == '\0') {
+            continue;
+        }
+        snprintf(word, sizeof(word), "%.*s", (int)strcspn(rest, " "), rest);
+        if (strcmp(word, last) != 0) {
+            puts(word);
+        }
+        memcpy(last, word, sizeof(last));
+    }
+}
+
+static void print_sites(void)
+{
+    ecert_err_t ignored;
+    char **names;
+    size_t n;
+
+    if (ecert_store_sites(ecert_cli_store(NULL), &names, &n, &ignored) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            puts(names[i]);
+        }
+        ecert_names_free(names, n);
+    }
+}
+
+/* The last word is an option that wants a value of another kind. */
+static int wants_value(const ecert_cli_command_t *command, const char *word)
+{
+    for (const ecert_cli_option_t *o = command->options; o->name; o++) {
+        if (o->argument != NULL
+            && ((strncmp(word, "--", 2) == 0 && strcmp(word + 2, o->name) == 0)
+                || (o->brief && word[0] == '-' && word[1] == o->brief
+                    && word[2] == '\0'))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int ecert_cli_complete(int argc, char **argv)
+{
+    int used;
+    const ecert_cli_command_t *command = command_of(argc, argv, &used);
+
+    if (command == NULL) {
+        print_commands(argc, argv);
+        return ECERT_EXIT_DONE;
+    }
+    if (argc > used && wants_value(command, argv[argc - 1])) {
+        return ECERT_EXIT_DONE; /* the shell offers files */
+    }
+    for (const ecert_cli_option_t *o = command->options; o->name; o++) {
+        printf("--%s\n", o->name);
+    }
+    puts("--help");
+    if (command->arguments != NULL && strstr(command->arguments, "NAME")) {
+        print_sites();
+    }
+    return ECERT_EXIT_DONE;
+}

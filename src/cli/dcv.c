@@ -1,0 +1,177 @@
+#include "dcv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+#include "ecert_conf.h"
+#include "ecert_dcv.h"
+#include "ecert_journal.h"
+#include "ecert_json.h"
+#include "ecert_request.h"
+#include "ecert_store.h"
+#include "ecert_token_put.h"
+
+static int copy_names(ecert_dcv_order_t *order, char *const *names, size_t n,
+                      ecert_err_t *err)
+{
+    order->names = calloc(n, sizeof(*order->names));
+    for (size_t i = 0; order->names != NULL && i < n; i++) {
+        order->names[i] = strdup(names[i]);
+        order->n += order->names[i] != NULL;
+    }
+    return order->n == n ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+}
+
+static int of_site(const ecert_cli_site_t *site, ecert_dcv_order_t *order,
+                   ecert_err_t *err)
+{
+    ecert_site_json_t json;
+    int rc;
+
+    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
+        return -1;
+    }
+    rc = copy_names(order, json.names, json.n_names, err);
+    ecert_site_json_free(&json);
+    return rc;
+}
+
+static int of_request(const ecert_cli_site_t *site, uint64_t number,
+                      ecert_dcv_order_t *order, ecert_err_t *err)
+{
+    ecert_request_t *requests;
+    const ecert_request_t *request;
+    ecert_err_t ignored;
+    size_t n;
+    int rc;
+
+    if (ecert_requests(site->dir, site->ascii, &requests, &n, err) != 0) {
+        return -1;
+    }
+    if (n == 0 && number == 0) {
+        ecert_requests_free(requests, n);
+        return of_site(site, order, err);
+    }
+    request = ecert_request_find(requests, n, number, site->ascii, err);
+    rc =
+        request ? copy_names(order, request->names, request->n_names, err) : -1;
+    if (rc == 0) {
+        order->request = request->number;
+        order->csr = ecert_request_csr(request, &ignored);
+    }
+    ecert_requests_free(requests, n);
+    return rc;
+}
+
+int ecert_dcv_order(const ecert_cli_site_t *site, uint64_t request,
+                    ecert_dcv_order_t *order, ecert_err_t *err)
+{
+    memset(order, 0, sizeof(*order));
+    order->ca = ecert_cli_catalogue(site->dir, site->ascii, err);
+    if (order->ca == NULL || of_request(site, request, order, err) != 0) {
+        ecert_dcv_order_free(order);
+        return -1;
+    }
+    return 0;
+}
+
+void ecert_dcv_order_free(ecert_dcv_order_t *order)
+{
+    ecert_names_free(order->names, order->n);
+    X509_REQ_free(order->csr);
+    ecert_ca_free(order->ca);
+    memset(order, 0, sizeof(*order));
+}
+
+int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err)
+{
+    for (size_t i = 0; i < order->n; i++) {
+        if (order->names[i][0] == '*') {
+            ecert_err(err, ECERT_ERR_METHOD, order->names[i],
+                      "a file at one name proves nothing for all names below "
+                      "it");
+            return ecert_err_hint(err,
+                                  "choose DNS Change in the portal: ecert "
+                                  "dcv dns %.150s CODE",
+                                  order->names[0]);
+        }
+    }
+    return 0;
+}
+
+static void tell(const char *store, const char *host, const char *file,
+                 ecert_token_was_t was)
+{
+    ecert_err_t err;
+
+    if (was == ECERT_TOKEN_REPLACED) {
+        printf("replaced an older %s of this site at %s\n", file, host);
+    } else if (was == ECERT_TOKEN_FOREIGN) {
+        ecert_err(&err, ECERT_ERR_EXISTS, file,
+                  "at %s there was one that this site did not put there: of "
+                  "another CA or another order; it is replaced, and kept as "
+                  "%.200s/dcv/%s/.%s.saved",
+                  host, store, host, file);
+        ecert_err_hint(&err, "if that order is still open, finish this one "
+                             "first and then put the other file back");
+        ecert_cli_warn(host, &err);
+    }
+}
+
+static void show_urls(const ecert_dcv_order_t *order, const char *file,
+                      int64_t now)
+{
+    unsigned days = ecert_ca_rules(order->ca)->token_days;
+    int64_t until = now + ECERT_DCV_DAYS * INT64_C(86400);
+    char when[32];
+
+    puts("Open these, each must show the code and nothing else:");
+    for (size_t i = 0; i < order->n; i++) {
+        printf("  http://%s" ECERT_DCV_PREFIX "%s\n", order->names[i], file);
+    }
+    printf("Or with https.  Answered until %s; press Confirm in the portal "
+           "within %u days.\n",
+           ecert_date_format(until, when), days ? days : ECERT_DCV_DAYS);
+}
+
+static void note(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,
+                 const char *file)
+{
+    json_t *more = json_object();
+    ecert_err_t err;
+
+    ecert_json_set_text(more, "file", file);
+    if (order->request) {
+        json_object_set_new(more, "request",
+                            json_integer((json_int_t)order->request));
+    }
+    json_object_set_new(more, "names",
+                        ecert_json_texts(order->names, order->n));
+    if (ecert_journal_add(site->store, "dcv add", site->ascii, more, site->now,
+                          &err)
+        != 0) {
+        ecert_cli_warn(site->ascii, &err);
+    }
+}
+
+int ecert_dcv_put(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,
+                  const char *file, const unsigned char *body, size_t len,
+                  ecert_err_t *err)
+{
+    for (size_t i = 0; i < order->n; i++) {
+        ecert_token_was_t was;
+
+        if (ecert_token_put(site->store, order->names[i], file, body, len,
+                            site->ascii, site->now, &was, err)
+            != 0) {
+            return -1;
+        }
+        tell(site->store, order->names[i], file, was);
+    }
+    note(site, order, file);
+    show_urls(order, file, site->now);
+    return 0;
+}

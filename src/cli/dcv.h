@@ -1,0 +1,38 @@
+/* What the dcv commands have in common; for dcv_*.c. */
+
+#ifndef ECERT_CLI_DCV_H
+#define ECERT_CLI_DCV_H
+
+#include <openssl/x509.h>
+
+#include "ecert_ca.h"
+#include "ecert_err.h"
+#include "site.h"
+
+/* The names to validate: those of a request, else of the site. */
+typedef struct {
+    char **names; /* A-labels, the site's own first */
+    size_t n;
+    uint64_t request; /* 0: none waits */
+    X509_REQ *csr;    /* NULL: none */
+    ecert_ca_t *ca;
+} ecert_dcv_order_t;
+
+/* request: its number, 0: the newest, if one waits. */
+int ecert_dcv_order(const ecert_cli_site_t *site, uint64_t request,
+                    ecert_dcv_order_t *order, ecert_err_t *err);
+void ecert_dcv_order_free(ecert_dcv_order_t *order);
+
+/* METHOD when a name is a wildcard, which no file validates (BR
+ * 3.2.2.4.18). */
+int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err);
+
+/*
+ * Puts a file for all names of the order, tells what was replaced and where to
+ * look, writes the journal.  Under the lock.
+ */
+int ecert_dcv_put(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,
+                  const char *file, const unsigned char *body, size_t len,
+                  ecert_err_t *err);
+
+#endif

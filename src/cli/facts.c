@@ -1,0 +1,220 @@
+#include "facts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "ecert_backups.h"
+#include "ecert_dcv.h"
+#include "ecert_json.h"
+#include "servers.h"
+#include "site.h"
+
+static void ignore(void *ctx, const ecert_err_t *err)
+{
+    (void)ctx;
+    (void)err;
+}
+
+static void add_word(char *out, size_t size, const char *word)
+{
+    size_t used = strlen(out);
+
+    snprintf(out + used, size - used, "%s%s", used ? ", " : "", word);
+}
+
+static void take_chain(ecert_facts_t *facts, const ecert_chain_t *chain)
+{
+    char name[128];
+
+    for (int i = 0; i < sk_X509_num(chain->served); i++) {
+        add_word(facts->chain, sizeof(facts->chain),
+                 ecert_x509_label(sk_X509_value(chain->served, i), name,
+                                  sizeof(name)));
+    }
+    if (!chain->complete) {
+        snprintf(facts->missing, sizeof(facts->missing), "%s", chain->missing);
+    }
+}
+
+/* What a server's agent would say to the current one. */
+static void try_current(ecert_facts_t *facts, ecert_loader_t *loader)
+{
+    ecert_site_t site = {.name = facts->ascii};
+    ecert_loaded_t loaded;
+    ecert_err_t err;
+    int rc = ecert_load(loader, &site, facts->now, &loaded, &err);
+
+    if (rc == 0 && loaded.chain != NULL) {
+        take_chain(facts, loaded.chain);
+    } else if (rc != 0) {
+        char line[1700];
+
+        snprintf(facts->refused, sizeof(facts->refused), "%.511s",
+                 ecert_err_line(&err, NULL, line, sizeof(line)));
+    }
+    ecert_loaded_free(&loaded);
+}
+
+static int serves(const json_t *site, const char *fingerprint)
+{
+    const char *leaf = ecert_json_text(json_object_get(site, "leaf"), "sha256");
+
+    return leaf != NULL && strcmp(leaf, fingerprint) == 0;
+}
+
+static void ask_report(ecert_facts_t *facts, const json_t *report,
+                       const char *fingerprint)
+{
+    const json_t *site;
+    int found = 0, serving = 1;
+    size_t i;
+
+    json_array_foreach(json_object_get(report, "sites"), i, site)
+    {
+        const char *name = ecert_json_text(site, "site");
+
+        if (ecert_json_flag(site, "store_site", 0) && name != NULL
+            && ecert_cli_concerns(site, facts->ascii)) {
+            found = 1;
+            serving &= serves(site, fingerprint);
+        }
+    }
+    if (found) {
+        const char *name = ecert_json_text(report, "server");
+
+        facts->servers++;
+        facts->serving += serving != 0;
+        add_word(facts->server_names, sizeof(facts->server_names),
+                 name ? name : "a server");
+    }
+}
+
+static void ask_servers(ecert_facts_t *facts, const json_t *servers)
+{
+    char fingerprint[65] = "";
+    const json_t *report;
+    size_t i;
+
+    facts->asked = servers != NULL;
+    if (facts->current != NULL) {
+        ecert_x509_fingerprint(facts->current->leaf, fingerprint);
+    }
+    json_array_foreach(servers, i, report)
+    {
+        ask_report(facts, report, fingerprint);
+    }
+}
+
+static void find_backups(ecert_facts_t *facts)
+{
+    char fingerprint[65];
+
+    if (facts->request != NULL) {
+        facts->pending_backup =
+            ecert_backups_last(facts->dir, facts->request->key_id, NULL);
+    }
+    if (facts->current != NULL) {
+        facts->current_backup = ecert_backups_last(
+            facts->dir, facts->current->key_id,
+            ecert_x509_fingerprint(facts->current->leaf, fingerprint));
+    }
+}
+
+static int gather(const char *store, ecert_facts_t *facts, ecert_err_t *err)
+{
+    ecert_err_t ignored;
+
+    if (ecert_store_site(store, facts->ascii, NULL, facts->dir, err) != 0
+        || ecert_requests(facts->dir, facts->ascii, &facts->requests,
+                          &facts->n_requests, err)
+               != 0
+        || ecert_generations(facts->dir, &facts->generations,
+                             &facts->n_generations, err)
+               != 0) {
+        return -1;
+    }
+    facts->ca = ecert_cli_catalogue(facts->dir, facts->ascii, &ignored);
+    if (facts->ca == NULL) {
+        facts->ca = ecert_ca_builtin(err);
+    }
+    if (facts->ca == NULL) {
+        return -1;
+    }
+    if (facts->n_requests > 0) {
+        facts->request = &facts->requests[facts->n_requests - 1];
+        ecert_store_tokens(store, facts->now, NULL, ignore, NULL,
+                           &facts->tokens, &ignored);
+    }
+    facts->current =
+        ecert_generation_current(facts->generations, facts->n_generations);
+    return 0;
+}
+
+static void look_at_current(ecert_facts_t *facts, const char *store,
+                            ecert_loader_t *loader)
+{
+    ecert_err_t ignored;
+    ecert_loader_t *own = loader ? NULL : ecert_loader_new(store, &ignored);
+
+    if (facts->current != NULL && (loader != NULL || own != NULL)) {
+        try_current(facts, loader ? loader : own);
+    }
+    ecert_loader_free(own);
+}
+
+int ecert_facts(const char *store, const char *ascii, const json_t *servers,
+                ecert_loader_t *loader, int64_t now, ecert_facts_t *facts,
+                ecert_err_t *err)
+{
+    memset(facts, 0, sizeof(*facts));
+    facts->ascii = ascii;
+    facts->now = now;
+    if (gather(store, facts, err) != 0) {
+        ecert_facts_free(facts);
+        return -1;
+    }
+    find_backups(facts);
+    look_at_current(facts, store, loader);
+    ask_servers(facts, servers);
+    return 0;
+}
+
+void ecert_facts_free(ecert_facts_t *facts)
+{
+    ecert_requests_free(facts->requests, facts->n_requests);
+    ecert_generations_free(facts->generations, facts->n_generations);
+    ecert_tokens_free(&facts->tokens);
+    ecert_ca_free(facts->ca);
+}
+
+/* One that is older than the request is of the order before. */
+static int is_of(const ecert_token_t *token, const ecert_request_t *request)
+{
+    return token->expires - ECERT_DCV_DAYS * INT64_C(86400) >= request->created;
+}
+
+size_t ecert_facts_validated(const ecert_facts_t *facts,
+                             const ecert_request_t *request, int64_t *until)
+{
+    const char *file = ecert_ca_rules(facts->ca)->token_file;
+    size_t found = 0;
+
+    *until = 0;
+    for (size_t i = 0; i < request->n_names && file != NULL; i++) {
+        for (size_t k = 0; k < facts->tokens.n; k++) {
+            const ecert_token_t *token = &facts->tokens.tokens[k];
+
+            if (strcmp(token->host, request->names[i]) == 0
+                && strcmp(token->file, file) == 0 && is_of(token, request)) {
+                found++;
+                if (*until == 0 || token->expires < *until) {
+                    *until = token->expires;
+                }
+                break;
+            }
+        }
+    }
+    return found;
+}

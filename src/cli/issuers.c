@@ -1,0 +1,535 @@
+#include <ctype.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "ecert_chain.h"
+#include "ecert_conf.h"
+#include "ecert_journal.h"
+#include "ecert_json.h"
+#include "ecert_load.h"
+#include "ecert_pool.h"
+#include "ecert_report.h"
+#include "ecert_store.h"
+#include "ecert_x509.h"
+#include "handed.h"
+#include "say.h"
+#include "site.h"
+
+typedef struct {
+    const char *store;
+    const char *catalogue;
+    char **words;
+    size_t n_words;
+    ecert_password_from_t password;
+    int json;
+    int force;
+} options_t;
+
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+{
+    options_t *options = ctx;
+
+    switch (c) {
+    case 'j':
+        options->json = 1;
+        return 0;
+    case 'F':
+        options->force = 1;
+        return 0;
+    case 'C':
+        options->catalogue = ecert_cli_absolute(value);
+        return 0;
+    case 'f':
+        options->password.file = value;
+        return 0;
+    case 'd':
+        return ecert_password_fd(value, &options->password, err);
+    default:
+        options->store = value;
+        return 0;
+    }
+}
+
+static int parse(const ecert_cli_command_t *command, int argc, char **argv,
+                 options_t *options, int *code)
+{
+    int first = ecert_cli_parse(command, argc, argv, set_option, options, code);
+
+    if (first < 0) {
+        return -1;
+    }
+    options->words = argv + first;
+    options->n_words = (size_t)(argc - first);
+    options->store = ecert_cli_store(options->store);
+    return 0;
+}
+
+static ecert_ca_t *catalogue(const options_t *options, ecert_err_t *err)
+{
+    return options->catalogue
+               ? ecert_catalogue_read(options->catalogue, NULL, err)
+               : ecert_ca_builtin(err);
+}
+
+static void note(const char *store, const char *command, const char *file,
+                 X509 *cert)
+{
+    json_t *more = json_object();
+    ecert_err_t err;
+    char hex[65];
+
+    ecert_json_set_text(more, "file", file);
+    ecert_json_set_text(more, "certificate_sha256",
+                        ecert_x509_fingerprint(cert, hex));
+    if (ecert_journal_add(store, command, NULL, more, time(NULL), &err) != 0) {
+        ecert_cli_warn(NULL, &err);
+    }
+}
+
+/* ---- list -------------------------------------------------------------- */
+
+static const char *state_of(const ecert_pooled_t *one, int64_t now)
+{
+    if (one->aside) {
+        return "set aside";
+    }
+    if (one->entry != NULL && one->entry->denied) {
+        return "old";
+    }
+    if (ecert_x509_not_after(one->cert) < now) {
+        return "expired";
+    }
+    if (ecert_x509_not_before(one->cert) > now) {
+        return "not yet valid";
+    }
+    return ecert_x509_self_signed(one->cert) ? "root" : "in use";
+}
+
+static const char *role_of(const ecert_pooled_t *one)
+{
+    if (ecert_x509_self_signed(one->cert)) {
+        return "root";
+    }
+    if (one->entry == NULL) {
+        return "CA";
+    }
+    return one->entry->role == ECERT_CA_CROSS ? "cross-certificate" : "Sub CA";
+}
+
+static void print_one(const ecert_pooled_t *one, int64_t now)
+{
+    const char *state = state_of(one, now);
+    char name[256], hex[65], from[32], until[32], useful[32];
+    ecert_style_t style = strcmp(state, "in use") == 0 ? ECERT_SAY_GOOD
+                          : strcmp(state, "root") == 0 ? ECERT_SAY_DIM
+                                                       : ECERT_SAY_WARN;
+
+    printf("%s", ecert_say_style(stdout, style));
+    ecert_say_padded(stdout, state, 14);
+    printf("%s%s\n", ecert_say_style(stdout, ECERT_SAY_PLAIN),
+           ecert_x509_label(one->cert, name, sizeof(name)));
+    printf("%14s%s, %s to %s\n", "", role_of(one),
+           ecert_day_format(ecert_x509_not_before(one->cert), from),
+           ecert_day_format(ecert_x509_not_after(one->cert), until));
+    if (one->entry != NULL && one->entry->useful_until > 0
+        && !one->entry->denied) {
+        printf("%14suseful to old clients until %s\n", "",
+               ecert_day_format(one->entry->useful_until - 1, useful));
+    }
+    if (one->entry != NULL && one->entry->reason != NULL) {
+        printf("%14s", "");
+        ecert_say_wrapped(stdout, one->entry->reason, 14, 14);
+    }
+    printf("%14s%.16s  %s%s\n", "", ecert_x509_fingerprint(one->cert, hex),
+           one->aside ? ".aside/" : "", one->file);
+}
+
+static json_t *report_one(const ecert_pooled_t *one, int64_t now)
+{
+    json_t *json = json_object();
+    char name[256], hex[65];
+
+    ecert_json_set_text(json, "subject",
+                        ecert_x509_label(one->cert, name, sizeof(name)));
+    ecert_json_set_text(json, "sha256", ecert_x509_fingerprint(one->cert, hex));
+    ecert_json_set_date(json, "not_before", ecert_x509_not_before(one->cert));
+    ecert_json_set_date(json, "not_after", ecert_x509_not_after(one->cert));
+    ecert_json_set_text(json, "role", role_of(one));
+    ecert_json_set_text(json, "state", state_of(one, now));
+    ecert_json_set_text(json, "file", one->file);
+    if (one->entry != NULL) {
+        ecert_json_set_text(json, "id", one->entry->id);
+        ecert_json_set_date(json, "useful_until", one->entry->useful_until);
+        ecert_json_set_text(json, "reason", one->entry->reason);
+    }
+    return json;
+}
+
+static void print_all(const options_t *options, const ecert_pooled_t *list,
+                      size_t n)
+{
+    int64_t now = time(NULL);
+    json_t *top = ecert_report_head(options->store, now), *all = json_array();
+
+    json_object_set_new(top, "issuers", all);
+    for (size_t i = 0; i < n; i++) {
+        if (options->json) {
+            json_array_append_new(all, report_one(&list[i], now));
+        } else {
+            print_one(&list[i], now);
+        }
+    }
+    if (options->json) {
+        json_dumpf(top, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (n == 0) {
+        puts("The pool is empty.  Download Sub CA and cross-certificate from "
+             "the CA, and add them: ecert issuers add FILE...");
+    }
+    json_decref(top);
+}
+
+static int open_list(const options_t *options, ecert_ca_t **ca,
+                     ecert_pooled_t **list, size_t *n, ecert_err_t *err)
+{
+    *ca = catalogue(options, err);
+    if (*ca == NULL) {
+        return -1;
+    }
+    if (ecert_pool_list(options->store, *ca, list, n, err) != 0) {
+        ecert_ca_free(*ca);
+        return -1;
+    }
+    return 0;
+}
+
+static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {.password.fd = -1};
+    ecert_pooled_t *list;
+    ecert_ca_t *ca;
+    ecert_err_t err;
+    size_t n;
+    int code;
+
+    if (parse(command, argc, argv, &options, &code) != 0) {
+        return code;
+    }
+    if (options.n_words > 0) {
+        return ecert_cli_usage("issuers list", "no argument is wanted");
+    }
+    if (open_list(&options, &ca, &list, &n, &err) != 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    print_all(&options, list, n);
+    ecert_pool_free(list, n);
+    ecert_ca_free(ca);
+    return ECERT_EXIT_DONE;
+}
+
+/* ---- add --------------------------------------------------------------- */
+
+/* The guide, D: the old Sub CA goes when the new one comes. */
+static void set_old_aside(const options_t *options, const ecert_ca_t *ca)
+{
+    ecert_pooled_t *list;
+    ecert_err_t err;
+    size_t n;
+
+    if (ecert_pool_list(options->store, ca, &list, &n, &err) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const ecert_pooled_t *one = &list[i];
+
+        if (one->aside || one->entry == NULL || !one->entry->denied) {
+            continue;
+        }
+        if (!one->alone) {
+            printf("old, never served: %s in %s, among others\n",
+                   one->entry->name, one->file);
+        } else if (ecert_pool_aside(options->store, one->file, &err) != 0) {
+            ecert_cli_warn(NULL, &err);
+        } else {
+            printf("set aside: %s, the old one (%s)\n", one->entry->name,
+                   one->file);
+            note(options->store, "issuers aside", one->file, one->cert);
+        }
+    }
+    ecert_pool_free(list, n);
+}
+
+static int add_one(const options_t *options, const ecert_ca_t *ca, X509 *cert,
+                   const char *file)
+{
+    char name[256], until[32];
+    ecert_err_t err;
+    int rc = ecert_pool_add(options->store, ca, cert, time(NULL), &err);
+
+    if (rc < 0) {
+        ecert_cli_fail(NULL, &err);
+        return -1;
+    }
+    printf("%s: %s, until %s\n", rc == 1 ? "there already" : "added",
+           ecert_x509_label(cert, name, sizeof(name)),
+           ecert_day_format(ecert_x509_not_after(cert), until));
+    if (rc == 0) {
+        note(options->store, "issuers add", file, cert);
+    }
+    return 0;
+}
+
+static int add_all(const options_t *options, const ecert_handed_t *handed,
+                   const ecert_ca_t *ca)
+{
+    int bad = 0;
+
+    for (int i = 0; i < sk_X509_num(handed->certificates); i++) {
+        bad |= add_one(options, ca, sk_X509_value(handed->certificates, i),
+                       options->words[0])
+               != 0;
+    }
+    set_old_aside(options, ca);
+    return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
+}
+
+static int add(const options_t *options, const ecert_handed_t *handed)
+{
+    ecert_err_t err;
+    ecert_ca_t *ca = catalogue(options, &err);
+    int lock, code;
+
+    if (ca == NULL || ecert_store_prepare(options->store, &err) != 0
+        || (lock = ecert_cli_lock(options->store, &err)) < 0) {
+        ecert_ca_free(ca);
+        return ecert_cli_fail(NULL, &err);
+    }
+    code = add_all(options, handed, ca);
+    close(lock);
+    ecert_ca_free(ca);
+    return code;
+}
+
+static int run_add(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {.password.fd = -1};
+    ecert_handed_t handed = {0};
+    ecert_err_t err;
+    int code;
+
+    if (parse(command, argc, argv, &options, &code) != 0) {
+        return code;
+    }
+    if (options.n_words == 0) {
+        return ecert_cli_usage("issuers add", "a FILE is wanted");
+    }
+    code = ecert_handed_open(&handed, options.words, options.n_words,
+                             &options.password, &err)
+                   == 0
+               ? add(&options, &handed)
+               : ecert_cli_fail(NULL, &err);
+    ecert_handed_free(&handed);
+    return code;
+}
+
+/* ---- remove ------------------------------------------------------------ */
+
+/* A file's name, or the beginning of a fingerprint. */
+static int is_meant(const ecert_pooled_t *one, const char *word)
+{
+    size_t len = strlen(word);
+    char hex[65];
+
+    if (one->aside) {
+        return 0;
+    }
+    ecert_x509_fingerprint(one->cert, hex);
+    return strcmp(one->file, word) == 0
+           || (len >= 8 && strncasecmp(hex, word, len) == 0);
+}
+
+/* A site whose chain has this certificate; its name into out. */
+static int needed_by(const options_t *options, X509 *cert, char *out)
+{
+    ecert_loader_t *loader;
+    ecert_err_t ignored;
+    char **names;
+    size_t n;
+    int needed = 0;
+
+    if (ecert_store_sites(options->store, &names, &n, &ignored) != 0) {
+        return 0;
+    }
+    loader = ecert_loader_new(options->store, &ignored);
+    for (size_t i = 0; loader != NULL && i < n && !needed; i++) {
+        ecert_site_t site = {.name = names[i]};
+        ecert_loaded_t loaded;
+
+        if (ecert_load(loader, &site, time(NULL), &loaded, &ignored) >= 0
+            && loaded.chain != NULL) {
+            for (int k = 0; k < sk_X509_num(loaded.chain->served); k++) {
+                needed |=
+                    X509_cmp(sk_X509_value(loaded.chain->served, k), cert) == 0;
+            }
+        }
+        ecert_loaded_free(&loaded);
+        if (needed) {
+            snprintf(out, ECERT_NAME_MAX, "%s", names[i]);
+        }
+    }
+    ecert_loader_free(loader);
+    ecert_names_free(names, n);
+    return needed;
+}
+
+static int remove_one(const options_t *options, const ecert_pooled_t *one,
+                      ecert_err_t *err)
+{
+    char site[ECERT_NAME_MAX], name[256];
+
+    ecert_x509_label(one->cert, name, sizeof(name));
+    if (!options->force && needed_by(options, one->cert, site)) {
+        return ecert_err(err, ECERT_ERR_IN_USE, one->file, "%s, for site %s",
+                         name, site);
+    }
+    if (ecert_pool_aside(options->store, one->file, err) != 0) {
+        return -1;
+    }
+    printf("set aside: %s (issuers/.aside/%s)\n", name, one->file);
+    note(options->store, "issuers remove", one->file, one->cert);
+    return 0;
+}
+
+static int remove_word(const options_t *options, const ecert_pooled_t *list,
+                       size_t n, const char *word, ecert_err_t *err)
+{
+    const ecert_pooled_t *found = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!is_meant(&list[i], word)) {
+            continue;
+        }
+        if (found != NULL && strcmp(found->file, list[i].file) != 0) {
+            return ecert_err(err, ECERT_ERR_TOO_MANY, word,
+                             "several certificates begin like this");
+        }
+        found = &list[i];
+    }
+    if (found == NULL) {
+        ecert_err(err, ECERT_ERR_MISSING, word, "it is not in the pool");
+        return ecert_err_hint(err, "see ecert issuers list: the file's name, "
+                                   "or 8 or more signs of the fingerprint");
+    }
+    return remove_one(options, found, err);
+}
+
+static int remove_all(const options_t *options)
+{
+    ecert_pooled_t *list;
+    ecert_ca_t *ca;
+    ecert_err_t err;
+    int lock, code = ECERT_EXIT_DONE;
+    size_t n;
+
+    lock = ecert_cli_lock(options->store, &err);
+    if (lock < 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    if (open_list(options, &ca, &list, &n, &err) != 0) {
+        close(lock);
+        return ecert_cli_fail(NULL, &err);
+    }
+    for (size_t i = 0; i < options->n_words; i++) {
+        if (remove_word(options, list, n, options->words[i], &err) != 0) {
+            code = ecert_cli_fail(NULL, &err);
+        }
+    }
+    ecert_pool_free(list, n);
+    ecert_ca_free(ca);
+    close(lock);
+    return code;
+}
+
+static int run_remove(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {.password.fd = -1};
+    int code;
+
+    if (parse(command, argc, argv, &options, &code) != 0) {
+        return code;
+    }
+    if (options.n_words == 0) {
+        return ecert_cli_usage("issuers remove", "a FILE of the pool or a "
+                                                 "fingerprint is wanted");
+    }
+    return remove_all(&options);
+}
+
+/* ---- the commands ------------------------------------------------------ */
+
+#define CATALOGUE                                                              \
+    {                                                                          \
+        "catalogue", 'C', "FILE", "another CA's catalogue", 0                  \
+    }
+
+static const ecert_cli_option_t list_options[] = {
+    CATALOGUE,
+    {"json", 'j', NULL, "as JSON", 0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+static const ecert_cli_option_t add_options[] = {
+    CATALOGUE,
+    ECERT_CLI_PASSWORD_FILE('f'),
+    ECERT_CLI_PASSWORD_FD('d'),
+    ECERT_CLI_STORE,
+    {0},
+};
+
+static const ecert_cli_option_t remove_options[] = {
+    {"force", 'F', NULL, "also what a site needs for its chain", 0},
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_issuers_list = {
+    .name = "issuers list",
+    .what = "the pool: what is in it, and until when",
+    .about = "Lists Sub CA and cross-certificates of the pool with their dates "
+             "and fingerprints, and what was set aside.",
+    .options = list_options,
+    .example = "ecert issuers list",
+    .run = run_list,
+};
+
+const ecert_cli_command_t ecert_cmd_issuers_add = {
+    .name = "issuers add",
+    .what = "Sub CA and cross-certificates (guide, D)",
+    .arguments = "FILE...",
+    .about = "Adds the CA certificates in these files (PEM, DER, PKCS#7) to "
+             "the pool that all sites' chains are built from.  Old Sub CA "
+             "certificates are known by their fingerprints: they are refused, "
+             "and set aside where they are in the pool already, as the CA's "
+             "guide demands.",
+    .options = add_options,
+    .example = "ecert issuers add ecert_ssl_ca_3-17_pem.crt "
+               "root_ca_3_x_gsca_r3_pem.crt",
+    .run = run_add,
+};
+
+const ecert_cli_command_t ecert_cmd_issuers_remove = {
+    .name = "issuers remove",
+    .what = "set certificates of the pool aside",
+    .arguments = "FILE|FINGERPRINT...",
+    .about = "Moves files of the pool to issuers/.aside, where no chain is "
+             "built from them.  Nothing is deleted.",
+    .options = remove_options,
+    .example = "ecert issuers remove 69ECDBC3147F581D",
+    .run = run_remove,
+};

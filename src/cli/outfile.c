@@ -1,0 +1,171 @@
+#include "outfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <openssl/crypto.h>
+
+/* The folder is the person's own choice: no rules but that it is there. */
+static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    char folder[PATH_MAX];
+    int len = slash ? (int)(slash - path) : 0;
+
+    if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0
+        || strlen(name) > NAME_MAX - 16 || len >= PATH_MAX) {
+        return ecert_err(err, ECERT_ERR_USAGE, path, "no name of a file");
+    }
+    snprintf(folder, sizeof(folder), "%.*s", len, path);
+    out->dir = open(len     ? folder
+                    : slash ? "/"
+                            : ".",
+                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (out->dir < 0) {
+        return ecert_err_errno(err, len ? folder : ".", "open the folder");
+    }
+    snprintf(out->name, sizeof(out->name), "%s", name);
+    return 0;
+}
+
+static int make_temporary(ecert_outfile_t *out)
+{
+    unsigned char r[4];
+
+    if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r)) {
+        return -1;
+    }
+    snprintf(out->temporary, sizeof(out->temporary), ".%.200s.%02x%02x%02x%02x",
+             out->name, r[0], r[1], r[2], r[3]);
+    return openat(out->dir, out->temporary,
+                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+static int write_all(int fd, const unsigned char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, bytes, len);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return -1;
+        }
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int exists(const char *path, ecert_err_t *err)
+{
+    ecert_err(err, ECERT_ERR_EXISTS, path, NULL);
+    return ecert_err_hint(err, "a backup is never written over: choose another "
+                               "name");
+}
+
+int ecert_outfile_write(ecert_outfile_t *out, const char *path,
+                        const void *bytes, size_t len, ecert_err_t *err)
+{
+    struct stat st;
+    int fd, rc;
+
+    memset(out, 0, sizeof(*out));
+    out->dir = -1;
+    out->path = path;
+    if (open_folder(out, path, err) != 0) {
+        return -1;
+    }
+    if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return exists(path, err);
+    }
+    fd = make_temporary(out);
+    if (fd < 0) {
+        out->temporary[0] = '\0';
+        return ecert_err(err, ECERT_ERR_SYSTEM, path, "make the file");
+    }
+    rc = fchmod(fd, 0600) == 0 && write_all(fd, bytes, len) == 0
+                 && fsync(fd) == 0
+             ? 0
+             : ecert_err(err, ECERT_ERR_SYSTEM, path, "write the file");
+    close(fd);
+    return rc;
+}
+
+int ecert_outfile_read(const ecert_outfile_t *out, unsigned char **bytes,
+                       size_t *len, ecert_err_t *err)
+{
+    int fd =
+        openat(out->dir, out->temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    ssize_t n = -1;
+
+    *bytes = NULL;
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) {
+        *len = (size_t)st.st_size;
+        *bytes = OPENSSL_malloc(*len);
+        n = *bytes ? read(fd, *bytes, *len) : -1;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (n < 0 || (size_t)n != *len) {
+        OPENSSL_clear_free(*bytes, *bytes ? *len : 0);
+        return ecert_err(err, ECERT_ERR_SYSTEM, out->path, "read it again");
+    }
+    return 0;
+}
+
+/* Some file systems know neither of the two ways that never replace. */
+static int put(const ecert_outfile_t *out)
+{
+    struct stat st;
+
+    if (renameat2(out->dir, out->temporary, out->dir, out->name,
+                  RENAME_NOREPLACE)
+        == 0) {
+        return 0;
+    }
+    if (errno != EINVAL && errno != ENOSYS) {
+        return -1;
+    }
+    if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return renameat(out->dir, out->temporary, out->dir, out->name);
+}
+
+int ecert_outfile_commit(ecert_outfile_t *out, ecert_err_t *err)
+{
+    if (put(out) != 0) {
+        return errno == EEXIST ? exists(out->path, err)
+                               : ecert_err(err, ECERT_ERR_SYSTEM, out->path,
+                                           "put the file in its place");
+    }
+    out->temporary[0] = '\0';
+    if (fsync(out->dir) != 0 && errno != EINVAL) {
+        return ecert_err(err, ECERT_ERR_SYSTEM, out->path,
+                         "write the folder to the disk");
+    }
+    return 0;
+}
+
+void ecert_outfile_end(ecert_outfile_t *out)
+{
+    if (out->dir >= 0 && out->temporary[0]) {
+        unlinkat(out->dir, out->temporary, 0);
+    }
+    if (out->dir >= 0) {
+        close(out->dir);
+    }
+    out->dir = -1;
+}

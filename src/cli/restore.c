@@ -1,0 +1,455 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/x509v3.h>
+
+#include "cli.h"
+#include "ecert_chain.h"
+#include "ecert_csr.h"
+#include "ecert_generation.h"
+#include "ecert_install.h"
+#include "ecert_journal.h"
+#include "ecert_json.h"
+#include "ecert_pem.h"
+#include "ecert_pool.h"
+#include "ecert_request.h"
+#include "ecert_x509.h"
+#include "handed.h"
+#include "progress.h"
+#include "site.h"
+
+typedef struct {
+    const char *store;
+    char *file;
+    const char *name; /* --name; NULL: from the certificate */
+    ecert_password_from_t password;
+    int no_export;
+} options_t;
+
+typedef struct {
+    const options_t *options;
+    ecert_handed_t handed;
+    X509 *leaf; /* NULL: a key without its certificate */
+    char key_id[65];
+    char name[ECERT_NAME_MAX]; /* of the site */
+} restore_t;
+
+/* ---- what is in the file ----------------------------------------------- */
+
+static int need_key(restore_t *restore, ecert_err_t *err)
+{
+    if (restore->handed.key == NULL) {
+        ecert_err(err, ECERT_ERR_NO_KEY, restore->options->file,
+                  "there are only certificates in it");
+        return ecert_err_hint(err, "CA certificates are added with ecert "
+                                   "issuers add, a server's with ecert "
+                                   "install");
+    }
+    return ecert_pem_key_check(restore->handed.key, restore->options->file, err)
+                       == 0
+                   && ecert_key_id(restore->handed.key, restore->key_id, err)
+                          == 0
+               ? 0
+               : -1;
+}
+
+/* The certificate of the key; any other server's is of no use here. */
+static void find_leaf(restore_t *restore)
+{
+    STACK_OF(X509) *list = restore->handed.certificates;
+
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        X509 *cert = sk_X509_value(list, i);
+
+        if (EVP_PKEY_eq(restore->handed.key, X509_get0_pubkey(cert)) == 1
+            && !ecert_x509_self_signed(cert)) {
+            restore->leaf = cert;
+            return;
+        }
+    }
+}
+
+/* The names of the leaf as A-labels, `first` in front where it is not "". */
+static int names_of_leaf(X509 *leaf, const char *first, char ***names,
+                         size_t *n)
+{
+    GENERAL_NAMES *sans =
+        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    char text[ECERT_NAME_MAX * 4], ascii[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+    int type, size = sk_GENERAL_NAME_num(sans);
+
+    *n = 0;
+    *names = calloc((size > 0 ? (size_t)size : 0) + 1, sizeof(**names));
+    if (*names != NULL && first[0] != '\0') {
+        (*names)[(*n)++] = strdup(first);
+    }
+    for (int i = 0; *names != NULL && i < size; i++) {
+        const ASN1_STRING *value =
+            GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(sans, i), &type);
+
+        if (type != GEN_DNS) {
+            continue;
+        }
+        ecert_escape(text, sizeof(text),
+                     (const char *)ASN1_STRING_get0_data(value),
+                     (size_t)ASN1_STRING_length(value));
+        if (ecert_name_ascii(text, ascii, &ignored) == 0
+            && strcmp(ascii, first) != 0) {
+            (*names)[(*n)++] = strdup(ascii);
+        }
+    }
+    GENERAL_NAMES_free(sans);
+    return *names ? 0 : -1;
+}
+
+/* The site's name: the common name where it is one, else the first. */
+static int name_of_leaf(X509 *leaf, char *out)
+{
+    ecert_err_t ignored;
+    char **names, cn[256];
+    size_t n;
+    int found = -1;
+
+    ecert_x509_label(leaf, cn, sizeof(cn));
+    if (ecert_name_ascii(cn, out, &ignored) == 0
+        && ecert_name_covered(leaf, out)) {
+        return 0;
+    }
+    if (names_of_leaf(leaf, "", &names, &n) == 0 && n > 0) {
+        snprintf(out, ECERT_NAME_MAX, "%s", names[0]);
+        found = 0;
+    }
+    ecert_names_free(names, n);
+    return found;
+}
+
+static int choose_name(restore_t *restore, ecert_err_t *err)
+{
+    const options_t *options = restore->options;
+
+    if (options->name != NULL) {
+        return ecert_name_ascii(options->name, restore->name, err);
+    }
+    if (restore->leaf != NULL
+        && name_of_leaf(restore->leaf, restore->name) == 0) {
+        return 0;
+    }
+    ecert_err_t ignored;
+
+    if (restore->handed.friendly_name[0] != '\0'
+        && ecert_name_ascii(restore->handed.friendly_name, restore->name,
+                            &ignored)
+               == 0) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_NAME, options->file,
+              "the file does not tell which site the key is for");
+    return ecert_err_hint(err, "say it: --name www.example.hk");
+}
+
+/* ---- a key without its certificate ------------------------------------- */
+
+static int is_known(const ecert_cli_site_t *site, const char *key_id)
+{
+    ecert_request_t *requests = NULL;
+    ecert_generation_t *list = NULL;
+    ecert_err_t ignored;
+    size_t n = 0, m = 0;
+    int known = 0;
+
+    ecert_requests(site->dir, site->ascii, &requests, &n, &ignored);
+    for (size_t i = 0; i < n; i++) {
+        known |= strcmp(requests[i].key_id, key_id) == 0;
+    }
+    ecert_requests_free(requests, n);
+    ecert_generations(site->dir, &list, &m, &ignored);
+    for (size_t i = 0; i < m; i++) {
+        known |= strcmp(list[i].key_id, key_id) == 0;
+    }
+    ecert_generations_free(list, m);
+    return known;
+}
+
+static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
+                       json_t *more, ecert_err_t *err)
+{
+    json_t *json;
+    uint64_t number;
+    int rc;
+
+    if (is_known(site, restore->key_id)) {
+        puts("This private key is there already.");
+        return 0;
+    }
+    json = json_object();
+    if (restore->options->no_export) {
+        json_object_set_new(json, "export", json_false());
+    }
+    rc = ecert_request_add(site->dir, restore->handed.key, NULL, json,
+                           site->now, &number, err);
+    json_decref(json);
+    if (rc == 0) {
+        json_object_set_new(more, "request", json_integer((json_int_t)number));
+        puts("A key without its certificate: it waits as a request.");
+    }
+    return rc;
+}
+
+/* ---- a certificate with its key ---------------------------------------- */
+
+static void add_issuers(const restore_t *restore, const ecert_cli_site_t *site)
+{
+    STACK_OF(X509) *list = restore->handed.certificates;
+    ecert_err_t err;
+    ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, &err);
+    char name[256];
+
+    for (int i = 0; i < sk_X509_num(list) && ca != NULL; i++) {
+        X509 *cert = sk_X509_value(list, i);
+        int rc;
+
+        if (cert == restore->leaf || ecert_x509_self_signed(cert)
+            || !ecert_x509_ca(cert)) {
+            continue;
+        }
+        rc = ecert_pool_add(site->store, ca, cert, site->now, &err);
+        ecert_x509_label(cert, name, sizeof(name));
+        if (rc < 0) {
+            ecert_cli_warn(NULL, &err);
+        } else if (rc == 0) {
+            printf("added to the pool: %s\n", name);
+        }
+    }
+    ecert_ca_free(ca);
+}
+
+/* What is served now goes on, unless what comes back lives longer. */
+static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site)
+{
+    const ecert_generation_t *current;
+    ecert_generation_t *list;
+    ecert_err_t ignored;
+    size_t n;
+    int keep = 0;
+
+    if (ecert_generations(site->dir, &list, &n, &ignored) != 0) {
+        return 0;
+    }
+    current = ecert_generation_current(list, n);
+    if (current != NULL) {
+        keep = ecert_x509_not_after(restore->leaf)
+               <= ecert_x509_not_after(current->leaf);
+    }
+    ecert_generations_free(list, n);
+    return keep;
+}
+
+/* What a renewal takes for its defaults. */
+static json_t *subject_of(X509 *leaf)
+{
+    static const struct {
+        int nid;
+        const char *member;
+    } parts[] = {
+        {NID_countryName, "country"},
+        {NID_stateOrProvinceName, "state"},
+        {NID_localityName, "locality"},
+        {NID_organizationName, "organization"},
+        {NID_organizationalUnitName, "unit"},
+    };
+    const X509_NAME *name = X509_get_subject_name(leaf);
+    json_t *site = json_object(), *subject = json_object();
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        int at = X509_NAME_get_index_by_NID(name, parts[i].nid, -1);
+        unsigned char *text = NULL;
+
+        if (at >= 0
+            && ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(
+                                              X509_NAME_get_entry(name, at)))
+                   > 0) {
+            ecert_json_set_text(subject, parts[i].member, (char *)text);
+        }
+        OPENSSL_free(text);
+    }
+    json_object_set_new(site, "subject", subject);
+    return site;
+}
+
+static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
+                        ecert_installed_t *done, ecert_err_t *err)
+{
+    ecert_install_t in = {
+        .store = site->store,
+        .site_dir = site->dir,
+        .ascii = site->ascii,
+        .leaf = restore->leaf,
+        .key = restore->handed.key,
+        .others = restore->handed.certificates,
+        .exportable = !restore->options->no_export,
+        .keep_current = keeps_current(restore, site),
+        .now = site->now,
+    };
+    json_t *subject;
+    char **names;
+    size_t n;
+    int rc;
+
+    if (names_of_leaf(restore->leaf, site->ascii, &names, &n) != 0) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    subject = subject_of(restore->leaf);
+    in.site = subject;
+    in.names = names;
+    in.n_names = n;
+    rc = ecert_install(&in, done, err);
+    json_decref(subject);
+    ecert_names_free(names, n);
+    return rc;
+}
+
+static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
+                        json_t *more, ecert_err_t *err)
+{
+    ecert_installed_t done;
+    char hex[65];
+
+    add_issuers(restore, site);
+    if (install_pair(restore, site, &done, err) != 0) {
+        return -1;
+    }
+    json_object_set_new(more, "generation",
+                        json_integer((json_int_t)done.number));
+    ecert_json_set_text(more, "certificate_sha256",
+                        ecert_x509_fingerprint(restore->leaf, hex));
+    if (done.same) {
+        printf("It was there already, as generation %llu.\n",
+               (unsigned long long)done.number);
+    } else if (!done.current) {
+        printf("Restored as generation %llu; a certificate that lives longer "
+               "goes on being served.  To go back: ecert rollback %s %llu\n",
+               (unsigned long long)done.number, site->ascii,
+               (unsigned long long)done.number);
+    } else {
+        printf("Restored as generation %llu.\n",
+               (unsigned long long)done.number);
+    }
+    return 0;
+}
+
+/* ---- the work ---------------------------------------------------------- */
+
+static int put(const restore_t *restore, ecert_err_t *err)
+{
+    const options_t *options = restore->options;
+    ecert_cli_site_t site;
+    json_t *more;
+    int rc;
+
+    if (ecert_cli_site_make(&site, options->store, restore->name, err) != 0) {
+        return -1;
+    }
+    more = json_object();
+    ecert_json_set_text(more, "key_sha256", restore->key_id);
+    ecert_json_set_text(more, "file", ecert_cli_absolute(options->file));
+    rc = restore->leaf ? restore_pair(restore, &site, more, err)
+                       : restore_key(restore, &site, more, err);
+    if (rc == 0
+        && ecert_journal_add(site.store, "restore", site.ascii,
+                             json_incref(more), site.now, err)
+               != 0) {
+        ecert_cli_warn(site.ascii, err);
+    }
+    json_decref(more);
+    ecert_cli_site_close(&site);
+    return rc;
+}
+
+static int restore(const options_t *options)
+{
+    restore_t work = {.options = options};
+    char *files[] = {options->file};
+    ecert_err_t err;
+    int rc =
+        ecert_handed_open(&work.handed, files, 1, &options->password, &err);
+
+    if (rc == 0) {
+        rc = need_key(&work, &err);
+    }
+    if (rc == 0) {
+        find_leaf(&work);
+        rc = choose_name(&work, &err) == 0 ? put(&work, &err) : -1;
+    }
+    if (rc == 0) {
+        ecert_cli_progress_show(options->store, work.name, time(NULL), stdout);
+    }
+    ecert_handed_free(&work.handed);
+    return rc == 0 ? ECERT_EXIT_DONE
+                   : ecert_cli_fail(work.name[0] ? work.name : NULL, &err);
+}
+
+/* ---- the command ------------------------------------------------------- */
+
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+{
+    options_t *options = ctx;
+
+    switch (c) {
+    case 'n':
+        options->name = value;
+        return 0;
+    case 'e':
+        options->no_export = 1;
+        return 0;
+    case 'f':
+        options->password.file = value;
+        return 0;
+    case 'd':
+        return ecert_password_fd(value, &options->password, err);
+    default:
+        options->store = value;
+        return 0;
+    }
+}
+
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {.password.fd = -1};
+    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
+                                      &code);
+
+    if (first < 0) {
+        return code;
+    }
+    if (argc - first != 1) {
+        return ecert_cli_usage("restore", "one FILE is wanted");
+    }
+    options.file = argv[first];
+    options.store = ecert_cli_store(options.store);
+    return restore(&options);
+}
+
+static const ecert_cli_option_t options[] = {
+    {"name", 'n', "NAME", "the site (default: the certificate's own name)", 0},
+    {"no-export", 'e', NULL,
+     "mark the key as not to be backed up again (the check box of Windows)", 0},
+    ECERT_CLI_PASSWORD_FILE('f'),
+    ECERT_CLI_PASSWORD_FD('d'),
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_restore = {
+    .name = "restore",
+    .what = "a PFX file, back into the store (guide, G)",
+    .arguments = "FILE",
+    .about = "Takes a private key, its certificate and the certificates of the "
+             "path out of a PKCS#12 file, as Windows, OpenSSL, Java and others "
+             "write it.  A key without its certificate becomes a request that "
+             "waits.  What is served is replaced only by what lives longer.",
+    .options = options,
+    .example = "ecert restore www.example.hk.pfx",
+    .run = run,
+};

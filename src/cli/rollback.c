@@ -1,0 +1,228 @@
+#include <stdlib.h>
+#include <time.h>
+
+#include "cli.h"
+#include "ecert_chain.h"
+#include "ecert_generation.h"
+#include "ecert_install.h"
+#include "ecert_journal.h"
+#include "ecert_json.h"
+#include "ecert_load.h"
+#include "ecert_store.h"
+#include "progress.h"
+#include "site.h"
+
+typedef struct {
+    const char *store;
+    const char *name;
+    uint64_t number; /* 0: the one before the current one */
+} options_t;
+
+static const ecert_generation_t *choose(const ecert_generation_t *list,
+                                        size_t n, uint64_t number)
+{
+    const ecert_generation_t *current = ecert_generation_current(list, n);
+    const ecert_generation_t *chosen = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].number == 0) {
+            continue;
+        }
+        if (number != 0 ? list[i].number == number
+                        : !list[i].current
+                              && (current == NULL || current->number == 0
+                                  || list[i].number < current->number)) {
+            chosen = &list[i];
+        }
+    }
+    return chosen;
+}
+
+static int none(const ecert_generation_t *list, size_t n, uint64_t number,
+                ecert_err_t *err)
+{
+    char there[200] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < n && used < sizeof(there); i++) {
+        used += (size_t)snprintf(there + used, sizeof(there) - used, "%s%llu%s",
+                                 used ? ", " : "",
+                                 (unsigned long long)list[i].number,
+                                 list[i].current ? " (current)" : "");
+    }
+    if (number != 0) {
+        ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL, "generation %llu",
+                  (unsigned long long)number);
+    } else {
+        ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL,
+                  "there is no earlier generation");
+    }
+    return ecert_err_hint(err, "there are: %s", used ? there : "none");
+}
+
+/* Whether a server would take it, today. */
+static int try_it(const ecert_cli_site_t *site,
+                  const ecert_generation_t *generation, ecert_err_t *err)
+{
+    char certificate[PATH_MAX + 32], key[PATH_MAX + 32], when[32];
+    ecert_site_t files = {.certificate = certificate, .key = key};
+    ecert_loader_t *loader = ecert_loader_new(site->store, err);
+    ecert_loaded_t loaded;
+    int rc;
+
+    if (loader == NULL) {
+        return -1;
+    }
+    snprintf(certificate, sizeof(certificate), "%s/certificate.pem",
+             generation->dir);
+    snprintf(key, sizeof(key), "%s/key.pem", generation->dir);
+    rc = ecert_load(loader, &files, site->now, &loaded, err);
+    if (rc == 0 && loaded.state == ECERT_STATE_EXPIRED) {
+        rc = ecert_err(
+            err, ECERT_ERR_EXPIRED, certificate, "on %s",
+            ecert_date_format(ecert_x509_not_after(generation->leaf), when));
+    }
+    ecert_loaded_free(&loaded);
+    ecert_loader_free(loader);
+    return rc;
+}
+
+/* The names that were asked for with it; else those of the site it covers. */
+static int names_of(const ecert_cli_site_t *site,
+                    const ecert_generation_t *generation, char ***names,
+                    size_t *n, ecert_err_t *err)
+{
+    ecert_site_json_t json;
+
+    if (json_array_size(json_object_get(generation->json, "names")) > 0) {
+        return ecert_json_names(generation->json, "names", generation->dir,
+                                names, n, err);
+    }
+    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
+        return -1;
+    }
+    *names = json.names; /* taken over */
+    *n = 0;
+    for (size_t i = 0; i < json.n_names; i++) {
+        if (i == 0 || ecert_name_covered(generation->leaf, json.names[i])) {
+            json.names[(*n)++] = json.names[i];
+        } else {
+            free(json.names[i]);
+        }
+    }
+    json.names = NULL;
+    json.n_names = 0;
+    ecert_site_json_free(&json);
+    return 0;
+}
+
+static int use(const ecert_cli_site_t *site,
+               const ecert_generation_t *generation, ecert_err_t *err)
+{
+    char **names, hex[65];
+    json_t *more;
+    size_t n;
+    int rc;
+
+    if (try_it(site, generation, err) != 0
+        || names_of(site, generation, &names, &n, err) != 0) {
+        return -1;
+    }
+    rc = ecert_install_use(site->dir, generation->number, generation->leaf,
+                           names, n, NULL, err);
+    ecert_names_free(names, n);
+    if (rc != 0) {
+        return -1;
+    }
+    more = json_object();
+    json_object_set_new(more, "generation",
+                        json_integer((json_int_t)generation->number));
+    ecert_json_set_text(more, "certificate_sha256",
+                        ecert_x509_fingerprint(generation->leaf, hex));
+    if (ecert_journal_add(site->store, "rollback", site->ascii, more, site->now,
+                          err)
+        != 0) {
+        ecert_cli_warn(site->ascii, err);
+    }
+    return 0;
+}
+
+static int rollback(const options_t *options)
+{
+    const ecert_generation_t *chosen;
+    ecert_generation_t *list = NULL;
+    ecert_cli_site_t site;
+    ecert_err_t err;
+    size_t n = 0;
+    int rc;
+
+    if (ecert_cli_site_open(&site, options->store, options->name, &err) != 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    rc = ecert_generations(site.dir, &list, &n, &err);
+    if (rc == 0) {
+        chosen = choose(list, n, options->number);
+        rc = chosen ? use(&site, chosen, &err)
+                    : none(list, n, options->number, &err);
+    }
+    ecert_generations_free(list, n);
+    ecert_cli_site_close(&site);
+    if (rc != 0) {
+        return ecert_cli_fail(site.ascii, &err);
+    }
+    ecert_cli_progress_show(site.store, site.ascii, site.now, stdout);
+    return ECERT_EXIT_DONE;
+}
+
+static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+{
+    options_t *options = ctx;
+
+    (void)c;
+    (void)err;
+    options->store = value;
+    return 0;
+}
+
+static int run(const ecert_cli_command_t *command, int argc, char **argv)
+{
+    options_t options = {0};
+    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
+                                      &code);
+    ecert_err_t err;
+
+    if (first < 0) {
+        return code;
+    }
+    if (argc - first < 1 || argc - first > 2) {
+        return ecert_cli_usage("rollback", "NAME is wanted, and N at most");
+    }
+    options.name = argv[first];
+    if (argc - first == 2
+        && ecert_cli_number(argv[first + 1], "the generation", &options.number,
+                            &err)
+               != 0) {
+        ecert_cli_fail(NULL, &err);
+        return ECERT_EXIT_USAGE;
+    }
+    options.store = ecert_cli_store(options.store);
+    return rollback(&options);
+}
+
+static const ecert_cli_option_t options[] = {
+    ECERT_CLI_STORE,
+    {0},
+};
+
+const ecert_cli_command_t ecert_cmd_rollback = {
+    .name = "rollback",
+    .what = "back to an earlier certificate",
+    .arguments = "NAME [N]",
+    .about = "Makes generation N, or the one before the current one, the "
+             "current one again.  Refuses one that has expired or that a "
+             "server would not take.  Nothing is removed: the way forward is "
+             "ecert rollback NAME with the higher number.",
+    .options = options,
+    .example = "ecert rollback www.example.hk 3",
+    .run = run,
+};

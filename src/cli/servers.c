@@ -1,0 +1,90 @@
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "ecert_door.h"
+#include "ecert_file.h"
+#include "ecert_name.h"
+#include "servers.h"
+
+#define SECONDS 3 /* that an agent has for its answer */
+
+/* Its socket is still there: it did not leave, it was killed. */
+static void complain_dead(const char *path)
+{
+    ecert_err_t err;
+
+    ecert_err(&err, ECERT_ERR_AGENT, path, "it was killed and did not return");
+    ecert_err_hint(&err, "reload the server, or start it: that brings a new "
+                         "agent");
+    ecert_cli_fail(NULL, &err);
+}
+
+json_t *ecert_cli_servers(const char *store, int *silent)
+{
+    json_t *answers = json_array();
+    char run[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
+    ecert_err_t err;
+    char **names;
+    size_t n, i;
+
+    snprintf(run, sizeof(run), "%.3800s/run", store);
+    if (ecert_file_list(run, 1000, NULL, &names, &n, &err) != 0) {
+        return answers;
+    }
+    for (i = 0; i < n; i++) {
+        int dead;
+        char *text;
+        json_t *answer;
+
+        snprintf(path, sizeof(path), "%s/%.255s", run, names[i]);
+        text = ecert_door_ask(path, SECONDS, &dead, &err);
+        if (text == NULL && !dead) {
+            ecert_cli_fail(NULL, &err);
+            (*silent)++;
+        } else if (text == NULL && access(path, F_OK) == 0) {
+            complain_dead(path);
+            (*silent)++;
+        }
+        answer = text ? json_loads(text, 0, NULL) : NULL;
+        if (answer != NULL) {
+            json_array_append_new(answers, answer);
+        }
+        free(text);
+    }
+    ecert_names_free(names, n);
+    return answers;
+}
+
+static int same_name(const char *a, const char *b)
+{
+    char x[ECERT_NAME_MAX], y[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+
+    if (ecert_name_ascii(a, x, &ignored) != 0
+        || ecert_name_ascii(b, y, &ignored) != 0) {
+        return strcasecmp(a, b) == 0;
+    }
+    return strcmp(x, y) == 0;
+}
+
+int ecert_cli_concerns(const json_t *site, const char *name)
+{
+    const json_t *vhost;
+    size_t i;
+
+    if (same_name(json_string_value(json_object_get(site, "site")), name)) {
+        return 1;
+    }
+    json_array_foreach(json_object_get(site, "vhosts"), i, vhost)
+    {
+        if (same_name(json_string_value(vhost), name)) {
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,17 @@
+/* The running servers' agents, asked for what they serve. */
+
+#ifndef ECERT_CLI_SERVERS_H
+#define ECERT_CLI_SERVERS_H
+
+#include <jansson.h>
+
+/*
+ * Reports (docs/status.md) of all agents that answer, as a new array; *silent
+ * counts those that do not, which is told on standard error.
+ */
+json_t *ecert_cli_servers(const char *store, int *silent);
+
+/* 1 when a report's site, or one of its virtual hosts, has this name. */
+int ecert_cli_concerns(const json_t *site, const char *name);
+
+#endif

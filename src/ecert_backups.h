@@ -1,0 +1,28 @@
+/* Which keys were backed up: sites/NAME/backups.json. */
+
+#ifndef ECERT_BACKUPS_H
+#define ECERT_BACKUPS_H
+
+#include <stdint.h>
+
+#include "ecert_err.h"
+
+/* One backup; what is NULL is not known. */
+typedef struct {
+    const char *key_id;      /* ecert_key_id of the key in it */
+    const char *certificate; /* fingerprint of the leaf in it; NULL: none */
+    const char *file;        /* absolute */
+    const char *profile;
+} ecert_backup_t;
+
+int ecert_backups_add(const char *site_dir, const ecert_backup_t *backup,
+                      int64_t now, ecert_err_t *err);
+
+/*
+ * When the key was backed up last: Unix time; 0: never.  With certificate only
+ * backups that hold that certificate count.
+ */
+int64_t ecert_backups_last(const char *site_dir, const char *key_id,
+                           const char *certificate);
+
+#endif

@@ -1,0 +1,56 @@
+/* Generations of a site: certificates that were installed, with their keys. */
+
+#ifndef ECERT_GENERATION_H
+#define ECERT_GENERATION_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "ecert_err.h"
+#include "ecert_stage.h"
+
+typedef struct {
+    uint64_t number; /* 0: `current` is no link to a generation */
+    int current;
+    char dir[PATH_MAX];
+    X509 *leaf;
+    STACK_OF(X509) *others; /* of certificate.pem and chain.pem */
+    json_t *json;           /* generation.json; an object, may be empty */
+    char key_id[65];        /* ecert_key_id of the leaf's key */
+    int exportable;         /* 0: the key is not to be backed up again */
+} ecert_generation_t;
+
+/*
+ * All of a site, oldest first; what has no readable certificate is passed over.
+ * *list: ecert_generations_free.
+ */
+int ecert_generations(const char *site_dir, ecert_generation_t **list,
+                      size_t *n, ecert_err_t *err);
+void ecert_generations_free(ecert_generation_t *list, size_t n);
+
+/* The current one, or NULL. */
+const ecert_generation_t *
+ecert_generation_current(const ecert_generation_t *list, size_t n);
+
+EVP_PKEY *ecert_generation_key(const ecert_generation_t *generation,
+                               ecert_err_t *err);
+
+/*
+ * Fills a folder below site_dir/generations, to be committed: leaf, key, and
+ * those of others that are neither the leaf nor self-signed, each once.
+ * json becomes generation.json.
+ */
+int ecert_generation_stage(const char *site_dir, X509 *leaf, EVP_PKEY *key,
+                           const STACK_OF(X509) *others, const json_t *json,
+                           ecert_stage_t *stage, ecert_err_t *err);
+
+/* Makes it the current one: the link is swapped by rename. */
+int ecert_generation_use(const char *site_dir, uint64_t number,
+                         ecert_err_t *err);
+
+#endif

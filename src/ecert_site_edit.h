@@ -1,0 +1,30 @@
+/* site.json as commands write it; what they do not know of it stays. */
+
+#ifndef ECERT_SITE_EDIT_H
+#define ECERT_SITE_EDIT_H
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "ecert_err.h"
+
+/* The file's object, {} when there is none; a new reference. */
+json_t *ecert_site_read(const char *site_dir, ecert_err_t *err);
+
+/*
+ * Sets the names (A-labels, the site's own first, which is not written), and
+ * the members of more, which may be NULL; writes only what changes.
+ */
+int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
+                     const json_t *more, ecert_err_t *err);
+
+/*
+ * The site's folder, made where it is not there yet (0700), into path
+ * (PATH_MAX bytes); ascii is in the form of ecert_name_ascii.  Makes the store
+ * too.
+ */
+int ecert_site_folder(const char *store, const char *ascii, char *path,
+                      ecert_err_t *err);
+
+#endif
