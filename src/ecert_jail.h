@@ -11,12 +11,10 @@
 
 #include "ecert_err.h"
 
-#define ECERT_JAIL_SECONDS                                                     \
-    10 /* of CPU; three times that by                                          \
-          the clock */
-#define ECERT_JAIL_MEMORY (256 * 1024 * 1024)
-#define ECERT_JAIL_ANSWER (2 * 1024 * 1024) /* bytes that may come back */
-#define ECERT_JAIL_FRAMES 128
+#define ECERT_JAIL_SECONDS 10 /* of CPU; by the clock three times that */
+#define ECERT_JAIL_MEMORY  (256 * 1024 * 1024)
+#define ECERT_JAIL_ANSWER  (2 * 1024 * 1024) /* bytes that may come back */
+#define ECERT_JAIL_FRAMES  128
 
 typedef struct {
     unsigned char kind; /* the work's own; 1 to 254 */
@@ -35,11 +33,18 @@ int ecert_frames_add(ecert_frames_t *frames, unsigned char kind,
 void ecert_frames_free(ecert_frames_t *frames); /* wipes */
 
 /*
+ * Text out of a frame: as ecert_escape, but what is escaped already stays as it
+ * is.  Returns out.
+ */
+char *ecert_frame_text(char *out, size_t size, const char *bytes, size_t len);
+
+/*
  * Forks; the child gives up everything and calls work(ctx, out, err).  After 0
  * its frames are in out (ecert_frames_free); after -1 err is what the child
- * said, or LIMITS when it was ended for time or memory, or SYSTEM.  file is
- * named in the errors made here.  The child inherits memory, so that ctx may
- * point to whatever the work needs (bytes, a password).
+ * said, or LIMITS when it was ended for time or memory or by a crash, DAMAGED
+ * when its answer makes no sense, or SYSTEM.  file is named in the errors made
+ * here.  The child inherits memory, so that ctx may point to whatever the work
+ * needs (bytes, a password).
  */
 int ecert_jail_run(int (*work)(void *ctx, ecert_frames_t *out,
                                ecert_err_t *err),
