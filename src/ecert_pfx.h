@@ -42,11 +42,18 @@ int ecert_pfx_is(const unsigned char *bytes, size_t len);
  * none at all: both are tried).  RC2-40 and others are taken from OpenSSL's
  * legacy provider, in a library context of its own.  file is named in errors:
  * PASSWORD, ALGORITHM (which), DAMAGED, ITERATIONS (how many; before anything
- * is derived), TOO_MANY (certificates, or keys: more than one), MEMORY.
+ * is derived), TOO_MANY (certificates, or keys: more than one), KEY_TYPE (one
+ * that OpenSSL does not know), MEMORY.
  * out is to be freed after success only.
  */
 int ecert_pfx_read(const unsigned char *bytes, size_t len, const char *file,
                    const char *password, ecert_pfx_t *out, ecert_err_t *err);
+
+/*
+ * Loads the legacy provider's code for good, so that files which need it can
+ * be read later on where nothing can be opened (a jail).  1 when it is there.
+ */
+int ecert_pfx_prepare(void);
 
 /*
  * Makes one: key (may not be NULL) and certificates (may be none), everything
