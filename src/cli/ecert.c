@@ -122,20 +122,21 @@ static int words_of(const char *name, int argc, char **argv)
 static int unknown(int argc, char **argv)
 {
     size_t len = strlen(argv[0]);
-    int found = 0;
+    int asked = argc > 1 && strcmp(argv[1], "--help") == 0, found = 0;
+    FILE *out = asked ? stdout : stderr;
 
     for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
         if (strncmp((*c)->name, argv[0], len) == 0 && (*c)->name[len] == ' ') {
-            if (!found++) {
-                fprintf(stderr, "ecert %s: %s\n", argv[0],
-                        argc > 1 ? "there is no such command; there are"
-                                 : "say what");
+            if (!found++ && !asked) {
+                fprintf(out, "ecert %s: %s\n", argv[0],
+                        argc > 1 ? "there is no such command; there are:"
+                                 : "which of these?");
             }
-            fprintf(stderr, "  ecert %-16s %s\n", (*c)->name, (*c)->what);
+            fprintf(out, "  ecert %-16s %s\n", (*c)->name, (*c)->what);
         }
     }
     if (found) {
-        return ECERT_EXIT_USAGE;
+        return asked ? ECERT_EXIT_DONE : ECERT_EXIT_USAGE;
     }
     fprintf(stderr, "ecert: there is no command \"%.100s\"\n", argv[0]);
     return help(stderr);
