@@ -63,7 +63,9 @@ static void request_steps(const ecert_facts_t *facts, json_t *steps)
              "request %llu, %s%s, made %s", (unsigned long long)request->number,
              request->key_name, names, day(request->created, when));
     add_step(steps, "key-backed-up", "backup of the key",
-             facts->pending_backup > 0, "%s", day(facts->pending_backup, when));
+             !request->exportable ? -1 : facts->pending_backup > 0, "%s",
+             !request->exportable ? "not wanted: --no-export"
+                                  : day(facts->pending_backup, when));
     if (file != NULL && request->names[0][0] != '*') {
         int all = up == request->n_names;
 
@@ -93,8 +95,9 @@ static void current_steps(const ecert_facts_t *facts, json_t *steps)
                  (unsigned long long)current->number);
     }
     ecert_x509_fingerprint(current->leaf, hex);
-    add_step(steps, "installed", "installed", facts->refused[0] == '\0',
-             "%suntil %s, %.16s", number, day(end, until), hex);
+    add_step(steps, "installed", "installed",
+             facts->refused[0] == '\0' || facts->waiting, "%suntil %s, %.16s",
+             number, day(end, until), hex);
     if (facts->refused[0] == '\0') {
         add_step(steps, "chain-complete", "chain", facts->missing[0] == '\0',
                  "%s%s%s", facts->chain[0] ? facts->chain : "the leaf alone",
@@ -233,15 +236,15 @@ static json_t *next_served(const ecert_facts_t *facts, const char *site)
 
     if (facts->servers == 0) {
         return next_step("configure", NULL,
-                         "Put `ecert %s;` into nginx's server block, or "
-                         "`ECert %s` into Apache's virtual host, and reload "
-                         "the server; then it is served.",
+                         "No running server has this site.  Put `ecert %s;` "
+                         "into nginx's server block, or `ECert %s` into "
+                         "Apache's virtual host, and reload the server.",
                          site, site);
     }
     snprintf(command, sizeof(command), "ecert status --explain %s", site);
     return next_step("served", command,
-                     "It is not served by every running server yet.  In a "
-                     "moment it should be; if not, this tells why:");
+                     "Not every running server serves it yet.  It takes a "
+                     "moment; if it stays so, this tells why:");
 }
 
 static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
@@ -252,10 +255,12 @@ static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
 
     snprintf(command, sizeof(command), "ecert new %s", site);
     if (facts->now < from) {
-        return next_step("renew-later", NULL,
-                         "Nothing now.  Renew from %s on: ask the CA for a "
-                         "new PIN envelope in time, then ecert new %s.",
-                         ecert_day_format(from, when), site);
+        return next_step(
+            "renew-later", NULL,
+            "Nothing to do now.  Renew from %s on: apply to the CA "
+            "in time for its e-mail and PIN, then type ecert new "
+            "%s.",
+            ecert_day_format(from, when), site);
     }
     return next_step("renewal-due", command,
                      "The certificate %s %s.  Make a new key and request; "
@@ -275,7 +280,7 @@ static int64_t renew_from(const ecert_facts_t *facts)
 static json_t *next_of(const ecert_facts_t *facts, const char *site)
 {
     const ecert_generation_t *current = facts->current;
-    char command[2400];
+    char command[2400], when[32];
 
     if (facts->request != NULL) {
         return next_of_request(facts, site);
@@ -283,6 +288,13 @@ static json_t *next_of(const ecert_facts_t *facts, const char *site)
     if (current == NULL) {
         snprintf(command, sizeof(command), "ecert new %s", site);
         return next_step("new", command, "Make a key and a request:");
+    }
+    if (facts->waiting) {
+        return next_step(
+            "wait", NULL,
+            "Nothing to do: the new certificate is not valid yet, "
+            "and is served by itself from %s on.",
+            ecert_date_format(ecert_x509_not_before(current->leaf), when));
     }
     if (facts->refused[0] != '\0') {
         snprintf(command, sizeof(command), "ecert check %s", site);
@@ -300,7 +312,8 @@ static json_t *next_of(const ecert_facts_t *facts, const char *site)
         snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
                  stem_of(site));
         return next_step("back-up", command,
-                         "Back up the key with its certificate:");
+                         "Back up the private key once more, now with its "
+                         "certificate:");
     }
     if (facts->asked && facts->servers == 0) {
         return next_served(facts, site);
