@@ -13,6 +13,7 @@
 #include "ecert_request.h"
 #include "ecert_store.h"
 #include "ecert_token_put.h"
+#include "say.h"
 
 static int copy_names(ecert_dcv_order_t *order, char *const *names, size_t n,
                       ecert_err_t *err)
@@ -95,7 +96,7 @@ int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err)
                       "it");
             return ecert_err_hint(err,
                                   "choose DNS Change in the portal: ecert "
-                                  "dcv dns %.150s CODE",
+                                  "dcv dns '%.150s' CODE",
                                   order->names[0]);
         }
     }
@@ -132,9 +133,11 @@ static void show_urls(const ecert_dcv_order_t *order, const char *file,
     for (size_t i = 0; i < order->n; i++) {
         printf("  http://%s" ECERT_DCV_PREFIX "%s\n", order->names[i], file);
     }
-    printf("Or with https.  Answered until %s; press Confirm in the portal "
-           "within %u days.\n",
-           ecert_date_format(until, when), days ? days : ECERT_DCV_DAYS);
+    ecert_say_line(stdout,
+                   "Or with https.  They are answered until %s.  Then press "
+                   "Confirm in the portal, within %u days.",
+                   ecert_date_format(until, when),
+                   days ? days : ECERT_DCV_DAYS);
 }
 
 static void note(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,

@@ -9,6 +9,7 @@
 #include "ecert_conf.h"
 #include "ecert_dcv_mend.h"
 #include "ecert_x509.h"
+#include "say.h"
 
 #define TTL 3600 /* where the catalogue does not say it */
 
@@ -117,11 +118,11 @@ static int run_dns(const ecert_cli_command_t *command, int argc, char **argv)
     if (rc != 0) {
         return ecert_cli_fail(NULL, &err);
     }
-    fputs("Add these to the zone, on all of its servers.  In a form of a DNS "
-          "provider: type TXT,\nthe value without the quotes.  When every "
-          "server answers with it, press Confirm in the\nportal, within 30 "
-          "days.\n",
-          stderr);
+    ecert_say_line(stderr,
+                   "Add these to the zone, on all of its name servers.  In the "
+                   "form of a DNS provider choose type TXT, and leave out the "
+                   "quotes.  When all name servers answer with it, press "
+                   "Confirm in the portal, within 30 days.");
     return ECERT_EXIT_DONE;
 }
 
@@ -172,10 +173,10 @@ static void print_mail(const ecert_dcv_order_t *order)
     for (size_t i = 0; i < 5; i++) {
         printf("%s@%s\n", boxes[i], base_of(order->names[0]));
     }
-    fputs("One of these must reach you.  Choose it in the portal (Constructed "
-          "E-mail), press\nSend Validation Code, and enter the code there "
-          "within 30 days.\n",
-          stderr);
+    ecert_say_line(stderr,
+                   "One of these must reach you.  Choose it in the portal "
+                   "(Constructed E-mail), press Send Validation Code, and "
+                   "enter the code there within 30 days.");
     if (ends != 0) {
         fprintf(stderr, "This method ends on %s.\n",
                 ecert_day_format(ends, when));
@@ -205,7 +206,7 @@ static int run_mail(const ecert_cli_command_t *command, int argc, char **argv)
 /* ---- the commands ------------------------------------------------------ */
 
 static const ecert_cli_option_t options[] = {
-    {"request", 'r', "N", "for the names of this request (default: the newest)",
+    {"request", 'r', "N", "for the names of request N (default: the newest)",
      0},
     ECERT_CLI_STORE,
     {0},
@@ -217,7 +218,8 @@ const ecert_cli_command_t ecert_cmd_dcv_dns = {
     .arguments = "NAME CODE",
     .about = "Prints the TXT records that DNS Change asks for, one for each "
              "name, in the form of a zone file.  For a wildcard the record "
-             "stands at the name below it.",
+             "stands at the name without the asterisk.  CODE is the "
+             "validation code that the portal shows.",
     .options = options,
     .example = "ecert dcv dns '*.example.hk' 20261124-abcdef",
     .run = run_dns,
@@ -228,7 +230,7 @@ const ecert_cli_command_t ecert_cmd_dcv_mail = {
     .what = "addresses for a validation code (guide, C.4.C)",
     .arguments = "NAME",
     .about = "Prints the five addresses that Constructed E-mail may be sent "
-             "to.  Not for multi-domain certificates.",
+             "to.  The portal does not offer it for multi-domain certificates.",
     .options = options,
     .example = "ecert dcv mail www.example.hk",
     .run = run_mail,

@@ -447,9 +447,8 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 
 static const ecert_cli_option_t options[] = {
     {"name", 'n', "N",
-     "one more name of a multi-domain certificate; may be given again, 50 "
-     "names "
-     "at most",
+     "an additional name of a multi-domain certificate; may be given again, 50 "
+     "names in all; in a renewal they take the place of those of before",
      0},
     {"org", 'O', "O", "organization, in English or Chinese", 0},
     {"unit", 'U', "OU", "organizational unit", 0},
@@ -463,11 +462,11 @@ static const ecert_cli_option_t options[] = {
      "common name (default: as NAME is written)",
      0},
     {"san", 'a', NULL,
-     "put all names into the request, too; this CA takes them from the "
-     "application and needs it not",
+     "put all names into the request, too; not needed here, as this CA takes "
+     "them from the application form",
      0},
     {"subscription-until", 'u', "DATE",
-     "end of the subscription, for ecert calendar", 0},
+     "when the subscription ends, for ecert calendar", 0},
     ECERT_CLI_STORE,
     {0},
 };
@@ -477,10 +476,11 @@ const ecert_cli_command_t ecert_cmd_new = {
     .what = "a new key and certificate request (guide, B)",
     .arguments = "NAME",
     .about = "Makes a private key and a certificate signing request for the "
-             "server NAME, for a first certificate and for each renewal.  They "
-             "wait beside the certificate in use until theirs is installed; "
-             "several may wait.  A renewal keeps names and subject of before "
-             "where no option says otherwise.",
+             "server NAME, for a first certificate and for each renewal: a "
+             "renewal is a new key and request, too.  The request is pending "
+             "until its certificate is installed, several may be; what is "
+             "served meanwhile stays.  A renewal takes names and subject of "
+             "before where no option says otherwise.",
     .options = options,
     .example = "ecert new www.example.hk --name example.hk --org \"Example "
                "Limited\"",

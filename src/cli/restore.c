@@ -17,6 +17,7 @@
 #include "ecert_x509.h"
 #include "handed.h"
 #include "progress.h"
+#include "say.h"
 #include "site.h"
 
 typedef struct {
@@ -138,7 +139,8 @@ static int choose_name(restore_t *restore, ecert_err_t *err)
     }
     ecert_err_t ignored;
 
-    if (restore->handed.friendly_name[0] != '\0'
+    /* "My certificate" and "ecert2026" are friendly names, too */
+    if (strchr(restore->handed.friendly_name, '.') != NULL
         && ecert_name_ascii(restore->handed.friendly_name, restore->name,
                             &ignored)
                == 0) {
@@ -192,7 +194,7 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
     json_decref(json);
     if (rc == 0) {
         json_object_set_new(more, "request", json_integer((json_int_t)number));
-        puts("A key without its certificate: it waits as a request.");
+        puts("A key without its certificate: a pending request now.");
     }
     return rc;
 }
@@ -328,10 +330,12 @@ static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
         printf("It was there already, as generation %llu.\n",
                (unsigned long long)done.number);
     } else if (!done.current) {
-        printf("Restored as generation %llu; a certificate that lives longer "
-               "goes on being served.  To go back: ecert rollback %s %llu\n",
-               (unsigned long long)done.number, site->ascii,
-               (unsigned long long)done.number);
+        ecert_say_line(stdout,
+                       "Restored as generation %llu.  The present certificate "
+                       "lives as long or longer, and goes on being served; to "
+                       "have this one: ecert rollback %s %llu",
+                       (unsigned long long)done.number, site->ascii,
+                       (unsigned long long)done.number);
     } else {
         printf("Restored as generation %llu.\n",
                (unsigned long long)done.number);
@@ -432,9 +436,12 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"name", 'n', "NAME", "the site (default: the certificate's own name)", 0},
+    {"name", 'n', "NAME", "the site (default: the certificate's common name)",
+     0},
     {"no-export", 'e', NULL,
-     "mark the key as not to be backed up again (the check box of Windows)", 0},
+     "refuse to back this key up again (in Windows: \"Allow this certificate "
+     "to be exported\" unchecked)",
+     0},
     ECERT_CLI_PASSWORD_FILE('f'),
     ECERT_CLI_PASSWORD_FD('d'),
     ECERT_CLI_STORE,
@@ -447,8 +454,9 @@ const ecert_cli_command_t ecert_cmd_restore = {
     .arguments = "FILE",
     .about = "Takes a private key, its certificate and the certificates of the "
              "path out of a PKCS#12 file, as Windows, OpenSSL, Java and others "
-             "write it.  A key without its certificate becomes a request that "
-             "waits.  What is served is replaced only by what lives longer.",
+             "write it.  A key without its certificate becomes a pending "
+             "request.  A certificate in use is replaced only by one that "
+             "lives longer.",
     .options = options,
     .example = "ecert restore www.example.hk.pfx",
     .run = run,
