@@ -186,7 +186,7 @@ static int no_generation(const ecert_cli_site_t *site, uint64_t number,
     return ecert_err_hint(err,
                           "for the key of a request that waits: ecert "
                           "backup %.150s --pending -o FILE.pfx",
-                          site->ascii);
+                          ecert_cli_word(site->ascii));
 }
 
 static int take_installed(const ecert_cli_site_t *site,

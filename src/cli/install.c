@@ -152,7 +152,7 @@ static int unknown_key(const options_t *options, const found_t *found,
         return ecert_err_hint(err,
                               "its key is that of site %.100s: ecert "
                               "install %.100s FILE",
-                              other, other);
+                              other, ecert_cli_word(other));
     }
     return -1;
 }
@@ -183,8 +183,9 @@ static int used_key(const ecert_cli_site_t *site, const options_t *options,
             ecert_err_hint(err,
                            "it is that generation: ecert rollback %.100s "
                            "%llu; for a new one submit ecert csr %.100s",
-                           site->ascii, (unsigned long long)list[i].number,
-                           site->ascii);
+                           ecert_cli_word(site->ascii),
+                           (unsigned long long)list[i].number,
+                           ecert_cli_word(site->ascii));
         }
     }
     ecert_generations_free(list, n);

@@ -15,6 +15,7 @@
 #include "facts.h"
 #include "say.h"
 #include "servers.h"
+#include "site.h"
 
 /* ---- steps ------------------------------------------------------------- */
 
@@ -340,8 +341,7 @@ static json_t *report(const ecert_facts_t *facts)
     char name[ECERT_NAME_MAX * 4], site[ECERT_NAME_MAX * 4 + 2];
 
     ecert_name_unicode(facts->ascii, name, sizeof(name));
-    /* as a shell wants it: a star would be taken for files */
-    snprintf(site, sizeof(site), name[0] == '*' ? "'%s'" : "%s", name);
+    snprintf(site, sizeof(site), "%s", ecert_cli_word(name));
     ecert_json_set_text(progress, "site", facts->ascii);
     json_object_set_new(progress, "requests", report_requests(facts));
     if (facts->current != NULL) {
