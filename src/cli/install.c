@@ -304,6 +304,7 @@ static int install_at(ecert_cli_site_t *site, const options_t *options,
         done->current = done->same = 1;
         done->number = found->generation;
         done->not_before = ecert_x509_not_before(found->leaf);
+        done->waiting = done->not_before > site->now;
         return 0;
     }
     return put(site, handed, found, done, err);
@@ -438,7 +439,8 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     options.store = ecert_cli_store(options.store);
     if (first < argc && is_site(options.store, argv[first])) {
         options.name = argv[first++];
-    } else if (argc - first > 1 && access(argv[first], F_OK) != 0) {
+    } else if (argc - first > 1 && strcmp(argv[first], "-") != 0
+               && access(argv[first], F_OK) != 0) {
         ecert_err(&err, ECERT_ERR_NO_SITE, argv[first],
                   "nor is there a file of this name");
         return ecert_cli_fail(NULL, &err);

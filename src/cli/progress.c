@@ -83,19 +83,29 @@ static void request_steps(const ecert_facts_t *facts, json_t *steps)
              request->printed ? "awaited from the CA" : "not yet");
 }
 
+static int is_early(const ecert_facts_t *facts)
+{
+    return ecert_x509_not_before(facts->current->leaf) > facts->now;
+}
+
 static void current_steps(const ecert_facts_t *facts, json_t *steps)
 {
     const ecert_generation_t *current = facts->current;
-    char hex[65], until[32], when[32], number[48] = "";
+    char hex[65], until[32], when[32], from[48] = "", number[48] = "";
     int64_t end = ecert_x509_not_after(current->leaf);
 
     if (current->number > 0) {
         snprintf(number, sizeof(number), "generation %llu, ",
                  (unsigned long long)current->number);
     }
+    if (is_early(facts)) {
+        snprintf(from, sizeof(from), "from %s ",
+                 day(ecert_x509_not_before(current->leaf), when));
+    }
     ecert_x509_fingerprint(current->leaf, hex);
-    add_step(steps, "installed", "installed", facts->refused[0] == '\0',
-             "%suntil %s, %.16s", number, day(end, until), hex);
+    add_step(steps, "installed", "installed",
+             facts->refused[0] == '\0' || is_early(facts),
+             "%s%suntil %s, %.16s", number, from, day(end, until), hex);
     if (facts->refused[0] == '\0') {
         add_step(steps, "chain-complete", "chain", facts->missing[0] == '\0',
                  "%s%s%s", facts->chain[0] ? facts->chain : "the leaf alone",
@@ -284,6 +294,15 @@ static json_t *next_of(const ecert_facts_t *facts, const char *site)
     if (current == NULL) {
         snprintf(command, sizeof(command), "ecert new %s", site);
         return next_step("new", command, "Make a key and a request:");
+    }
+    if (is_early(facts)) {
+        char when[32];
+
+        return next_step(
+            "valid-later", NULL,
+            "Nothing now.  The certificate goes live by itself "
+            "at %s.",
+            ecert_date_format(ecert_x509_not_before(current->leaf), when));
     }
     if (facts->refused[0] != '\0') {
         snprintf(command, sizeof(command), "ecert check %s", site);
