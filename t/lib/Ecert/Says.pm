@@ -36,18 +36,18 @@ sub says ($store, @rows) {
 # input, as the first element in a hash.
 sub parts ($store, @args) {
     my %o = ref $args[0] ? %{ shift @args } : ();
-    my ($out, $err) = map { File::Temp->new(DIR => tmp()) } 1, 2;
+    my @files = map { tmp() . "/$_" } qw(stdout stderr);
     my $pid = fork // die "fork: $!";
     if (!$pid) {
         $ENV{ECERT_STORE} = ref $store ? $store->dir : $store;
         open STDIN, '<', $o{input} // '/dev/null';
-        open STDOUT, '>&', $out;
-        open STDERR, '>&', $err;
+        open STDOUT, '>', $files[0];
+        open STDERR, '>', $files[1];
         exec { $ecert } $ecert, @args or POSIX::_exit(127);
     }
     waitpid $pid, 0;
     my $status = $? & 127 ? 128 + ($? & 127) : $? >> 8;
-    return ($status, map { slurp($_->filename) } $out, $err);
+    return ($status, map { slurp($_) } @files);
 }
 
 # Runs the code with the command's clock at this time (UTC), as in
