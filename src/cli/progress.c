@@ -283,32 +283,49 @@ static int64_t renew_from(const ecert_facts_t *facts)
     return end - ecert_calendar_lead(end - begin);
 }
 
-static json_t *next_of(const ecert_facts_t *facts, const char *site)
+static json_t *next_early(const ecert_facts_t *facts)
 {
-    const ecert_generation_t *current = facts->current;
+    char when[32];
+
+    return next_step(
+        "valid-later", NULL,
+        "Nothing now.  The certificate goes live by itself at %s.",
+        ecert_date_format(ecert_x509_not_before(facts->current->leaf), when));
+}
+
+static json_t *next_mend(const ecert_facts_t *facts, const char *site)
+{
     char command[2400];
 
-    if (facts->request != NULL) {
-        return next_of_request(facts, site);
-    }
-    if (current == NULL) {
-        snprintf(command, sizeof(command), "ecert new %s", site);
-        return next_step("new", command, "Make a key and a request:");
+    snprintf(command, sizeof(command), "ecert check %s", site);
+    return next_step("mend", command,
+                     "The servers refuse the current certificate: %s",
+                     facts->refused);
+}
+
+static json_t *next_backup(const char *site)
+{
+    char command[2400];
+
+    snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
+             stem_of(site));
+    return next_step("back-up", command,
+                     "Back up the key with its certificate:");
+}
+
+/* What visitors meet comes before what only we know of. */
+static json_t *next_of_current(const ecert_facts_t *facts, const char *site)
+{
+    int64_t from = renew_from(facts);
+
+    if (ecert_x509_not_after(facts->current->leaf) < facts->now) {
+        return next_renewal(facts, site, from);
     }
     if (is_early(facts)) {
-        char when[32];
-
-        return next_step(
-            "valid-later", NULL,
-            "Nothing now.  The certificate goes live by itself "
-            "at %s.",
-            ecert_date_format(ecert_x509_not_before(current->leaf), when));
+        return next_early(facts);
     }
     if (facts->refused[0] != '\0') {
-        snprintf(command, sizeof(command), "ecert check %s", site);
-        return next_step("mend", command,
-                         "The servers refuse the current certificate: %s",
-                         facts->refused);
+        return next_mend(facts, site);
     }
     if (facts->missing[0] != '\0') {
         return next_chain(facts);
@@ -316,16 +333,29 @@ static json_t *next_of(const ecert_facts_t *facts, const char *site)
     if (facts->asked && facts->serving < facts->servers) {
         return next_served(facts, site);
     }
-    if (facts->current_backup == 0 && current->exportable) {
-        snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
-                 stem_of(site));
-        return next_step("back-up", command,
-                         "Back up the key with its certificate:");
+    if (facts->now >= from) {
+        return next_renewal(facts, site, from);
     }
-    if (facts->asked && facts->servers == 0) {
-        return next_served(facts, site);
+    if (facts->current_backup == 0 && facts->current->exportable) {
+        return next_backup(site);
     }
-    return next_renewal(facts, site, renew_from(facts));
+    return facts->asked && facts->servers == 0
+               ? next_served(facts, site)
+               : next_renewal(facts, site, from);
+}
+
+static json_t *next_of(const ecert_facts_t *facts, const char *site)
+{
+    char command[2400];
+
+    if (facts->request != NULL) {
+        return next_of_request(facts, site);
+    }
+    if (facts->current != NULL) {
+        return next_of_current(facts, site);
+    }
+    snprintf(command, sizeof(command), "ecert new %s", site);
+    return next_step("new", command, "Make a key and a request:");
 }
 
 /* ---- all of it --------------------------------------------------------- */
