@@ -18,6 +18,7 @@
 #include "outfile.h"
 #include "password.h"
 #include "progress.h"
+#include "say.h"
 #include "site.h"
 
 typedef struct {
@@ -314,16 +315,18 @@ static void note(const ecert_cli_site_t *site, const options_t *options,
 static void say(const options_t *options, const goods_t *goods)
 {
     int n = sk_X509_num(goods->pfx.certificates);
+    char what[80] = "private key alone";
 
-    printf("%s: private key%s", options->file, n == 0 ? " alone" : "");
     if (n > 0) {
-        printf(", certificate and %d more of its path", n - 1);
+        snprintf(what, sizeof(what),
+                 "private key, certificate and %d more of its path", n - 1);
     }
-    printf(", for %s; opened again and compared.\n"
-           "Keep it off this machine, and do not forget its password.\n",
-           options->profile == ECERT_PFX_WINDOWS ? "Windows Server 2016 and "
-                                                   "older too"
-                                                 : "present-day systems");
+    ecert_say_line(stdout, "%s: %s, for %s; opened again and compared.",
+                   options->file, what,
+                   options->profile == ECERT_PFX_WINDOWS
+                       ? "Windows Server 2016 and older too"
+                       : "present-day systems");
+    puts("Keep it off this machine, and do not forget its password.");
 }
 
 /* The lock is not held while somebody types. */

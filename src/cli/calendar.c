@@ -70,16 +70,21 @@ static json_t *report_item(const ecert_planned_t *item)
     return one;
 }
 
+/* "what     rest", the first of them in a style if `wrong`. */
+static void print_row(const char *what, int wrong, ecert_style_t style)
+{
+    printf("  %s%-31s%s ", wrong ? ecert_say_style(stdout, style) : "", what,
+           wrong ? ecert_say_style(stdout, ECERT_SAY_PLAIN) : "");
+}
+
 static void print_present(const ecert_planned_t *item, int64_t now)
 {
     int over = item->not_after < now;
     char end[32];
 
-    printf("  %s%-31s %s %s%s\n",
-           ecert_say_style(stdout, over ? ECERT_SAY_BAD : ECERT_SAY_PLAIN),
-           over ? "expired" : "now", over ? "         on" : "lives until",
-           ecert_day_format(item->not_after, end),
-           ecert_say_style(stdout, ECERT_SAY_PLAIN));
+    print_row(over ? "expired" : "now", over, ECERT_SAY_BAD);
+    printf("%11s %s\n", over ? "on" : "lives until",
+           ecert_day_format(item->not_after, end));
 }
 
 static void print_item(const ecert_planned_t *item)
@@ -93,11 +98,8 @@ static void print_item(const ecert_planned_t *item)
         snprintf(when, sizeof(when), "renew %s to %s", from,
                  ecert_day_format(item->renew_until, until));
     }
-    printf(
-        "  %s%-31s%s lives until %s",
-        ecert_say_style(stdout, item->late ? ECERT_SAY_WARN : ECERT_SAY_PLAIN),
-        when, ecert_say_style(stdout, ECERT_SAY_PLAIN),
-        ecert_day_format(item->not_after, end));
+    print_row(when, item->late, ECERT_SAY_WARN);
+    printf("lives until %s", ecert_day_format(item->not_after, end));
     if (item->ceiling) {
         printf("  (ceiling %u days)", item->ceiling);
     }
@@ -150,8 +152,8 @@ static void print_plan(const char *ascii, const ecert_plan_t *plan,
         }
     }
     if (until != 0) {
-        printf("  %-31s           %s\n", "end of the subscription",
-               ecert_day_format(until, end));
+        print_row("end of the subscription", 0, ECERT_SAY_PLAIN);
+        printf("%11s %s\n", "on", ecert_day_format(until, end));
     }
 }
 

@@ -530,8 +530,7 @@ const ecert_cli_command_t ecert_cmd_issuers_add = {
              "and set aside where they are in the pool already, as the CA's "
              "guide demands.",
     .options = add_options,
-    .example = "ecert issuers add ecert_ssl_ca_3-17_pem.crt "
-               "root_ca_3_x_gsca_r3_pem.crt",
+    .example = "ecert issuers add ecert_ssl_ca_3-17_pem.crt",
     .run = run_add,
 };
 

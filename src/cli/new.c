@@ -61,9 +61,10 @@ static void tick(void *ctx)
 static void tick_end(void)
 {
     const char *term = getenv("TERM");
+    int dumb = term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0;
 
     if (ticked != 0) {
-        fputs(term && strcmp(term, "dumb") != 0 ? "\r\x1b[K" : "\n", stderr);
+        fputs(dumb ? "\n" : "\r\x1b[K", stderr);
     }
 }
 

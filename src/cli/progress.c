@@ -17,6 +17,9 @@
 #include "servers.h"
 #include "site.h"
 
+#define LINE         79
+#define NAME_COLUMNS 28 /* of `ecert status` */
+
 /* ---- steps ------------------------------------------------------------- */
 
 /* done: 1 yes, 0 no, -1 it need not be. */
@@ -482,11 +485,18 @@ void ecert_cli_progress_line(const json_t *progress, FILE *out)
     const json_t *next = json_object_get(progress, "next");
     const char *command = ecert_json_text(next, "command");
     const char *word = ecert_json_text(next, "step");
+    const char *site = ecert_json_text(progress, "site");
+    char line[3000];
 
+    snprintf(line, sizeof(line), "%s%s%s", word ? word : "",
+             command ? ": " : "", command ? command : "");
     fprintf(out, "  ");
-    ecert_say_padded(out, ecert_json_text(progress, "site"), 28);
-    fprintf(out, " %s%s%s\n", word ? word : "", command ? ": " : "",
-            command ? command : "");
+    ecert_say_padded(out, site, NAME_COLUMNS);
+    if (ecert_say_width(site) > NAME_COLUMNS
+        || ecert_say_width(line) > LINE - NAME_COLUMNS - 3) {
+        fprintf(out, "\n     ");
+    }
+    fprintf(out, " %s\n", line);
 }
 
 void ecert_cli_progress_show(const char *store, const char *ascii, int64_t now,
