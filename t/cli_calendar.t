@@ -105,7 +105,7 @@ $site
   renew 2027-05-19 to 2027-06-11  lives until 2027-08-26  (ceiling 100 days)
   renew 2027-07-27 to 2027-08-19  lives until 2027-11-03  (ceiling 100 days)
   renew 2027-10-04 to 2027-10-27  lives until 2028-01-11  (ceiling 100 days)
-  end of the subscription                   2027-11-30
+  end of the subscription                  on 2027-11-30
 EOT
     });
 }
@@ -141,14 +141,14 @@ sub subscription {
     my $cert = signed($pki, csr_of($store, $site, '--no-backup'));
     ecert($store, 'install', $site, $cert->file(tmp() . '/s.pem'));
     says($store, [['calendar'], 0,
-        qr/^  end of the subscription +2028-11-30$/m]);
+        qr/^  end of the subscription +on 2028-11-30$/m]);
     ecert($store, 'new', $site, '--key', 'ec:P-256');
     my $next = signed($pki, csr_of($store, $site, '--no-backup'));
     ecert($store, 'install', $site, $next->file(tmp() . '/s.pem'));
     says($store,
-        [['calendar'], 0, qr/subscription +2028-11-30$/m],
+        [['calendar'], 0, qr/subscription +on 2028-11-30$/m],
         [['calendar', '--subscription-until', '2027-01-31'], 0,
-            qr/subscription +2027-01-31$/m, [qr/renew/]]);
+            qr/subscription +on 2027-01-31$/m, [qr/renew/]]);
     like ecert_json($store, 'calendar')->{calendar}[0]{subscription_until},
         qr/^2028-11-30T/, 'as JSON';
 }
