@@ -490,12 +490,13 @@ void ecert_cli_progress_line(const json_t *progress, FILE *out)
 
     snprintf(line, sizeof(line), "%s%s%s", word ? word : "",
              command ? ": " : "", command ? command : "");
-    fprintf(out, "  ");
-    ecert_say_padded(out, site, NAME_COLUMNS);
     if (ecert_say_width(site) > NAME_COLUMNS
         || ecert_say_width(line) > LINE - NAME_COLUMNS - 3) {
-        fprintf(out, "\n     ");
+        fprintf(out, "  %s\n      %s\n", site, line);
+        return;
     }
+    fprintf(out, "  ");
+    ecert_say_padded(out, site, NAME_COLUMNS);
     fprintf(out, " %s\n", line);
 }
 
