@@ -249,9 +249,22 @@ sub chain {
             qr/^  next: Download the missing Sub CA certificate/m],
         [['install', $site, $leaf], 0, qr/^It was there already, as generation/m,
             qr/^  next: Download the missing Sub CA certificate/m],
-        [['issuers', 'add', pem('sub.pem', $sub)], 0, qr/^added: /m],
-        [['status', $site], 0, qr/\[x\] chain +Hongkong Post e-Cert SSL CA 3/]);
+        [['install', $site, $leaf, pem('other.pem', $pki->ev)], 0,
+            qr/^It was there already, as generation 1\.$/m],
+        [['install', $site, $leaf, pem('sub.pem', $sub)], 0,
+            qr/\[x\] installed +generation 2/, qr/\[x\] chain +Hong.* 17$/m],
+        [['install', $site, $leaf, pem('sub.pem', $sub)], 0,
+            qr/^It was there already, as generation 2\.$/m]);
     is +(ecert($store, 'check', $site))[0], 0, 'the chain came behind it';
+    is certificates($store, 'certificate.pem'), $cert->pem, 'the same leaf';
+
+    ($store, $cert) = awaited(issuers => 0);
+    $leaf = pem('leaf.pem', $cert);
+    says($store,
+        [['install', $site, $leaf], 0, qr/chain-incomplete: /],
+        [['issuers', 'add', pem('sub.pem', $sub)], 0, qr/^added: /m],
+        [['status', $site], 0, qr/installed +generation 1/,
+            qr/\[x\] chain +Hongkong Post e-Cert SSL CA 3/]);
 }
 
 sub not_yet {
