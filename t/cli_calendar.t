@@ -43,7 +43,8 @@ sub store_with ($from, $days, @names) {
     my $store = Ecert::Store->new;
     for my $name (@names ? @names : $site) {
         $store->install($name, $pki->leaf(names => [$name],
-            not_before => date($from), not_after => date($from) + $days * $day));
+            not_before => date($from),
+            not_after => date($from) + $days * $day));
     }
     return $store;
 }
@@ -113,7 +114,7 @@ EOT
 sub late {
     my $store = store_with('2026-12-01', 199);
     my @table = (
-        ['2027-05-18', qr/renew 2027-05-19 to/, qr/^Put `ecert \Q$site\E;` into/],
+        ['2027-05-18', qr/renew 2027-05-19 to/, qr/^Put `ecert \Q$site\E;`/],
         ['2027-05-20', qr/renew now, due 2027-05-19 +lives until 2027-08-27/,
             qr/The certificate ends on 2027-06-18\.  Make a new key/],
         ['2027-06-20', qr/^  expired +on 2027-06-18$/m,
@@ -204,7 +205,7 @@ sub icalendar {
     my @args = ('--subscription-until', '2027-11-30');
     my $calendar = quietly(sub { calendar_of($store, '2026-12-02', @args) });
     ok $calendar, 'it can be read' or return diag $@;
-    is "$calendar->{component} $calendar->{VERSION}", 'VCALENDAR 2.0', 'its kind';
+    is "$calendar->{component} $calendar->{VERSION}", 'VCALENDAR 2.0', 'kind';
     ok $calendar->{PRODID}, 'who made it';
     my @events = @{ $calendar->{components} };
     is scalar @events, 9, 'three renewals of three sites';
@@ -245,13 +246,14 @@ sub sites {
             [['calendar', 'new.example.hk'], 1, qr/: no-certificate: /],
             [['calendar', 'none.hk'], 1, qr/: no-site: .*none\.hk/]);
     });
-    says(Ecert::Store->new, [['calendar'], 0, qr/^No site has a certificate yet/]);
+    says(Ecert::Store->new, [['calendar'], 0, qr/^No site has a certificate/]);
 }
 
 sub usage {
     my $store = store_with('2026-12-01', 199);
     says($store,
         [['calendar', '--ics', '--json'], 2, qr/either --ics or --json/],
-        [['calendar', '--subscription-until', 'soon'], 2, qr/"soon" is not a date/],
+        [['calendar', '--subscription-until', 'soon'], 2,
+            qr/"soon" is not a date/],
         [['calendar', '--until', '2027-01-01'], 2, qr/--until/]);
 }

@@ -123,7 +123,7 @@ sub refused_files {
         ['PDF', "%PDF-1.7\n$code", 'a PDF document'],
         ['an image', "\x89PNG\r\n\x1a\n..", 'an image \(PNG\)'],
         ['a shortcut', "[InternetShortcut]\r\nURL=http://x/", 'a shortcut to'],
-        ['a mail', "From: CA\nSubject: code\n\n$code", 'a mail with its header'],
+        ['a mail', "From: CA\nSubject: code\n\n$code", 'a mail with its'],
         ['the request', $pem, 'request'],
         ['the request, its body', $body, 'request or key \(Base64\)'],
         ['the request, DER', MIME::Base64::decode_base64($body), '\(DER\)'],
@@ -188,7 +188,8 @@ sub file_names {
     my $odd = saved($code, 'my code.txt');
     says($store,
         [['dcv', 'add', $site, $odd, '--as', $usual], 0, qr{/$folder/$usual$}m],
-        [['dcv', 'add', $site, $odd, '--as', '../x'], 1, qr/: validation-file: /],
+        [['dcv', 'add', $site, $odd, '--as', '../x'], 1,
+            qr/: validation-file: /],
         [['dcv', 'add', $site, $odd, '--as', '.x'], 1, qr/: validation-file: /],
         [['dcv', 'add', $site, $odd, '--as', 'a/b'], 1, qr/no dot first/],
         [['dcv', 'add', $site, $odd, '--as', 'x' x 256], 1, qr/255 at most/],
@@ -358,7 +359,7 @@ sub dns {
             $names->[0], $value);
         is $status, 0, "@$names" or diag $err;
         is $out, $records, 'as in a zone file, and nothing else';
-        like $err, qr/^Add these to the zone.*^  next: /ms, 'what to do with it';
+        like $err, qr/^Add these to the zone.*^  next: /ms, 'what to do';
     }
     my $store = site_with($site);
     says($store,
@@ -402,7 +403,8 @@ sub usage {
     my $store = site_with($site);
     my $file = saved($code);
     says($store,
-        [['dcv', 'add', $site], 2, qr/^ecert dcv add: NAME and FILE are wanted/],
+        [['dcv', 'add', $site], 2,
+            qr/^ecert dcv add: NAME and FILE are wanted/],
         [['dcv', 'add', $site, $file, $file], 2, qr/NAME and FILE are wanted/],
         [['dcv', 'add', $site, $file, '--request', '0'], 2, qr/is no number/],
         [['dcv', 'list', $site, $site], 2, qr/^ecert dcv list: one NAME at/],

@@ -76,7 +76,8 @@ sub life {
     my ($status, $out) = parts($store, 'log');
     is $status, 0, 'as text';
     my $install_line = qr/^\S+Z  \Q$me\E +install +\Q$site\E$/m;
-    like $out, qr/$install_line\n +generation 1, .*,\s+certificate [0-9A-F]{16}$/m,
+    like $out,
+        qr/$install_line\n +generation 1, .*,\s+certificate [0-9A-F]{16}$/m,
         'with what matters';
     ok !(grep { length > 79 } split /\n/, $out), 'fits into a terminal';
     unlike +(parts($store, 'log', $site))[1], qr/shop\.hk/, 'of one site';

@@ -155,7 +155,8 @@ sub refused {
     my $store = Ecert::Store->new;
     my $long = join '.', ('a' x 30) x 3;
     says($store,
-        [['new', 'www..example.hk'], 1, qr/^ecert: name: .*; write a name such/],
+        [['new', 'www..example.hk'], 1,
+            qr/^ecert: name: .*; write a name such/],
         [['new', '*'], 1, qr/^ecert: name: /],
         [['new', '192.0.2.1'], 1, qr/^ecert: name: /],
         [['new', 'www.*.hk'], 1, qr/^ecert: name: /],
