@@ -19,7 +19,7 @@ utf8::encode(my $unicode_bytes = do { use utf8; 'www.我的服务器.com' });
 my @quick = ('--key', 'ec:P-256');
 
 subtest 'subjects' => \&subjects;
-subtest 'keys' => \&keys;
+subtest 'keys' => \&kinds_of_keys;
 subtest 'a Chinese domain name' => \&idn;
 subtest 'a wildcard' => \&wildcard;
 subtest 'many names' => \&many_names;
@@ -68,7 +68,7 @@ sub subjects {
     like made("$site.", @quick), qr/CN=UTF8STRING:\Q$site\E$/m, 'a last dot';
 }
 
-sub keys {
+sub kinds_of_keys {
     my @table = (
         [undef, qr/\(2048 bit\)/, 'sha256WithRSAEncryption'],
         ['rsa:2048', qr/\(2048 bit\)/, 'sha256WithRSAEncryption'],
