@@ -179,10 +179,11 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
                  ecert_installed_t *out, ecert_err_t *err)
 {
     const ecert_generation_t *current = ecert_generation_current(list, n);
+    int mended = in->mend_chain && out->missing[0] == '\0';
     char name[32];
 
     out->number = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !mended; i++) {
         if (list[i].number > 0 && X509_cmp(list[i].leaf, in->leaf) == 0) {
             out->number = list[i].number;
             out->same = 1;

@@ -28,6 +28,8 @@ typedef struct {
     const json_t *site; /* more members for site.json, or NULL */
     int exportable;
     uint64_t wanted;  /* number to take if it is the highest; 0: the next */
+    int mend_chain;   /* a new generation also for a leaf that is there, if its
+                         chain is complete with these others */
     int keep_current; /* only where there is no current one yet */
     int64_t now;
 } ecert_install_t;

@@ -32,12 +32,24 @@ json_t *ecert_token_origin(const char *store, const char *host,
     return json ? json : json_object();
 }
 
+static int is_other_order(const ecert_token_owner_t *owner, json_int_t request)
+{
+    for (size_t i = 0; i < owner->n_waiting; i++) {
+        if ((json_int_t)owner->waiting[i] == request) {
+            return (json_int_t)owner->request != request;
+        }
+    }
+    return 0;
+}
+
 static int is_ours(const char *store, const char *host, const char *file,
-                   const char *site)
+                   const ecert_token_owner_t *owner)
 {
     json_t *origin = ecert_token_origin(store, host, file);
-    const char *owner = ecert_json_text(origin, "site");
-    int ours = owner != NULL && strcmp(owner, site) == 0;
+    const char *site = ecert_json_text(origin, "site");
+    json_int_t request = json_integer_value(json_object_get(origin, "request"));
+    int ours = site != NULL && strcmp(site, owner->site) == 0
+               && !is_other_order(owner, request);
 
     json_decref(origin);
     return ours;
@@ -55,8 +67,9 @@ static ecert_token_was_t compare(const ecert_file_t *old,
 
 /* What is there already; somebody else's is kept. */
 static int look(const char *store, const char *host, const char *file,
-                const unsigned char *body, size_t len, const char *site,
-                ecert_token_was_t *was, ecert_err_t *err)
+                const unsigned char *body, size_t len,
+                const ecert_token_owner_t *owner, ecert_token_was_t *was,
+                ecert_err_t *err)
 {
     char path[PATH_MAX], saved[PATH_MAX];
     ecert_file_t old;
@@ -69,7 +82,7 @@ static int look(const char *store, const char *host, const char *file,
                    ? 0
                    : -1;
     }
-    *was = compare(&old, body, len, is_ours(store, host, file, site));
+    *was = compare(&old, body, len, is_ours(store, host, file, owner));
     if (*was == ECERT_TOKEN_FOREIGN) {
         path_of(store, host, ".%s.saved", file, saved);
         rc = ecert_file_write(saved, old.bytes, old.len, 0644, err);
@@ -79,8 +92,9 @@ static int look(const char *store, const char *host, const char *file,
 }
 
 int ecert_token_put(const char *store, const char *host, const char *file,
-                    const unsigned char *body, size_t len, const char *site,
-                    int64_t now, ecert_token_was_t *was, ecert_err_t *err)
+                    const unsigned char *body, size_t len,
+                    const ecert_token_owner_t *owner, int64_t now,
+                    ecert_token_was_t *was, ecert_err_t *err)
 {
     char folder[PATH_MAX], path[PATH_MAX], origin[PATH_MAX];
     json_t *json;
@@ -90,11 +104,15 @@ int ecert_token_put(const char *store, const char *host, const char *file,
     path_of(store, host, "%s", file, path);
     path_of(store, host, ".%s.json", file, origin);
     if (ecert_file_folder(folder, 0755, err) != 0
-        || look(store, host, file, body, len, site, was, err) != 0) {
+        || look(store, host, file, body, len, owner, was, err) != 0) {
         return -1;
     }
     json = json_object();
-    ecert_json_set_text(json, "site", site);
+    ecert_json_set_text(json, "site", owner->site);
+    if (owner->request) {
+        json_object_set_new(json, "request",
+                            json_integer((json_int_t)owner->request));
+    }
     ecert_json_set_date(json, "added", now);
     rc = ecert_file_write(path, body, len, 0644, err);
     if (rc == 0) {

@@ -187,7 +187,7 @@ static int no_generation(const ecert_cli_site_t *site, uint64_t number,
     return ecert_err_hint(err,
                           "for the key of a pending request: ecert "
                           "backup %.150s --pending -o FILE.pfx",
-                          site->ascii);
+                          ecert_cli_word(site->ascii));
 }
 
 static int take_installed(const ecert_cli_site_t *site,
@@ -315,15 +315,14 @@ static void note(const ecert_cli_site_t *site, const options_t *options,
 static void say(const options_t *options, const goods_t *goods)
 {
     int n = sk_X509_num(goods->pfx.certificates);
-
-    char path[64] = "";
+    char what[80] = "private key alone";
 
     if (n > 0) {
-        snprintf(path, sizeof(path), ", certificate and %d more of its path",
-                 n - 1);
+        snprintf(what, sizeof(what),
+                 "private key, certificate and %d more of its path", n - 1);
     }
-    ecert_say_line(stdout, "%s: private key%s%s.  Opened again and compared.",
-                   options->file, n == 0 ? " alone" : "", path);
+    ecert_say_line(stdout, "%s: %s; opened again and compared.", options->file,
+                   what);
     puts(options->profile == ECERT_PFX_WINDOWS
              ? "All versions of Windows Server can open it."
              : "Windows Server from 2019 on can open it (older ones: --profile "

@@ -124,6 +124,7 @@ static int unknown(int argc, char **argv)
     size_t len = strlen(argv[0]);
     int asked = argc > 1 && strcmp(argv[1], "--help") == 0, found = 0;
     FILE *out = asked ? stdout : stderr;
+    char word[100];
 
     for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
         if (strncmp((*c)->name, argv[0], len) == 0 && (*c)->name[len] == ' ') {
@@ -138,7 +139,8 @@ static int unknown(int argc, char **argv)
     if (found) {
         return asked ? ECERT_EXIT_DONE : ECERT_EXIT_USAGE;
     }
-    fprintf(stderr, "ecert: there is no command \"%.100s\"\n", argv[0]);
+    fprintf(stderr, "ecert: there is no command \"%s\"\n",
+            ecert_escape(word, sizeof(word), argv[0], len));
     return help(stderr);
 }
 

@@ -51,7 +51,6 @@ static void try_current(ecert_facts_t *facts, ecert_loader_t *loader)
     } else if (rc != 0) {
         char line[1700];
 
-        facts->waiting = err.code == ECERT_ERR_NOT_YET;
         snprintf(facts->refused, sizeof(facts->refused), "%.511s",
                  ecert_err_line(&err, NULL, line, sizeof(line)));
     }

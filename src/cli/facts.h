@@ -32,7 +32,6 @@ typedef struct {
     char missing[256]; /* what the chain of the current one lacks, or "" */
     char chain[256];   /* "Sub CA, cross-certificate": what is served behind */
     char refused[512]; /* why a server would refuse the current one, or "" */
-    int waiting;       /* it will take it when its time comes */
     int asked;         /* the servers were asked */
     size_t servers;    /* that have this site */
     size_t serving;    /* that serve the current one */

@@ -11,6 +11,7 @@
 #include "ecert_site_edit.h"
 #include "ecert_store.h"
 #include "progress.h"
+#include "say.h"
 #include "site.h"
 
 #define NAMES_MAX 50 /* where the catalogue does not say it */
@@ -33,7 +34,8 @@ typedef struct {
     char ascii[ECERT_NAME_MAX];
     char **names; /* A-labels, the site's own first */
     size_t n_names;
-    json_t *before; /* subject and request of the site; an object */
+    char dir[PATH_MAX]; /* of the site; "": it is a new one */
+    json_t *before;     /* subject and request of the site; an object */
     ecert_subject_t subject;
     char common_name[ECERT_NAME_MAX * 4];
     const char *key;
@@ -43,15 +45,26 @@ typedef struct {
     size_t waiting; /* requests that wait already */
 } wish_t;
 
+static time_t ticked; /* 0: nothing was shown */
+
 static void tick(void *ctx)
 {
-    static time_t shown;
     time_t now = time(NULL);
 
     (void)ctx;
-    if (now != shown && isatty(STDERR_FILENO)) {
-        fputs(shown ? "." : "making the key ", stderr);
-        shown = now;
+    if (now != ticked && isatty(STDERR_FILENO)) {
+        fputs(ticked ? "." : "making the key ", stderr);
+        ticked = now;
+    }
+}
+
+static void tick_end(void)
+{
+    const char *term = getenv("TERM");
+    int dumb = term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0;
+
+    if (ticked != 0) {
+        fputs(dumb ? "\n" : "\r\x1b[K", stderr);
     }
 }
 
@@ -142,7 +155,7 @@ static const char *choose(const char *said, const json_t *before,
 }
 
 /* The name as it was written, unless --idn says otherwise. */
-static int take_common_name(wish_t *wish, ecert_err_t *err)
+static void take_common_name(wish_t *wish)
 {
     const char *idn = wish->idn;
 
@@ -152,9 +165,6 @@ static int take_common_name(wish_t *wish, ecert_err_t *err)
                       == strlen(wish->options->name)
                   ? "ascii"
                   : "unicode";
-    } else if (strcmp(idn, "ascii") != 0 && strcmp(idn, "unicode") != 0) {
-        ecert_err(err, ECERT_ERR_SUBJECT, NULL, "--idn \"%s\"", idn);
-        return ecert_err_hint(err, "write --idn unicode or --idn ascii");
     }
     wish->idn = idn;
     if (strcmp(idn, "unicode") == 0) {
@@ -165,7 +175,6 @@ static int take_common_name(wish_t *wish, ecert_err_t *err)
                  wish->ascii);
     }
     wish->subject.common_name = wish->common_name;
-    return 0;
 }
 
 static int take_subject(wish_t *wish, ecert_err_t *err)
@@ -184,38 +193,55 @@ static int take_subject(wish_t *wish, ecert_err_t *err)
     wish->key = choose(wish->options->key, how, "key", "rsa:2048");
     wish->idn = choose(wish->options->idn, how, "idn", NULL);
     wish->san = wish->options->san || ecert_json_flag(how, "san", 0);
-    return take_common_name(wish, err) == 0
-               ? ecert_subject_check(&wish->subject, err)
-               : -1;
+    take_common_name(wish);
+    return ecert_subject_check(&wish->subject, err);
 }
 
-/* What the site knows from before: site.json, else its newest request. */
-static json_t *read_before(const char *store, wish_t *wish)
+/* A site whose first certificate is not there yet: what was asked for last. */
+static json_t *of_request(const ecert_request_t *request)
 {
-    char dir[PATH_MAX];
-    ecert_request_t *requests = NULL;
-    ecert_err_t ignored;
-    json_t *before;
-    size_t n = 0;
+    json_t *site = json_object_get(request->json, "site");
+    json_t *before =
+        json_is_object(site) ? json_deep_copy(site) : json_object();
 
-    if (ecert_store_site(store, wish->ascii, NULL, dir, &ignored) != 0) {
-        return json_object();
+    json_object_set(before, "names", json_object_get(request->json, "names"));
+    return before;
+}
+
+/* What the site knows from before: site.json, else its newest request.  What
+ * cannot be read must not become a request without names and subject. */
+static int read_site(wish_t *wish, ecert_err_t *err)
+{
+    ecert_request_t *requests;
+    size_t n;
+
+    wish->before = ecert_site_read(wish->dir, err);
+    if (wish->before == NULL
+        || ecert_requests(wish->dir, wish->ascii, &requests, &n, err) != 0) {
+        return -1;
     }
-    before = ecert_site_read(dir, &ignored);
-    ecert_requests(dir, wish->ascii, &requests, &n, &ignored);
     wish->waiting = n;
-    wish->renewal =
-        before != NULL && json_object_get(before, "subject") != NULL;
+    wish->renewal = json_object_get(wish->before, "subject") != NULL;
     if (!wish->renewal && n > 0) {
-        json_t *site = json_object_get(requests[n - 1].json, "site");
-
-        json_decref(before);
-        before = json_is_object(site) ? json_deep_copy(site) : json_object();
-        json_object_set(before, "names",
-                        json_object_get(requests[n - 1].json, "names"));
+        json_decref(wish->before);
+        wish->before = of_request(&requests[n - 1]);
     }
     ecert_requests_free(requests, n);
-    return before ? before : json_object();
+    return 0;
+}
+
+static int read_before(wish_t *wish, ecert_err_t *err)
+{
+    if (ecert_store_site(wish->options->store, wish->ascii, NULL, wish->dir,
+                         err)
+        == 0) {
+        return read_site(wish, err);
+    }
+    wish->dir[0] = '\0';
+    wish->before = json_object();
+    return err->code == ECERT_ERR_NO_SITE || err->code == ECERT_ERR_MISSING
+               ? 0
+               : -1;
 }
 
 /* ---- the request ------------------------------------------------------- */
@@ -300,9 +326,7 @@ static int make(const wish_t *wish, ecert_err_t *err)
     X509_REQ *csr = NULL;
     int rc = -1;
 
-    if (isatty(STDERR_FILENO)) {
-        fputs("\r\x1b[K", stderr);
-    }
+    tick_end();
     if (key != NULL) {
         csr = ecert_csr_make(key, &wish->subject,
                              (const char *const *)wish->names,
@@ -319,8 +343,8 @@ static int make(const wish_t *wish, ecert_err_t *err)
 static void say(const wish_t *wish)
 {
     if (wish->renewal) {
-        puts("Made with the names and subject of before; the present "
-             "certificate goes on being served.");
+        ecert_say_line(stdout, "Made with the names and subject of before; the "
+                               "present certificate goes on being served.");
     }
     if (wish->waiting > 0) {
         printf("%zu earlier request%s of this site still wait%s, too.\n",
@@ -328,8 +352,8 @@ static void say(const wish_t *wish)
                wish->waiting > 1 ? "" : "s");
     }
     if (wish->subject.organization == NULL) {
-        puts("The request names no organization (--org): the CA puts in what "
-             "stands in the application.");
+        ecert_say_line(stdout, "The request names no organization (--org): the "
+                               "CA puts in what stands in the application.");
     }
     if (strncmp(wish->key, "ec", 2) == 0 || strncmp(wish->key, "EC", 2) == 0) {
         puts("The CA's guide asks for RSA 2048: ask the CA first whether it "
@@ -342,11 +366,11 @@ static int wish_for(const options_t *options, wish_t *wish, ecert_err_t *err)
     ecert_ca_t *ca;
     int rc;
 
-    if (ecert_name_ascii(options->name, wish->ascii, err) != 0) {
+    if (ecert_name_ascii(options->name, wish->ascii, err) != 0
+        || read_before(wish, err) != 0) {
         return -1;
     }
-    wish->before = read_before(options->store, wish);
-    ca = ecert_ca_builtin(err);
+    ca = ecert_cli_catalogue(wish->dir[0] ? wish->dir : NULL, wish->ascii, err);
     rc = ca && take_names(wish, err) == 0 && check_names(wish, ca, err) == 0
                  && take_subject(wish, err) == 0
              ? 0
@@ -374,6 +398,16 @@ static int new_request(const options_t *options)
 }
 
 /* ---- the command ------------------------------------------------------- */
+
+static int set_idn(options_t *options, const char *value, ecert_err_t *err)
+{
+    options->idn = value;
+    if (strcmp(value, "ascii") == 0 || strcmp(value, "unicode") == 0) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_USAGE, NULL, "--idn \"%s\"", value);
+    return ecert_err_hint(err, "write --idn unicode or --idn ascii");
+}
 
 static int set_until(options_t *options, const char *value, ecert_err_t *err)
 {
@@ -414,8 +448,7 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
         options->key = value;
         return 0;
     case 'i':
-        options->idn = value;
-        return 0;
+        return set_idn(options, value, err);
     case 'u':
         return set_until(options, value, err);
     case 'a':

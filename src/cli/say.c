@@ -12,7 +12,7 @@ static int coloured(FILE *out)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
-    return (no == NULL || no[0] == '\0') && term != NULL
+    return (no == NULL || no[0] == '\0') && term != NULL && term[0] != '\0'
            && strcmp(term, "dumb") != 0 && isatty(fileno(out));
 }
 

@@ -37,6 +37,10 @@ void ecert_cli_site_close(ecert_cli_site_t *site);
 /* The lock of the store alone: the descriptor to close, or -1. */
 int ecert_cli_lock(const char *store, ecert_err_t *err);
 
+/* The name as it is typed: a star in quotes, or the shell takes it for files.
+ * Good until the next call. */
+const char *ecert_cli_word(const char *name);
+
 /* The catalogue of a site (site_dir may be NULL): its own, else the built-in
  * one; the caller's. */
 ecert_ca_t *ecert_cli_catalogue(const char *site_dir, const char *ascii,
