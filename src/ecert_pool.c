@@ -11,6 +11,7 @@
 #include "ecert_chain.h"
 #include "ecert_conf.h"
 #include "ecert_entry.h"
+#include "ecert_stage.h"
 #include "ecert_walk.h"
 #include "ecert_x509.h"
 
@@ -239,6 +240,17 @@ static int is_there(const ecert_pooled_t *list, size_t n, X509 *cert)
     return 0;
 }
 
+/* What a command that was killed was just writing. */
+static void sweep(const char *store)
+{
+    char folder[PATH_MAX];
+    ecert_err_t ignored;
+
+    if (folder_of(store, 0, folder, &ignored) == 0) {
+        ecert_stage_sweep(folder);
+    }
+}
+
 int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
                    int64_t now, ecert_err_t *err)
 {
@@ -256,6 +268,7 @@ int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
     if (there) {
         return 1;
     }
+    sweep(store);
     return choose_path(store, ca, cert, path, err) == 0
                ? write_pem(path, cert, err)
                : -1;

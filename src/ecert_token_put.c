@@ -9,6 +9,7 @@
 #include "ecert_dcv.h"
 #include "ecert_entry.h"
 #include "ecert_json.h"
+#include "ecert_stage.h"
 #include "ecert_walk.h"
 
 /* The file itself, or one beside it: ".", FILE, what it is. */
@@ -102,6 +103,7 @@ int ecert_token_put(const char *store, const char *host, const char *file,
         || look(store, host, file, body, len, site, was, err) != 0) {
         return -1;
     }
+    ecert_stage_sweep(folder); /* after a command that was killed */
     json = json_object();
     ecert_json_set_text(json, "site", site);
     ecert_json_set_date(json, "added", now);

@@ -58,6 +58,7 @@ static void test_put(void **state)
     umask(077);
     assert_int_equal(put_as("one", "a.hk"), ECERT_TOKEN_NEW);
     assert_owner("a.hk");
+    put("store/dcv/" HOST "/." FILE_NAME ".ecert-0123abcd", "killed");
     assert_int_equal(mode_of("store/dcv/" HOST), 0755);
     assert_int_equal(mode_of("store/dcv/" HOST "/" FILE_NAME), 0644);
     assert_int_equal(mode_of("store/dcv/" HOST "/." FILE_NAME ".json"), 0600);
