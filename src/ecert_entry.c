@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #define DIGITS "0123456789abcdef"
 #define MARK   ".ecert-"
@@ -78,12 +77,11 @@ int ecert_entry_fill(int fd, const void *bytes, size_t len)
 
 /*
  * Some file systems know no RENAME_NOREPLACE.  A second link never replaces,
- * either; for a folder, which cannot have one, there is only to look first.
+ * either; a folder cannot have one, but that is told only where the new name is
+ * free.
  */
 int ecert_entry_move(int from, const char *old, int to, const char *new)
 {
-    struct stat st;
-
     if (renameat2(from, old, to, new, RENAME_NOREPLACE) == 0) {
         return 0;
     }
@@ -93,14 +91,7 @@ int ecert_entry_move(int from, const char *old, int to, const char *new)
     if (linkat(from, old, to, new, 0) == 0) {
         return unlinkat(from, old, 0);
     }
-    if (errno == EEXIST) {
-        return -1;
-    }
-    if (fstatat(to, new, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        errno = EEXIST;
-        return -1;
-    }
-    return renameat(from, old, to, new);
+    return errno == EEXIST ? -1 : renameat(from, old, to, new);
 }
 
 static void empty(DIR *list)

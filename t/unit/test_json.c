@@ -215,7 +215,7 @@ static void test_site_unchanged(void **state)
 {
     static const char text[] = "{\"names\":[\"b.hk\"],\"x\":1}";
     char *names[] = {"a.hk", "b.hk"};
-    json_t *more = json_pack("{s:i}", "x", 1), *json;
+    json_t *more = json_pack("{s:i,s:[s]}", "x", 1, "names", "evil.hk"), *json;
     struct stat before, after;
 
     (void)state;
