@@ -58,8 +58,7 @@ static int ask(const char *store, const char *ascii, const char *fingerprint,
     {
         json_array_foreach(json_object_get(report, "sites"), k, site)
         {
-            if (ecert_json_flag(site, "store_site", 0)
-                && ecert_cli_concerns(site, ascii)) {
+            if (ecert_cli_is_site(site, ascii)) {
                 look_at(round, report, site, fingerprint);
             }
         }
