@@ -9,6 +9,7 @@ package Ecert::Guide;
 #
 # sites: { name => [further names] }; each has a vhost with TLS, which asks for
 # a password below /.well-known/, and one without, which redirects everything.
+# alabels: { name => its A-label }, for names in Chinese.
 
 use v5.36;
 
@@ -44,12 +45,14 @@ sub new ($class, $kind, %o) {
         store => $o{store} // Ecert::Store->new }, $class;
     my @vhosts;
     for my $site (sort keys %{ $o{sites} }) {
-        my @names = ($site, @{ $o{sites}{$site} });
+        my @names = map { $o{alabels}{$_} // $_ }
+            $site, @{ $o{sites}{$site} };
         # httpd wants no wildcard in ServerName
         @names = reverse @names if $site =~ /^\*/;
-        push @vhosts, { names => \@names, ecert => $site, %$hostile },
+        push @vhosts, { names => \@names, %$hostile,
+                ecert => $o{alabels}{$site} // $site },
             { names => \@names, listen => 'http', %$redirect };
-        $guide->describe($site) if $o{described} // 1;
+        $guide->describe($o{alabels}{$site} // $site) if $o{described} // 1;
     }
     $guide->{server} = Ecert::Server->new($kind, store => $guide->{store},
         conf => { ecert_catalogue => $guide->catalogue },
@@ -197,8 +200,8 @@ sub submit ($guide, $csr) {
 sub add_issuers ($guide, @more) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $guide->does('issuers add', 'issuers', 'add', '--catalogue',
-        $guide->catalogue, map { $guide->{portal}->ca_file($_) }
-            qw(ecert_ssl_ca_3-17_pem.crt root_ca_3_x_gsca_r3_pem.crt), @more);
+        $guide->catalogue, map({ $guide->{portal}->ca_file($_) }
+            qw(ecert_ssl_ca_3-17_pem.crt root_ca_3_x_gsca_r3_pem.crt)), @more);
 }
 
 # E: served with its chain when the command comes back.
@@ -223,7 +226,8 @@ sub walk ($guide, %o) {
     my $csr = $guide->request($site, @{ $new // [] },
         map { ('--name', $_) } @{ $form->{more} });
     $guide->enter($form);
-    $guide->prove($site) if $guide->{portal}->methods;
+    my @methods = $guide->{portal}->methods;
+    $guide->prove($site) if @methods;
     my $leaf = $guide->submit($csr) or return;
     $guide->install($site, $leaf, $download // 'pem');
     return $leaf;
