@@ -47,7 +47,7 @@ sub says ($portal) { return $portal->{says} }
 
 sub _refuse ($portal, $words) {
     $portal->{says} = $words;
-    return;
+    return 0;
 }
 
 sub _at ($portal, @pages) {
@@ -86,7 +86,7 @@ sub apply ($portal, %o) {
 sub sign_in ($portal, $name, $reference, $pin) {
     my $form = $portal->{forms}{$reference};
 
-    @$portal{qw(form page)} = (undef, '');
+    @$portal{qw(form page sent)} = (undef, '', undef);
     return $portal->_refuse('the reference number has 9 digits')
         if $reference !~ /^\d{9}$/;
     return $portal->_refuse('the e-Cert PIN has 16 digits')
@@ -102,7 +102,7 @@ sub sign_in ($portal, $name, $reference, $pin) {
 
 # 3.  chinese => 1 is the button "Confirm Opt with Chinese".
 sub confirm ($portal, %o) {
-    $portal->_at('application') or return;
+    $portal->_at('application') or return 0;
     return $portal->_refuse('no organisation name in Chinese was given')
         if $o{chinese} && !$portal->{form}{chinese};
     $portal->{form}{opted} = $o{chinese};
@@ -120,7 +120,7 @@ sub methods ($portal) {
 }
 
 sub choose ($portal, $method) {
-    $portal->_at('validation') or return;
+    $portal->_at('validation') or return 0;
     return $portal->_refuse("$method is not applicable to this e-Cert")
         if !grep { $_ eq $method } $portal->methods;
     $portal->{form}{method} = $method;
@@ -145,10 +145,10 @@ sub validation_file ($portal, $mangled = 'plain') {
 # Asks for the file as validators do: ports => { http => ..., https => ... } is
 # where the names lead; each scheme that is given has to pass.
 sub check_website ($portal, %ports) {
-    $portal->_method('Website Change') or return;
+    $portal->_method('Website Change') or return 0;
     for my $scheme (sort keys %ports) {
         for my $name (@{ $portal->{form}{names} }) {
-            $portal->_fetch($scheme, $ports{$scheme}, $name) or return;
+            $portal->_fetch($scheme, $ports{$scheme}, $name) or return 0;
         }
     }
     return $portal->_validated;
@@ -173,7 +173,7 @@ sub _fetch ($portal, $scheme, $port, $name) {
 
 # The zone: lines as in a zone file.
 sub check_dns ($portal, $zone) {
-    $portal->_method('DNS Change') or return;
+    $portal->_method('DNS Change') or return 0;
     my $code = $portal->code;
     for my $name (map { s/^\*\.//r } @{ $portal->{form}{names} }) {
         return $portal->_refuse("no TXT record with the code at $name")
@@ -184,7 +184,7 @@ sub check_dns ($portal, $zone) {
 
 # The code as it comes in the message to one of the designated addresses.
 sub send_code ($portal, $address) {
-    $portal->_method('Constructed E-mail') or return;
+    $portal->_method('Constructed E-mail') or return 0;
     my ($box, $domain) = $address =~ /^([^@]+)@(.+)$/;
     return $portal->_refuse("$address is no designated address")
         if ($box // '') !~
@@ -194,13 +194,14 @@ sub send_code ($portal, $address) {
 }
 
 sub check_mail ($portal, $code) {
-    $portal->_method('Constructed E-mail') or return;
-    return $portal->_validated if $code eq ($portal->{sent} // '');
+    $portal->_method('Constructed E-mail') or return 0;
+    return $portal->_validated
+        if defined $portal->{sent} && $code eq $portal->{sent};
     return $portal->_refuse('the Validation Code is wrong');
 }
 
 sub _method ($portal, $method) {
-    $portal->_at('validation') or return;
+    $portal->_at('validation') or return 0;
     return 1 if ($portal->{form}{method} // '') eq $method;
     return $portal->_refuse("$method was not chosen");
 }
@@ -213,7 +214,7 @@ sub _validated ($portal) {
 
 # 5.  What is pasted.
 sub submit ($portal, $pem) {
-    $portal->_at('request') or return;
+    $portal->_at('request') or return 0;
     my $request = _parse($pem // '')
         or return $portal->_refuse('this is no certificate request');
     my $wrong = _flaw($request) // $portal->_not_as_applied($request)
@@ -290,7 +291,7 @@ sub _issue ($portal, $request) {
 
 # 6.  The certificate is shown: Accept or Reject.
 sub accept ($portal) {
-    $portal->_at('certificate') or return;
+    $portal->_at('certificate') or return 0;
     $portal->{form}{accepted} = $portal->{leaf};
     $portal->{page} = 'download';
     return $portal->{leaf};
@@ -298,7 +299,7 @@ sub accept ($portal) {
 
 # 7.  As a file: pem (.crt), der (.cer), p7b.
 sub download ($portal, $form = 'pem') {
-    $portal->_at('download') or return;
+    $portal->_at('download') or return 0;
     my $leaf = $portal->{leaf};
     my $file = Ecert::Test::tmp() . '/' . $leaf->serial . ".$form";
     return $leaf->file($file) if $form eq 'pem';
