@@ -17,6 +17,7 @@
 #include "ecert_x509.h"
 
 #define FILES_MAX 256
+#define ASIDE_MAX 100 /* files of one name that were set aside */
 
 static const char *const folders[] = {"issuers", "issuers/.aside"};
 
@@ -261,6 +262,28 @@ int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
 
 /* ---- setting aside ----------------------------------------------------- */
 
+/* Beside what has this name there already: the CA gives old and new one name.
+ * EINVAL: a file system without this kind of rename. */
+static int move_aside(int from, int to, const char *file)
+{
+    char name[NAME_MAX + 8];
+
+    for (int i = 1; i < ASIDE_MAX; i++) {
+        if (i == 1) {
+            snprintf(name, sizeof(name), "%s", file);
+        } else {
+            snprintf(name, sizeof(name), "%s.%d", file, i);
+        }
+        if (renameat2(from, file, to, name, RENAME_NOREPLACE) == 0) {
+            return 0;
+        }
+        if (errno != EEXIST) {
+            break;
+        }
+    }
+    return errno == EINVAL ? renameat(from, file, to, file) : -1;
+}
+
 int ecert_pool_aside(const char *store, const char *file, ecert_err_t *err)
 {
     char from[PATH_MAX], to[PATH_MAX], path[PATH_MAX + NAME_MAX];
@@ -278,7 +301,7 @@ int ecert_pool_aside(const char *store, const char *file, ecert_err_t *err)
         ecert_walk_end(&old);
         return -1;
     }
-    rc = renameat(old.dir, file, new.dir, file);
+    rc = move_aside(old.dir, new.dir, file);
     if (rc != 0) {
         ecert_err(err, ECERT_ERR_SYSTEM, path, "set it aside");
     }

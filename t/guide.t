@@ -149,6 +149,12 @@ sub issuers ($guide, $leaf) {
     like $guide->does('issuers add again', @add,
         $portal->ca_file('ecert_ssl_ca_3-17_pem.crt')), qr/^there already/m,
         'the same again does no harm';
+    # another old one comes under the name of the one that went
+    $guide->store->put('issuers/ecert_ssl_ca_3-17_pem.crt', $pki->ev_old->pem,
+        0644);
+    $guide->add_issuers;
+    is_deeply [grep { /^set aside/ } pool($guide)], [('set aside Sub CA') x 2],
+        'two of one name are set aside, and none is lost';
     $guide->server->mark;
     $guide->refuses(qr/in-use: .*for site \Q$site/, 'what the chain needs',
         'issuers', 'remove', substr $pki->sub->fingerprint, 0, 16);
@@ -197,7 +203,11 @@ sub who_did_what ($guide, $leaf) {
     is scalar keys %key, 1, 'all with one key';
     my ($all) = map { $_->{log} } Ecert::Command::ecert_json($guide->store,
         'log');
-    ok +(grep { $_->{command} eq 'issuers aside'
-        && lc $_->{certificate_sha256} eq lc $guide->pki->sub_old->fingerprint }
-        @$all), 'and that the old Sub CA went';
+    my %pool = map { uc $_->{certificate_sha256} => $_ }
+        grep { $_->{command} =~ /^issuers/ } @$all;
+    my ($sub, $old) = map { $pool{ $_->fingerprint } // {} }
+        $guide->pki->sub, $guide->pki->sub_old;
+    is $sub->{command}, 'issuers add', 'that the Sub CA came';
+    is $sub->{file}, undef, 'not out of which of several files';
+    is $old->{command}, 'issuers aside', 'and that the old one went';
 }
