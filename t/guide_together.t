@@ -28,6 +28,7 @@ for my $kind (servers()) {
         certificates($guide, @csrs);
         all_kinds($guide);
         first_certificates($guide);
+        one_site($guide);
         is_deeply [map { complaints($guide->server, $_) } @sites], [],
             'the servers had nothing to complain about';
     };
@@ -128,4 +129,27 @@ sub first_certificates ($guide) {
     } @sites));
     serves($guide->server, $_, [$leaf{$_}, $guide->pki->sub,
         $guide->pki->cross], "$_: served") for @sites;
+}
+
+# Of several for one site the last one stays; nobody waits for the others.
+sub one_site ($guide) {
+    my @csrs = map {
+        $guide->does("new $_", 'new', $site);
+        csr_of($guide->store, $site, '--no-backup');
+    } 1 .. $many;
+    my $n = 0;
+    my @files = map {
+        signed($guide->pki, $_, names => [$site])
+            ->file(tmp() . '/one' . $n++ . '.crt')
+    } @csrs;
+    my $begin = time;
+    my @done = together($guide, map {
+        ['install', $_, '--timeout', 600]
+    } @files);
+    cmp_ok time - $begin, '<', 60, 'nobody waits in vain';
+    my @late = grep { $_->[0] ne '0' } @done;
+    cmp_ok scalar @late, '<', $many, 'the last one is served';
+    is_deeply [grep { $_->[0] ne '1' || $_->[1] !~
+        /not-served: .*another one was installed meanwhile/ } @late], [],
+        'the others were, too, or are told that another one came';
 }

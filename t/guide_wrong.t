@@ -28,8 +28,11 @@ for my $kind (servers()) {
             more => ['example.hk']);
         my $now = $guide->walk(server_name => $site, kind => 'multi-domain',
             more => ['example.hk']);
-        my $csr = $guide->request($site);
         my $others = $guide->request($other);
+        like $guide->does('new', 'new', $site, '--name', $site),
+            qr/^The present .*^Not asked for .*: example\.hk$/ms,
+            'new tells which names of the virtual hosts are left out';
+        my $csr = $guide->request($site, '--name', 'example.hk');
         wrong($guide, $now, $_) for rows($guide, $old, $csr, $others);
         subtest 'two that wait' => sub { two_that_wait($guide, $others) };
         subtest 'a site that no server has' => sub { unconfigured($guide) };
