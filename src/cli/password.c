@@ -129,10 +129,12 @@ static int prompt(terminal_t *terminal, const char *text, const char *what,
 {
     int rc;
 
-    quiet(terminal);
-    dprintf(terminal->fd, "%s %s: ", text, what);
-    rc = from_descriptor(terminal->fd, what, out, err);
-    loud(terminal);
+    do { /* again when it was suspended (Ctrl-Z) and is back */
+        quiet(terminal);
+        dprintf(terminal->fd, "%s %s: ", text, what);
+        rc = from_descriptor(terminal->fd, what, out, err);
+        loud(terminal);
+    } while (rc != 0 && signalled == SIGTSTP);
     return rc;
 }
 
