@@ -22,6 +22,7 @@ subtest 'typed twice' => \&twice;
 subtest 'differing ones' => \&differing;
 subtest 'none' => \&none;
 subtest 'given up' => \&given_up;
+subtest 'suspended' => \&suspended;
 subtest 'restore asks once' => \&restore;
 subtest 'without a terminal' => \&no_terminal;
 done_testing;
@@ -100,6 +101,17 @@ sub given_up () {
         nothing_shown($terminal, 'corr');
         ok !-e $pfx, 'and no file is made';
     }
+}
+
+# Nobody is there to wake it up, so that it is back at once.
+sub suspended () {
+    my ($pfx, $terminal) = backup();
+    answers($terminal, qr/Password for .*: $/, "corr\x1a");
+    answers($terminal, qr/Password for .*: $/, "$password\n");
+    answers($terminal, qr/The same again .*: $/, "$password\n");
+    is $terminal->ends, 0, 'it asks again' or diag $terminal->shown;
+    nothing_shown($terminal, 'corr');
+    ok opens($pfx, $password), 'what was typed before does not count';
 }
 
 sub restore () {
