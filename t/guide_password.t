@@ -22,6 +22,7 @@ subtest 'typed twice' => \&twice;
 subtest 'differing ones' => \&differing;
 subtest 'none' => \&none;
 subtest 'given up' => \&given_up;
+subtest 'given up at once' => \&at_once;
 subtest 'suspended' => \&suspended;
 subtest 'restore asks once' => \&restore;
 subtest 'without a terminal' => \&no_terminal;
@@ -101,6 +102,19 @@ sub given_up () {
         nothing_shown($terminal, 'corr');
         ok !-e $pfx, 'and no file is made';
     }
+}
+
+# Between the prompt and the reading, too: so often that one comes there.
+sub at_once () {
+    my %ended;
+    for (1 .. 40) {
+        my ($pfx, $terminal) = backup();
+        1 until $terminal->shown =~ /Password for .*: $/;
+        $terminal->types("\x03");
+        $ended{ $terminal->ends }++;
+        last if $ended{'does not end'};
+    }
+    is_deeply \%ended, { 130 => 40 }, 'Ctrl-C with the prompt ends it';
 }
 
 # Nobody is there to wake it up, so that it is back at once.
