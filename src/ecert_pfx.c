@@ -49,22 +49,6 @@ static int context_enter(context_t *context, const char *file, ecert_err_t *err)
     return 0;
 }
 
-int ecert_pfx_prepare(void)
-{
-    static OSSL_LIB_CTX *kept;
-
-    if (kept != NULL) {
-        return 1;
-    }
-    kept = OSSL_LIB_CTX_new();
-    if (kept != NULL && OSSL_PROVIDER_load(kept, "legacy") == NULL) {
-        OSSL_LIB_CTX_free(kept);
-        kept = NULL;
-    }
-    ERR_clear_error();
-    return kept != NULL;
-}
-
 static int damaged(ecert_pfx_reader_t *r, const char *what)
 {
     return ecert_pfx_damaged(r->file, r->err, what);

@@ -50,12 +50,6 @@ int ecert_pfx_read(const unsigned char *bytes, size_t len, const char *file,
                    const char *password, ecert_pfx_t *out, ecert_err_t *err);
 
 /*
- * Loads the legacy provider's code for good, so that files which need it can
- * be read later on where nothing can be opened (a jail).  1 when it is there.
- */
-int ecert_pfx_prepare(void);
-
-/*
  * Makes one: key (may not be NULL) and certificates (may be none), everything
  * encrypted; friendly_name and localKeyId stand at the key and at the first
  * certificate, if that is the key's own.  *out: OPENSSL_clear_free(*out, *len).
