@@ -163,7 +163,8 @@ static int make_certificates(const ecert_pfx_reader_t *r, ecert_pfx_t *pfx)
             X509_free(cert);
             return ecert_err(r->err, ECERT_ERR_MEMORY, r->file, NULL);
         }
-        if (first && pfx->friendly_name[0] == '\0') {
+        /* Windows gives the key its container's name, a GUID */
+        if (first && r->certificates[i].name[0] != '\0') {
             memcpy(pfx->friendly_name, r->certificates[i].name,
                    sizeof(pfx->friendly_name));
         }

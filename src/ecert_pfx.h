@@ -21,7 +21,8 @@ typedef struct {
     EVP_PKEY *key;                /* NULL: none */
     STACK_OF(X509) *certificates; /* never NULL after a success; the key's own
                                      first, when it is there */
-    char friendly_name[256];      /* of the key or its certificate; escaped */
+    char friendly_name[256];      /* of the key's certificate, else of the key;
+                                     escaped */
 } ecert_pfx_t;
 
 /* What reads it later (the CA's guide, F.8 and F.9). */
