@@ -17,6 +17,9 @@
 #define ECERT_PFX_ITERATIONS   1000000 /* of one derivation, in a file read */
 #define ECERT_PFX_CERTIFICATES 32      /* in one file */
 
+/* Of all of them: GnuTLS derives 600,000 for each certificate anew. */
+#define ECERT_PFX_ITERATIONS_SUM (10 * ECERT_PFX_ITERATIONS)
+
 typedef struct {
     EVP_PKEY *key;                /* NULL: none */
     STACK_OF(X509) *certificates; /* never NULL after a success; the key's own

@@ -46,6 +46,7 @@ my @files = (
     ['openssl', '1,000,000 iterations', [-iter => 1_000_000], 'P-256'],
     ['gnutls', 'as it is', [], 'RSA-2048'],
     ['gnutls', 'as it is', [], 'P-256'],
+    ['gnutls', 'with the root', [], 'P-256'],
     ['gnutls', '3DES', ['--pkcs-cipher', '3des-pkcs12'], 'RSA-2048'],
     ['gnutls', 'RC2-40', ['--pkcs-cipher', 'rc2-40'], 'P-256'],
     ['nss', 'as it is', [], 'RSA-2048'],
@@ -65,7 +66,8 @@ for (@files) {
         plan skip_all => lacks($tool, $what, "@$how")
             if lacks($tool, $what, "@$how");
         restores($leaf{$kind}, 'correct horse',
-            written($tool, $leaf{$kind}, chain => \@path, how => $how));
+            written($tool, $leaf{$kind}, how => $how,
+                chain => [@path, ($pki->root) x ($what =~ /root/)]));
     };
 }
 
