@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "cli.h"
@@ -30,7 +31,8 @@ typedef struct {
 typedef struct {
     const options_t *options;
     ecert_handed_t handed;
-    X509 *leaf; /* NULL: a key without its certificate */
+    X509 *own;  /* the key's certificate, whoever signed it; NULL: none */
+    X509 *leaf; /* the same from a CA; NULL: a key without its certificate */
     char key_id[65];
     char name[ECERT_NAME_MAX]; /* of the site */
 } restore_t;
@@ -54,7 +56,10 @@ static int need_key(restore_t *restore, ecert_err_t *err)
                : -1;
 }
 
-/* The certificate of the key; any other server's is of no use here. */
+/*
+ * The certificate of the key, the last of several; any other server's is of no
+ * use here.  Windows keeps a self-signed one with the key of a request.
+ */
 static void find_leaf(restore_t *restore)
 {
     STACK_OF(X509) *list = restore->handed.certificates;
@@ -62,12 +67,19 @@ static void find_leaf(restore_t *restore)
     for (int i = 0; i < sk_X509_num(list); i++) {
         X509 *cert = sk_X509_value(list, i);
 
-        if (EVP_PKEY_eq(restore->handed.key, X509_get0_pubkey(cert)) == 1
-            && !ecert_x509_self_signed(cert)) {
+        if (EVP_PKEY_eq(restore->handed.key, X509_get0_pubkey(cert)) != 1) {
+            continue;
+        }
+        if (ecert_x509_self_signed(cert)) {
+            restore->own = restore->own ? restore->own : cert;
+        } else if (restore->leaf == NULL
+                   || ecert_x509_not_after(cert)
+                          > ecert_x509_not_after(restore->leaf)) {
             restore->leaf = cert;
-            return;
         }
     }
+    restore->own = restore->leaf ? restore->leaf : restore->own;
+    ERR_clear_error();
 }
 
 /* The names of the leaf as A-labels, `first` in front where it is not "". */
@@ -104,20 +116,28 @@ static int names_of_leaf(X509 *leaf, const char *first, char ***names,
     return *names ? 0 : -1;
 }
 
-/* The site's name: the common name where it is one, else the first. */
-static int name_of_leaf(X509 *leaf, char *out)
+/* The nicknames of Java and others ("mykey", "1") have no dot. */
+static int is_host(const char *text, char *out)
 {
     ecert_err_t ignored;
+
+    return ecert_name_ascii(text, out, &ignored) == 0
+           && strchr(out, '.') != NULL;
+}
+
+/* The site's name: the common name where it is one, else the first. */
+static int name_of(X509 *cert, char *out)
+{
     char **names, cn[256];
     size_t n;
     int found = -1;
 
-    ecert_x509_label(leaf, cn, sizeof(cn));
-    if (ecert_name_ascii(cn, out, &ignored) == 0
-        && ecert_name_covered(leaf, out)) {
+    ecert_x509_label(cert, cn, sizeof(cn));
+    if (is_host(cn, out)
+        && (ecert_name_covered(cert, out) || ecert_x509_self_signed(cert))) {
         return 0;
     }
-    if (names_of_leaf(leaf, "", &names, &n) == 0 && n > 0) {
+    if (names_of_leaf(cert, "", &names, &n) == 0 && n > 0) {
         snprintf(out, ECERT_NAME_MAX, "%s", names[0]);
         found = 0;
     }
@@ -132,18 +152,17 @@ static int choose_name(restore_t *restore, ecert_err_t *err)
     if (options->name != NULL) {
         return ecert_name_ascii(options->name, restore->name, err);
     }
-    if (restore->leaf != NULL
-        && name_of_leaf(restore->leaf, restore->name) == 0) {
+    if (restore->own != NULL && name_of(restore->own, restore->name) == 0) {
         return 0;
     }
-    ecert_err_t ignored;
-
-    if (restore->handed.friendly_name[0] != '\0'
-        && ecert_name_ascii(restore->handed.friendly_name, restore->name,
-                            &ignored)
-               == 0) {
+    if (restore->leaf != NULL) {
+        return ecert_err(err, ECERT_ERR_PURPOSE, options->file,
+                         "it names no server");
+    }
+    if (is_host(restore->handed.friendly_name, restore->name)) {
         return 0;
     }
+    restore->name[0] = '\0';
     ecert_err(err, ECERT_ERR_NAME, options->file,
               "the file does not tell which site the key is for");
     return ecert_err_hint(err, "say it: --name www.example.hk");
@@ -192,7 +211,10 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
     json_decref(json);
     if (rc == 0) {
         json_object_set_new(more, "request", json_integer((json_int_t)number));
-        puts("A key without its certificate: it waits as a request.");
+        puts(restore->own
+                 ? "The certificate is self-signed, and of no use.  Its key "
+                   "waits as a request."
+                 : "A key without its certificate: it waits as a request.");
     }
     return rc;
 }
