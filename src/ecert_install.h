@@ -29,6 +29,8 @@ typedef struct {
     int exportable;
     uint64_t wanted;  /* number to take if it is the highest; 0: the next */
     int keep_current; /* only where there is no current one yet */
+    int keep_expired; /* put an expired one beside the current one, for its key;
+                         else it is refused */
     int64_t now;
 } ecert_install_t;
 
@@ -37,6 +39,7 @@ typedef struct {
     int current;       /* it is the current one now */
     int same;          /* it was there already */
     int waiting;       /* its time has not come yet */
+    int expired;       /* it was put aside */
     char missing[256]; /* what its chain lacks, or "" */
     int64_t not_before, not_after;
 } ecert_installed_t;

@@ -312,6 +312,7 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
         .others = restore->handed.certificates,
         .exportable = !restore->options->no_export,
         .keep_current = keeps_current(restore, site),
+        .keep_expired = 1,
         .now = site->now,
     };
     json_t *subject;
@@ -332,32 +333,64 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
     return rc;
 }
 
+/* The certificate that they wait for is there. */
+static void end_requests(const restore_t *restore, const ecert_cli_site_t *site)
+{
+    ecert_request_t *list;
+    ecert_err_t err;
+    size_t n;
+
+    if (ecert_requests(site->dir, site->ascii, &list, &n, &err) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i].key_id, restore->key_id) == 0
+            && ecert_request_remove(site->dir, list[i].number, &err) != 0) {
+            ecert_cli_warn(site->ascii, &err);
+        }
+    }
+    ecert_requests_free(list, n);
+}
+
+static void say_restored(const ecert_cli_site_t *site,
+                         const ecert_installed_t *done)
+{
+    unsigned long long number = (unsigned long long)done->number;
+    char when[32];
+
+    if (done->same) {
+        printf("It was there already, as generation %llu.\n", number);
+    } else if (done->expired) {
+        printf("Restored as generation %llu, for its key: the certificate has "
+               "expired on %s, so it does not become the current one.\n",
+               number, ecert_day_format(done->not_after, when));
+    } else if (!done->current) {
+        printf("Restored as generation %llu; a certificate that lives longer "
+               "goes on being served.  To go back: ecert rollback %s %llu\n",
+               number, site->ascii, number);
+    } else {
+        printf("Restored as generation %llu.\n", number);
+    }
+}
+
 static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
                         json_t *more, ecert_err_t *err)
 {
     ecert_installed_t done;
     char hex[65];
 
-    add_issuers(restore, site);
     if (install_pair(restore, site, &done, err) != 0) {
         return -1;
+    }
+    if (done.current) {
+        end_requests(restore, site);
     }
     json_object_set_new(more, "generation",
                         json_integer((json_int_t)done.number));
     ecert_json_set_text(more, "certificate_sha256",
                         ecert_x509_fingerprint(restore->leaf, hex));
-    if (done.same) {
-        printf("It was there already, as generation %llu.\n",
-               (unsigned long long)done.number);
-    } else if (!done.current) {
-        printf("Restored as generation %llu; a certificate that lives longer "
-               "goes on being served.  To go back: ecert rollback %s %llu\n",
-               (unsigned long long)done.number, site->ascii,
-               (unsigned long long)done.number);
-    } else {
-        printf("Restored as generation %llu.\n",
-               (unsigned long long)done.number);
-    }
+    add_issuers(restore, site);
+    say_restored(site, &done);
     return 0;
 }
 
@@ -385,6 +418,9 @@ static int put(const restore_t *restore, ecert_err_t *err)
         ecert_cli_warn(site.ascii, err);
     }
     json_decref(more);
+    if (rc != 0) {
+        ecert_cli_site_unmake(&site);
+    }
     ecert_cli_site_close(&site);
     return rc;
 }
