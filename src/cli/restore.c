@@ -170,25 +170,64 @@ static int choose_name(restore_t *restore, ecert_err_t *err)
 
 /* ---- a key without its certificate ------------------------------------- */
 
-static int is_known(const ecert_cli_site_t *site, const char *key_id)
+/* The requests of the site with this key: how many; with --no-export they are
+ * marked. */
+static int know_requests(const restore_t *restore, const ecert_cli_site_t *site,
+                         ecert_err_t *err)
 {
-    ecert_request_t *requests = NULL;
-    ecert_generation_t *list = NULL;
-    ecert_err_t ignored;
-    size_t n = 0, m = 0;
+    ecert_request_t *list;
+    size_t n;
     int known = 0;
 
-    ecert_requests(site->dir, site->ascii, &requests, &n, &ignored);
-    for (size_t i = 0; i < n; i++) {
-        known |= strcmp(requests[i].key_id, key_id) == 0;
+    if (ecert_requests(site->dir, site->ascii, &list, &n, err) != 0) {
+        return -1;
     }
-    ecert_requests_free(requests, n);
-    ecert_generations(site->dir, &list, &m, &ignored);
-    for (size_t i = 0; i < m; i++) {
-        known |= strcmp(list[i].key_id, key_id) == 0;
+    for (size_t i = 0; i < n && known >= 0; i++) {
+        if (strcmp(list[i].key_id, restore->key_id) != 0) {
+            continue;
+        }
+        known++;
+        if (restore->options->no_export
+            && ecert_request_no_export(&list[i], err) != 0) {
+            known = -1;
+        }
     }
-    ecert_generations_free(list, m);
+    ecert_requests_free(list, n);
     return known;
+}
+
+static int know_generations(const restore_t *restore,
+                            const ecert_cli_site_t *site, ecert_err_t *err)
+{
+    ecert_generation_t *list;
+    size_t n;
+    int known = 0;
+
+    if (ecert_generations(site->dir, &list, &n, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && known >= 0; i++) {
+        if (strcmp(list[i].key_id, restore->key_id) != 0) {
+            continue;
+        }
+        known++;
+        if (restore->options->no_export
+            && ecert_generation_no_export(&list[i], err) != 0) {
+            known = -1;
+        }
+    }
+    ecert_generations_free(list, n);
+    return known;
+}
+
+/* Whether the site has this key: 1, 0, -1; all places of it are marked. */
+static int know(const restore_t *restore, const ecert_cli_site_t *site,
+                ecert_err_t *err)
+{
+    int requests = know_requests(restore, site, err);
+    int generations = requests < 0 ? -1 : know_generations(restore, site, err);
+
+    return generations < 0 ? -1 : requests + generations > 0;
 }
 
 static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
@@ -196,11 +235,13 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
 {
     json_t *json;
     uint64_t number;
-    int rc;
+    int rc = know(restore, site, err);
 
-    if (is_known(site, restore->key_id)) {
+    if (rc > 0) {
         puts("This private key is there already.");
-        return 0;
+    }
+    if (rc != 0) {
+        return rc < 0 ? -1 : 0;
     }
     json = json_object();
     if (restore->options->no_export) {
@@ -379,7 +420,8 @@ static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
     ecert_installed_t done;
     char hex[65];
 
-    if (install_pair(restore, site, &done, err) != 0) {
+    if (install_pair(restore, site, &done, err) != 0
+        || know(restore, site, err) < 0) {
         return -1;
     }
     if (done.current) {
