@@ -129,8 +129,8 @@ static int prompt(terminal_t *terminal, const char *text, const char *what,
 {
     int rc;
 
-    dprintf(terminal->fd, "%s %s: ", text, what);
     quiet(terminal);
+    dprintf(terminal->fd, "%s %s: ", text, what);
     rc = from_descriptor(terminal->fd, what, out, err);
     loud(terminal);
     return rc;
