@@ -145,6 +145,18 @@ static int name_of(X509 *cert, char *out)
     return found;
 }
 
+static int no_name(restore_t *restore, ecert_err_t *err)
+{
+    restore->name[0] = '\0';
+    if (restore->leaf != NULL) {
+        return ecert_err(err, ECERT_ERR_PURPOSE, restore->options->file,
+                         "it names no server");
+    }
+    ecert_err(err, ECERT_ERR_NAME, restore->options->file,
+              "the file does not tell which site the key is for");
+    return ecert_err_hint(err, "say it: --name www.example.hk");
+}
+
 static int choose_name(restore_t *restore, ecert_err_t *err)
 {
     const options_t *options = restore->options;
@@ -155,17 +167,11 @@ static int choose_name(restore_t *restore, ecert_err_t *err)
     if (restore->own != NULL && name_of(restore->own, restore->name) == 0) {
         return 0;
     }
-    if (restore->leaf != NULL) {
-        return ecert_err(err, ECERT_ERR_PURPOSE, options->file,
-                         "it names no server");
-    }
-    if (is_host(restore->handed.friendly_name, restore->name)) {
+    if (restore->leaf == NULL
+        && is_host(restore->handed.friendly_name, restore->name)) {
         return 0;
     }
-    restore->name[0] = '\0';
-    ecert_err(err, ECERT_ERR_NAME, options->file,
-              "the file does not tell which site the key is for");
-    return ecert_err_hint(err, "say it: --name www.example.hk");
+    return no_name(restore, err);
 }
 
 /* ---- a key without its certificate ------------------------------------- */
