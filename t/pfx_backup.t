@@ -89,7 +89,7 @@ sub profile {
     my $dir = folder();
     my ($status, $out) = backup('--profile', 'old', '-o', "$dir/a.pfx");
     is $status, 2, 'an unknown one';
-    like $out, qr/"old" is no profile: windows or modern/, '... which there are';
+    like $out, qr/"old" is no profile: windows or modern/, '... and which are';
     is listing($dir), '', 'nothing was left';
 }
 
@@ -137,7 +137,8 @@ sub password_in_file {
     }
     for my $empty ('', "\n", "\r\n") {
         refused('an empty one', 'no-password', qr/under a password only$/,
-            '-o', "$dir/empty.pfx", '--password-file', put("$dir/text", $empty));
+            '-o', "$dir/empty.pfx",
+            '--password-file', put("$dir/text", $empty));
     }
     refused('too long a one', 'too-large', qr/at most 1023 bytes/, '-o',
         "$dir/empty.pfx", '--password-file', put("$dir/text", 'x' x 1024));

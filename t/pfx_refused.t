@@ -89,7 +89,8 @@ sub algorithm {
         qr/\(RC2-40-CBC .*; install OpenSSL's legacy provider, or export/,
         $file);
     my $other = Ecert::Store->new;
-    for my $how ([], ['-certpbe', 'PBE-SHA1-3DES', '-keypbe', 'PBE-SHA1-3DES']) {
+    my $triple = 'PBE-SHA1-3DES';
+    for my $how ([], [-certpbe => $triple, -keypbe => $triple]) {
         my ($status, $out) = ecert($other, 'restore',
             written('openssl', $leaf, how => $how), '--password-file',
             $password);

@@ -29,9 +29,9 @@ my %leaf = (
     earlier => $pki->leaf(key => $key, names => \@names,
         not_after => time + 9 * $day),
     signed_itself => $pki->self_signed(names => [$site]),
-    without_names => $pki->issue(subject => [[CN => $site]], issuer => $pki->sub,
-        not_before => time - $day, not_after => time + $day,
-        eku => 'serverAuth'),
+    without_names => $pki->issue(subject => [[CN => $site]],
+        issuer => $pki->sub, eku => 'serverAuth',
+        not_before => time - $day, not_after => time + $day),
 );
 my %file = map { $_ => written('openssl', $leaf{$_}, chain => [$pki->sub]) }
     keys %leaf;
@@ -56,8 +56,8 @@ done_testing;
 sub key_alone {
     my $store = Ecert::Store->new;
     restores($store, $alone, qr/waits as a request/);
-    is stored($store->site_dir($site) . '/pending/1')->{key}, key_text_of('valid'),
-        'the key waits, under the friendly name';
+    is stored($store->site_dir($site) . '/pending/1')->{key},
+        key_text_of('valid'), 'the key waits, under the friendly name';
     ok !-e $store->site_dir($site) . '/current', '... and nothing is served';
 
     my $certificate = $leaf{valid}->file(tmp() . '/valid.pem', $pki->sub);
@@ -94,8 +94,8 @@ sub names {
     my $store = Ecert::Store->new;
     refuses($store, 'name', qr/say it: --name www\.example\.hk/, $nameless);
     restores($store, $nameless, qr/waits as a request/, '--name', $site);
-    is stored($store->site_dir($site) . '/pending/1')->{key}, key_text_of('valid'),
-        '--name is where the key waits';
+    is stored($store->site_dir($site) . '/pending/1')->{key},
+        key_text_of('valid'), '--name is where the key waits';
 
     restores($store, $file{valid}, qr/^Restored as/m, '--name', 'example.hk');
     is described($store, 'example.hk')->{names}[0], $site,
@@ -131,7 +131,8 @@ sub expired_beside {
     my $store = Ecert::Store->new;
     restores($store, $file{longer}, qr/generation 1/, '--name', 'example.hk');
     my $before = described($store, 'example.hk');
-    restores($store, $file{expired}, qr/has expired on/, '--name', 'example.hk');
+    restores($store, $file{expired}, qr/has expired on/,
+        '--name', 'example.hk');
     is readlink $store->site_dir('example.hk') . '/current', 'generations/1',
         'what is served stays';
     is_deeply described($store, 'example.hk'), $before, '... and its names';
