@@ -275,3 +275,13 @@ int ecert_generation_use(const char *site_dir, uint64_t number,
     }
     return -1;
 }
+
+int ecert_generation_no_export(const ecert_generation_t *generation,
+                               ecert_err_t *err)
+{
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/generation.json", generation->dir);
+    json_object_set_new(generation->json, "export", json_false());
+    return ecert_json_write(path, generation->json, 0600, err);
+}

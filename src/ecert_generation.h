@@ -66,4 +66,8 @@ int ecert_generation_stage(const char *site_dir, X509 *leaf, EVP_PKEY *key,
 int ecert_generation_use(const char *site_dir, uint64_t number,
                          ecert_err_t *err);
 
+/* Writes that its key is not to be backed up again.  Under the lock. */
+int ecert_generation_no_export(const ecert_generation_t *generation,
+                               ecert_err_t *err);
+
 #endif

@@ -52,6 +52,17 @@ static void take_facts(const ecert_loaded_t *loaded, ecert_installed_t *out)
     }
 }
 
+static int expired(const ecert_install_t *in, ecert_installed_t *out,
+                   ecert_err_t *err)
+{
+    char when[32];
+
+    out->expired = in->keep_expired;
+    return out->expired ? 0
+                        : ecert_err(err, ECERT_ERR_EXPIRED, in->ascii, "on %s",
+                                    ecert_date_format(out->not_after, when));
+}
+
 /* The files as they stand in the stage, looked at as a server's agent does. */
 static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
                      const ecert_site_json_t *json, ecert_installed_t *out,
@@ -85,10 +96,7 @@ static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
         out->waiting = 1; /* the agents know when its time comes */
         rc = 0;
     } else if (rc == 0 && loaded.state == ECERT_STATE_EXPIRED) {
-        char when[32];
-
-        rc = ecert_err(err, ECERT_ERR_EXPIRED, in->ascii, "on %s",
-                       ecert_date_format(out->not_after, when));
+        rc = expired(in, out, err);
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
@@ -227,6 +235,27 @@ static int commit(const ecert_install_t *in, ecert_stage_t *stage,
     return ecert_stage_commit(stage, name, err);
 }
 
+/* What is current stays; of a site that begins, the next request knows what to
+ * begin with. */
+static int put_aside(const ecert_install_t *in,
+                     const ecert_generation_t *current, ecert_installed_t *out,
+                     ecert_err_t *err)
+{
+    json_t *json;
+    int empty;
+
+    if (current != NULL) {
+        out->current = current->number == out->number;
+        return 0;
+    }
+    json = ecert_site_read(in->site_dir, err);
+    empty = json_object_size(json) == 0;
+    json_decref(json);
+    return !empty ? 0
+                  : ecert_site_write(in->site_dir, in->names, in->n_names,
+                                     in->site, err);
+}
+
 static int place(const ecert_install_t *in, ecert_stage_t *stage,
                  const ecert_generation_t *list, size_t n,
                  ecert_installed_t *out, ecert_err_t *err)
@@ -239,9 +268,8 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
     if (!out->same && commit(in, stage, &out->number, err) != 0) {
         return -1;
     }
-    if (in->keep_current && current != NULL) {
-        out->current = current->number == out->number;
-        return 0;
+    if (out->expired || (in->keep_current && current != NULL)) {
+        return put_aside(in, current, out, err);
     }
     out->current = 1;
     return ecert_install_use(in->site_dir, out->number, in->leaf, in->names,

@@ -32,6 +32,8 @@ typedef struct {
     int mend_chain;   /* a new generation also for a leaf that is there, if its
                          chain is complete with these others */
     int keep_current; /* only where there is no current one yet */
+    int keep_expired; /* put an expired one beside the current one, for its key;
+                         else it is refused */
     int64_t now;
 } ecert_install_t;
 
@@ -40,6 +42,7 @@ typedef struct {
     int current;       /* it is the current one now */
     int same;          /* it was there already, with its key */
     int waiting;       /* its time has not come yet */
+    int expired;       /* it was put aside */
     char missing[256]; /* what its chain lacks, or ""; "" while waiting */
     int64_t not_before, not_after;
 } ecert_installed_t;

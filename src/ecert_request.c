@@ -332,3 +332,12 @@ int ecert_request_remove(const char *site_dir, uint64_t number,
                ? ecert_stage_remove(pending, name, err)
                : -1;
 }
+
+int ecert_request_no_export(const ecert_request_t *request, ecert_err_t *err)
+{
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/request.json", request->dir);
+    json_object_set_new(request->json, "export", json_false());
+    return ecert_json_write(path, request->json, 0600, err);
+}

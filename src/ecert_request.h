@@ -74,4 +74,7 @@ int ecert_request_printed(const ecert_request_t *request, int64_t now,
 int ecert_request_remove(const char *site_dir, uint64_t number,
                          ecert_err_t *err);
 
+/* Writes that its key is not to be backed up again.  Under the lock. */
+int ecert_request_no_export(const ecert_request_t *request, ecert_err_t *err);
+
 #endif
