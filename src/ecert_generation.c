@@ -9,10 +9,9 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "ecert_bundle.h"
 #include "ecert_csr.h"
-#include "ecert_file.h"
 #include "ecert_json.h"
-#include "ecert_pem.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"
 
@@ -22,16 +21,10 @@ static int read_certificates(const char *dir, const char *name,
                              STACK_OF(X509) *list, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    ecert_file_t file;
-    int rc;
 
-    snprintf(path, sizeof(path), "%.4000s/%s", dir, name);
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, err) != 0) {
-        return -1;
-    }
-    rc = ecert_pem_certificates(file.bytes, file.len, path, list, err);
-    ecert_file_free(&file);
-    return rc;
+    return ecert_file_path(path, err, "%s/%s", dir, name) == 0
+               ? ecert_certificates_read(path, NULL, list, err)
+               : -1;
 }
 
 /* The first that is no CA's, else the first. */
@@ -73,35 +66,70 @@ static void free_one(ecert_generation_t *generation)
     json_decref(generation->json);
 }
 
-static int load(const char *dir, uint64_t number, int current,
-                ecert_generation_t *generation, ecert_err_t *err)
+static void take_json(ecert_generation_t *generation)
 {
     char path[PATH_MAX];
+    ecert_err_t ignored;
+    int readable;
 
-    memset(generation, 0, sizeof(*generation));
-    generation->number = number;
-    generation->current = current;
-    snprintf(generation->dir, sizeof(generation->dir), "%s", dir);
-    if (read_leaf(generation, err) != 0) {
-        free_one(generation);
-        return -1;
+    if (ecert_file_path(path, &ignored, "%s/generation.json", generation->dir)
+        == 0) {
+        generation->json = ecert_json_read_or_new(path, &ignored);
     }
-    snprintf(path, sizeof(path), "%.4000s/generation.json", dir);
-    generation->json = ecert_json_read(path, err);
-    if (generation->json == NULL) {
+    readable = generation->json != NULL;
+    if (!readable) {
         generation->json = json_object();
     }
-    generation->exportable = ecert_json_flag(generation->json, "export", 1);
-    return 0;
+    generation->exportable =
+        ecert_json_flag(generation->json, "export", readable);
+}
+
+/* The folder is generation->dir; 1 when there is a certificate in it. */
+static int load(ecert_generation_t *generation)
+{
+    ecert_err_t ignored;
+
+    if (read_leaf(generation, &ignored) != 0) {
+        free_one(generation);
+        memset(generation, 0, sizeof(*generation));
+        return 0;
+    }
+    take_json(generation);
+    return 1;
+}
+
+static int load_number(const char *site_dir, uint64_t number, int current,
+                       ecert_generation_t *generation)
+{
+    ecert_err_t ignored;
+
+    generation->number = number;
+    generation->current = current;
+    return ecert_file_path(generation->dir, &ignored, "%s/generations/%llu",
+                           site_dir, (unsigned long long)number)
+                   == 0
+               ? load(generation)
+               : 0;
+}
+
+/* A folder, or a link elsewhere. */
+static int load_current(const char *site_dir, ecert_generation_t *generation)
+{
+    ecert_err_t ignored;
+
+    generation->number = 0;
+    generation->current = 1;
+    return ecert_file_path(generation->dir, &ignored, "%s/current", site_dir)
+                   == 0
+               ? load(generation)
+               : 0;
 }
 
 int ecert_generations(const char *site_dir, ecert_generation_t **list,
                       size_t *n, ecert_err_t *err)
 {
-    char dir[PATH_MAX];
     uint64_t *numbers;
     int64_t current;
-    ecert_err_t ignored;
     size_t n_numbers;
 
     *n = 0;
@@ -111,18 +139,14 @@ int ecert_generations(const char *site_dir, ecert_generation_t **list,
         != 0) {
         return -1;
     }
-    *list = calloc(n_numbers + 2, sizeof(**list));
+    *list = calloc(n_numbers + 1, sizeof(**list));
     for (size_t i = n_numbers; *list != NULL && i-- > 0;) {
-        snprintf(dir, sizeof(dir), "%.3900s/generations/%llu", site_dir,
-                 (unsigned long long)numbers[i]);
-        *n += load(dir, numbers[i], (int64_t)numbers[i] == current,
-                   &(*list)[*n], &ignored)
-              == 0;
+        *n += (size_t)load_number(site_dir, numbers[i],
+                                  (int64_t)numbers[i] == current, &(*list)[*n]);
     }
     free(numbers);
-    if (*list != NULL && current < 0) { /* a folder, or a link elsewhere */
-        snprintf(dir, sizeof(dir), "%.4000s/current", site_dir);
-        *n += load(dir, 0, 1, &(*list)[*n], &ignored) == 0;
+    if (*list != NULL && current < 0) {
+        *n += (size_t)load_current(site_dir, &(*list)[*n]);
     }
     return *list != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
@@ -150,29 +174,13 @@ EVP_PKEY *ecert_generation_key(const ecert_generation_t *generation,
                                ecert_err_t *err)
 {
     char path[PATH_MAX];
-    ecert_file_t file;
-    EVP_PKEY *key;
 
-    snprintf(path, sizeof(path), "%.4000s/key.pem", generation->dir);
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, err) != 0) {
-        return NULL;
-    }
-    key = ecert_pem_key(file.bytes, file.len, path, err);
-    ecert_file_free(&file);
-    return key;
+    return ecert_file_path(path, err, "%s/key.pem", generation->dir) == 0
+               ? ecert_key_read(path, NULL, err)
+               : NULL;
 }
 
 /* ---- writing ----------------------------------------------------------- */
-
-static int write_bio(const ecert_stage_t *stage, const char *name, BIO *bio,
-                     ecert_err_t *err)
-{
-    char *bytes;
-    long len = BIO_get_mem_data(bio, &bytes);
-
-    return len > 0 ? ecert_stage_put(stage, name, bytes, (size_t)len, 0644, err)
-                   : 0;
-}
 
 static int is_in(const STACK_OF(X509) *list, int n, X509 *cert)
 {
@@ -184,61 +192,49 @@ static int is_in(const STACK_OF(X509) *list, int n, X509 *cert)
     return 0;
 }
 
+static int write_chain(BIO *bio, X509 *leaf, const STACK_OF(X509) *others)
+{
+    for (int i = 0; i < sk_X509_num(others); i++) {
+        X509 *cert = sk_X509_value(others, i);
+
+        if (X509_cmp(cert, leaf) != 0 && !ecert_x509_self_signed(cert)
+            && !is_in(others, i, cert) && PEM_write_bio_X509(bio, cert) != 1) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int put_chain(const ecert_stage_t *stage, X509 *leaf,
                      const STACK_OF(X509) *others, ecert_err_t *err)
 {
     BIO *bio = BIO_new(BIO_s_mem());
-    int rc = bio ? 0 : -1;
+    char *bytes;
+    long len;
+    int rc = 0;
 
-    for (int i = 0; i < sk_X509_num(others) && rc == 0; i++) {
-        X509 *cert = sk_X509_value(others, i);
-
-        if (X509_cmp(cert, leaf) == 0 || ecert_x509_self_signed(cert)
-            || is_in(others, i, cert)) {
-            continue;
-        }
-        rc = PEM_write_bio_X509(bio, cert) == 1 ? 0 : -1;
+    if (bio == NULL || write_chain(bio, leaf, others) != 0) {
+        BIO_free(bio);
+        return ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL,
+                                 "write a certificate as PEM");
     }
-    rc = rc == 0 ? write_bio(stage, "chain.pem", bio, err)
-                 : ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL,
-                                     "write a certificate as PEM");
+    len = BIO_get_mem_data(bio, &bytes);
+    if (len > 0) {
+        rc = ecert_stage_put(stage, "chain.pem", bytes, (size_t)len, 0644, err);
+    }
     BIO_free(bio);
     return rc;
 }
 
 static int put_leaf(const ecert_stage_t *stage, X509 *leaf, ecert_err_t *err)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
-    int rc = bio && PEM_write_bio_X509(bio, leaf) == 1
-                 ? write_bio(stage, "certificate.pem", bio, err)
-                 : ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL,
-                                     "write a certificate as PEM");
+    char *pem = ecert_x509_pem(leaf, err);
+    int rc = pem ? ecert_stage_put(stage, "certificate.pem", pem, strlen(pem),
+                                   0644, err)
+                 : -1;
 
-    BIO_free(bio);
+    OPENSSL_free(pem);
     return rc;
-}
-
-static int put_key(const ecert_stage_t *stage, EVP_PKEY *key, ecert_err_t *err)
-{
-    char *pem;
-    size_t len;
-    int rc;
-
-    if (ecert_key_pem(key, &pem, &len, err) != 0) {
-        return -1;
-    }
-    rc = ecert_stage_put(stage, "key.pem", pem, len, 0600, err);
-    OPENSSL_clear_free(pem, len + 1);
-    return rc;
-}
-
-static int put_json(const ecert_stage_t *stage, const json_t *json,
-                    ecert_err_t *err)
-{
-    char path[PATH_MAX + 32];
-
-    snprintf(path, sizeof(path), "%s/generation.json", stage->path);
-    return ecert_json_write(path, json, 0600, err);
 }
 
 int ecert_generation_stage(const char *site_dir, X509 *leaf, EVP_PKEY *key,
@@ -248,14 +244,15 @@ int ecert_generation_stage(const char *site_dir, X509 *leaf, EVP_PKEY *key,
     char folder[PATH_MAX];
 
     stage->path[0] = '\0';
-    snprintf(folder, sizeof(folder), "%.4000s/generations", site_dir);
-    if (ecert_file_folder(folder, 0700, err) != 0
+    if (ecert_file_path(folder, err, "%s/generations", site_dir) != 0
+        || ecert_file_folder(folder, 0700, err) != 0
         || ecert_stage_begin(stage, folder, err) != 0) {
         return -1;
     }
-    if (put_key(stage, key, err) != 0 || put_leaf(stage, leaf, err) != 0
+    if (ecert_stage_put_key(stage, key, err) != 0
+        || put_leaf(stage, leaf, err) != 0
         || put_chain(stage, leaf, others, err) != 0
-        || put_json(stage, json, err) != 0) {
+        || ecert_stage_put_json(stage, "generation.json", json, err) != 0) {
         ecert_stage_drop(stage);
         return -1;
     }
@@ -273,8 +270,18 @@ int ecert_generation_use(const char *site_dir, uint64_t number,
         return 0;
     }
     if (err->sys == EISDIR || err->sys == ENOTEMPTY || err->sys == EEXIST) {
-        ecert_err_hint(err, "`current` is a folder: move it to generations/0 "
-                            "and make a link to that");
+        ecert_err_hint(err, "`current` is a folder: move it into generations, "
+                            "under a number that is free there");
     }
     return -1;
+}
+
+int ecert_generation_no_export(const ecert_generation_t *generation,
+                               ecert_err_t *err)
+{
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/generation.json", generation->dir);
+    json_object_set_new(generation->json, "export", json_false());
+    return ecert_json_write(path, generation->json, 0600, err);
 }

@@ -299,10 +299,14 @@ static int add_all(const options_t *options, const ecert_handed_t *handed,
 {
     int bad = 0;
 
+    /* of several files nobody knows any more which certificate was in which */
+    const char *file =
+        options->n_words == 1 ? ecert_cli_absolute(options->words[0]) : NULL;
+
     for (int i = 0; i < sk_X509_num(handed->certificates); i++) {
-        bad |= add_one(options, ca, sk_X509_value(handed->certificates, i),
-                       options->words[0])
-               != 0;
+        bad |=
+            add_one(options, ca, sk_X509_value(handed->certificates, i), file)
+            != 0;
     }
     set_old_aside(options, ca);
     return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
@@ -410,7 +414,7 @@ static int remove_one(const options_t *options, const ecert_pooled_t *one,
     if (ecert_pool_aside(options->store, one->file, err) != 0) {
         return -1;
     }
-    printf("set aside: %s %s (issuers/.aside/%s)\n",
+    printf("set aside: %s %s (%s, now in issuers/.aside)\n",
            role_of(one->cert, one->entry), name_of(one->cert, one->entry, name),
            one->file);
     note(options->store, "issuers remove", one->file, one->cert);

@@ -12,6 +12,7 @@
 #include "ecert_store.h"
 #include "progress.h"
 #include "say.h"
+#include "servers.h"
 #include "site.h"
 
 #define NAMES_MAX 50 /* where the catalogue does not say it */
@@ -340,12 +341,92 @@ static int make(const wish_t *wish, ecert_err_t *err)
     return rc;
 }
 
+static int is_as_before(const options_t *options)
+{
+    const ecert_subject_t *said = &options->subject;
+
+    return options->n_names == 0 && said->country == NULL && said->state == NULL
+           && said->locality == NULL && said->organization == NULL
+           && said->unit == NULL;
+}
+
+static int is_asked_for(const wish_t *wish, const char *ascii)
+{
+    const char *below = strchr(ascii, '.');
+
+    for (size_t i = 0; i < wish->n_names; i++) {
+        const char *name = wish->names[i];
+
+        if (strcmp(name, ascii) == 0
+            || (name[0] == '*'
+                && (strcmp(name + 2, ascii) == 0 /* this CA puts it in */
+                    || (below && strcmp(name + 1, below) == 0)))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void add_forgotten(const wish_t *wish, const json_t *site, json_t *names)
+{
+    const json_t *vhost;
+    char ascii[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+    size_t i;
+
+    json_array_foreach(json_object_get(site, "vhosts"), i, vhost)
+    {
+        /* a pattern or "_" is no name that a certificate could have */
+        if (ecert_name_ascii(json_string_value(vhost), ascii, &ignored) == 0
+            && !is_asked_for(wish, ascii)) {
+            json_object_set_new(names, ascii, json_true());
+        }
+    }
+}
+
+/* Names that the running servers have for the site, each once. */
+static void say_forgotten(const wish_t *wish)
+{
+    int silent = 0;
+    json_t *servers = ecert_cli_servers(wish->options->store, &silent);
+    json_t *names = json_object(), *report, *site, *is;
+    const char *name;
+    size_t i, k;
+
+    json_array_foreach(servers, i, report)
+    {
+        json_array_foreach(json_object_get(report, "sites"), k, site)
+        {
+            if (ecert_cli_is_site(site, wish->ascii)) {
+                add_forgotten(wish, site, names);
+            }
+        }
+    }
+    if (json_object_size(names) > 0) {
+        fputs("Not asked for (--name), though virtual hosts of this site have "
+              "it:",
+              stdout);
+        json_object_foreach(names, name, is)
+        {
+            printf(" %s", name);
+        }
+        putchar('\n');
+    }
+    json_decref(names);
+    json_decref(servers);
+}
+
 static void say(const wish_t *wish)
 {
     if (wish->renewal) {
-        ecert_say_line(stdout, "Made with the names and subject of before; the "
-                               "present certificate goes on being served.");
+        ecert_say_line(stdout, is_as_before(wish->options)
+                                   ? "Made with the names and subject of "
+                                     "before; the present certificate goes on "
+                                     "being served."
+                                   : "The present certificate goes on being "
+                                     "served.");
     }
+    say_forgotten(wish);
     if (wish->waiting > 0) {
         printf("%zu earlier request%s of this site still wait%s, too.\n",
                wish->waiting, wish->waiting > 1 ? "s" : "",

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <openssl/crypto.h>
+
+#include "ecert_entry.h"
 
 /* The folder is the person's own choice: no rules but that it is there. */
 static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
@@ -35,36 +36,6 @@ static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
     return 0;
 }
 
-static int make_temporary(ecert_outfile_t *out)
-{
-    unsigned char r[4];
-
-    if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r)) {
-        return -1;
-    }
-    snprintf(out->temporary, sizeof(out->temporary), ".%.200s.%02x%02x%02x%02x",
-             out->name, r[0], r[1], r[2], r[3]);
-    return openat(out->dir, out->temporary,
-                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-}
-
-static int write_all(int fd, const unsigned char *bytes, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return -1;
-        }
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 static int exists(const char *path, ecert_err_t *err)
 {
     ecert_err(err, ECERT_ERR_EXISTS, path, NULL);
@@ -87,12 +58,12 @@ int ecert_outfile_write(ecert_outfile_t *out, const char *path,
     if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         return exists(path, err);
     }
-    fd = make_temporary(out);
+    fd = ecert_entry_temporary(out->dir, out->name, out->temporary);
     if (fd < 0) {
         out->temporary[0] = '\0';
         return ecert_err(err, ECERT_ERR_SYSTEM, path, "make the file");
     }
-    rc = fchmod(fd, 0600) == 0 && write_all(fd, bytes, len) == 0
+    rc = fchmod(fd, 0600) == 0 && ecert_entry_fill(fd, bytes, len) == 0
                  && fsync(fd) == 0
              ? 0
              : ecert_err(err, ECERT_ERR_SYSTEM, path, "write the file");
@@ -124,35 +95,15 @@ int ecert_outfile_read(const ecert_outfile_t *out, unsigned char **bytes,
     return 0;
 }
 
-/* Some file systems know neither of the two ways that never replace. */
-static int put(const ecert_outfile_t *out)
-{
-    struct stat st;
-
-    if (renameat2(out->dir, out->temporary, out->dir, out->name,
-                  RENAME_NOREPLACE)
-        == 0) {
-        return 0;
-    }
-    if (errno != EINVAL && errno != ENOSYS) {
-        return -1;
-    }
-    if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        errno = EEXIST;
-        return -1;
-    }
-    return renameat(out->dir, out->temporary, out->dir, out->name);
-}
-
 int ecert_outfile_commit(ecert_outfile_t *out, ecert_err_t *err)
 {
-    if (put(out) != 0) {
+    if (ecert_entry_move(out->dir, out->temporary, out->dir, out->name) != 0) {
         return errno == EEXIST ? exists(out->path, err)
                                : ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                                            "put the file in its place");
     }
     out->temporary[0] = '\0';
-    if (fsync(out->dir) != 0 && errno != EINVAL) {
+    if (ecert_entry_sync(out->dir) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                          "write the folder to the disk");
     }

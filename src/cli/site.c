@@ -93,6 +93,16 @@ int ecert_cli_site_make(ecert_cli_site_t *site, const char *store,
     return 0;
 }
 
+void ecert_cli_site_unmake(const ecert_cli_site_t *site)
+{
+    char generations[PATH_MAX];
+
+    snprintf(generations, sizeof(generations), "%.4000s/generations",
+             site->dir);
+    rmdir(generations);
+    rmdir(site->dir);
+}
+
 void ecert_cli_site_close(ecert_cli_site_t *site)
 {
     if (site->lock >= 0) {

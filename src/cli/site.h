@@ -31,6 +31,9 @@ int ecert_cli_site_look(ecert_cli_site_t *site, const char *store,
 int ecert_cli_site_make(ecert_cli_site_t *site, const char *store,
                         const char *name, ecert_err_t *err);
 
+/* Removes a site again in which nothing is: what was to come was refused. */
+void ecert_cli_site_unmake(const ecert_cli_site_t *site);
+
 /* Lets the lock go; what follows (waiting, printing) needs none. */
 void ecert_cli_site_close(ecert_cli_site_t *site);
 
