@@ -109,7 +109,7 @@ sub remove {
         [['issuers', 'remove', substr $cross->fingerprint, 0, 16], 1,
             qr/: in-use: /],
         [['issuers', 'remove', $file], 0,
-            qr{^set aside: CA .*EV.* \(issuers/\.aside/\Q$file\E\)$}m],
+            qr{^set aside: CA .*EV.* \(\Q$file\E, now in issuers/\.aside\)$}m],
         [['issuers', 'remove', $file], 1, qr/: missing: /],
         [['check', $site], 0]);
     is states($store)->{ $ev->fingerprint }, 'set aside', 'nothing is lost';

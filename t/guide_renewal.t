@@ -111,6 +111,6 @@ sub who_did_what ($guide, $first, $second) {
         grep { $_->{command} eq 'install' } @$log],
         [map { $_->key_id } $first, $second], 'those of the certificates';
     like +($guide->ecert('log', $site))[1],
-        qr/^\S+Z  \S+ .*rollback .*generation 1, certificate $one/mi,
+        qr/^\S+Z  \S+ .*rollback\s+generation 1, certificate $one/mi,
         'also for people';
 }
