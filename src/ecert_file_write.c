@@ -160,6 +160,9 @@ static int make_folder(const ecert_walk_t *walk, const char *path, mode_t mode,
         failed(path, "set the mode of the new folder", err);
     }
     close(fd);
+    if (rc == 0 && sync_folder(walk->dir) != 0) {
+        rc = failed(path, "write the folder around it to the disk", err);
+    }
     return rc;
 }
 
