@@ -50,17 +50,11 @@ int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
                   ecert_err_t *err);
 
 /*
- * Makes generation `number` the current one; names are those that the site has
- * from then on.  Under the lock.
- */
-int ecert_install_use(const char *site_dir, uint64_t number, X509 *leaf,
-                      char *const *names, size_t n_names, const json_t *site,
-                      ecert_err_t *err);
-
-/*
  * Finishes what a killed command left in this site: removes what was being
- * made, and requests that became the current generation.  Under the lock.
+ * made, ends a swap that was begun, and removes requests that became the
+ * current generation.  Under the lock.
  */
-void ecert_install_tidy(const char *site_dir, const char *ascii);
+int ecert_install_tidy(const char *site_dir, const char *ascii,
+                       ecert_err_t *err);
 
 #endif

@@ -13,8 +13,6 @@
 #include "ecert_stage.h"
 #include "ecert_store.h"
 
-#define REQUESTS_MAX 1000
-
 static void path_of(const ecert_request_t *request, const char *name, char *out)
 {
     snprintf(out, PATH_MAX, "%.4000s/%s", request->dir, name);
@@ -143,7 +141,8 @@ static int list_numbers(const char *site_dir, uint64_t **numbers, size_t *n,
     char pending[PATH_MAX];
 
     snprintf(pending, sizeof(pending), "%.4000s/pending", site_dir);
-    return ecert_store_numbers(pending, REQUESTS_MAX, NULL, numbers, n, err);
+    return ecert_store_numbers(pending, ECERT_REQUESTS_MAX, NULL, numbers, n,
+                               err);
 }
 
 int ecert_requests(const char *site_dir, const char *ascii,

@@ -17,6 +17,8 @@
 #include "ecert_csr.h"
 #include "ecert_err.h"
 
+#define ECERT_REQUESTS_MAX 1000 /* of a site */
+
 typedef struct {
     uint64_t number;
     char dir[PATH_MAX];

@@ -24,6 +24,31 @@ json_t *ecert_site_read(const char *site_dir, ecert_err_t *err)
                                                           : json;
 }
 
+static json_t *change(const json_t *old, char *const *names, size_t n_names,
+                      const json_t *more)
+{
+    json_t *new = json_deep_copy(old);
+
+    if (n_names > 1 || json_object_get(old, "names") != NULL) {
+        json_object_set_new(new, "names",
+                            ecert_json_texts(names + 1, n_names - 1));
+    }
+    if (more != NULL) {
+        json_object_update(new, (json_t *)(uintptr_t)more);
+    }
+    return new;
+}
+
+int ecert_site_changes(const json_t *old, char *const *names, size_t n_names,
+                       const json_t *more)
+{
+    json_t *new = change(old, names, n_names, more);
+    int same = json_equal(old, new);
+
+    json_decref(new);
+    return !same;
+}
+
 int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
                      const json_t *more, ecert_err_t *err)
 {
@@ -34,14 +59,7 @@ int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
     if (old == NULL) {
         return -1;
     }
-    new = json_deep_copy(old);
-    if (n_names > 1 || json_object_get(old, "names") != NULL) {
-        json_object_set_new(new, "names",
-                            ecert_json_texts(names + 1, n_names - 1));
-    }
-    if (more != NULL) {
-        json_object_update(new, (json_t *)(uintptr_t)more);
-    }
+    new = change(old, names, n_names, more);
     if (!json_equal(old, new)) {
         path_of(site_dir, path);
         rc = ecert_json_write(path, new, 0600, err);

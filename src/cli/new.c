@@ -189,33 +189,54 @@ static int take_subject(wish_t *wish, ecert_err_t *err)
                : -1;
 }
 
-/* What the site knows from before: site.json, else its newest request. */
-static json_t *read_before(const char *store, wish_t *wish)
+/* Of a site without a certificate: what its newest request asked for. */
+static json_t *of_request(const ecert_request_t *request)
 {
-    char dir[PATH_MAX];
-    ecert_request_t *requests = NULL;
-    ecert_err_t ignored;
-    json_t *before;
-    size_t n = 0;
+    json_t *site = json_object_get(request->json, "site");
+    json_t *before =
+        json_is_object(site) ? json_deep_copy(site) : json_object();
 
-    if (ecert_store_site(store, wish->ascii, NULL, dir, &ignored) != 0) {
-        return json_object();
+    json_object_set(before, "names", json_object_get(request->json, "names"));
+    return before;
+}
+
+static int take_before(const ecert_cli_site_t *site, wish_t *wish,
+                       ecert_err_t *err)
+{
+    ecert_request_t *requests;
+    size_t n;
+
+    wish->before = ecert_site_read(site->dir, err);
+    if (wish->before == NULL
+        || ecert_requests(site->dir, wish->ascii, &requests, &n, err) != 0) {
+        return -1;
     }
-    before = ecert_site_read(dir, &ignored);
-    ecert_requests(dir, wish->ascii, &requests, &n, &ignored);
     wish->waiting = n;
-    wish->renewal =
-        before != NULL && json_object_get(before, "subject") != NULL;
+    wish->renewal = json_object_get(wish->before, "subject") != NULL;
     if (!wish->renewal && n > 0) {
-        json_t *site = json_object_get(requests[n - 1].json, "site");
-
-        json_decref(before);
-        before = json_is_object(site) ? json_deep_copy(site) : json_object();
-        json_object_set(before, "names",
-                        json_object_get(requests[n - 1].json, "names"));
+        json_decref(wish->before);
+        wish->before = of_request(&requests[n - 1]);
     }
     ecert_requests_free(requests, n);
-    return before ? before : json_object();
+    return 0;
+}
+
+/* What the site knows from before: site.json, else its newest request.  Opening
+ * it ends what a killed command began. */
+static int read_before(const char *store, wish_t *wish, ecert_err_t *err)
+{
+    ecert_cli_site_t site;
+    int rc;
+
+    if (ecert_cli_site_open(&site, store, wish->ascii, err) != 0) {
+        wish->before = json_object();
+        return err->code == ECERT_ERR_NO_SITE || err->code == ECERT_ERR_MISSING
+                   ? 0
+                   : -1;
+    }
+    rc = take_before(&site, wish, err);
+    ecert_cli_site_close(&site);
+    return rc;
 }
 
 /* ---- the request ------------------------------------------------------- */
@@ -345,7 +366,9 @@ static int wish_for(const options_t *options, wish_t *wish, ecert_err_t *err)
     if (ecert_name_ascii(options->name, wish->ascii, err) != 0) {
         return -1;
     }
-    wish->before = read_before(options->store, wish);
+    if (read_before(options->store, wish, err) != 0) {
+        return -1;
+    }
     ca = ecert_ca_builtin(err);
     rc = ca && take_names(wish, err) == 0 && check_names(wish, ca, err) == 0
                  && take_subject(wish, err) == 0
