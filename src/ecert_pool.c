@@ -13,6 +13,7 @@
 #include "ecert_conf.h"
 #include "ecert_file.h"
 #include "ecert_pem.h"
+#include "ecert_stage.h"
 #include "ecert_walk.h"
 #include "ecert_x509.h"
 
@@ -244,6 +245,8 @@ int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
     size_t n;
     int there;
 
+    folder_of(store, 0, folder);
+    ecert_stage_sweep(folder);
     if (check(ca, cert, now, err) != 0
         || ecert_pool_list(store, ca, &list, &n, err) != 0) {
         return -1;
@@ -253,7 +256,6 @@ int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
     if (there) {
         return 1;
     }
-    folder_of(store, 0, folder);
     file_name(ca, cert, name, sizeof(name));
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     return write_pem(path, cert, err);

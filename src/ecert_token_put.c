@@ -9,6 +9,7 @@
 #include "ecert_dcv.h"
 #include "ecert_file.h"
 #include "ecert_json.h"
+#include "ecert_stage.h"
 #include "ecert_walk.h"
 
 static void path_of(const char *store, const char *host, const char *fmt,
@@ -89,6 +90,7 @@ int ecert_token_put(const char *store, const char *host, const char *file,
     snprintf(folder, sizeof(folder), "%.3500s/dcv/%.255s", store, host);
     path_of(store, host, "%s", file, path);
     path_of(store, host, ".%s.json", file, origin);
+    ecert_stage_sweep(folder);
     if (ecert_file_folder(folder, 0755, err) != 0
         || look(store, host, file, body, len, site, was, err) != 0) {
         return -1;
