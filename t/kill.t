@@ -40,7 +40,21 @@ sub killed ($scene, $dir, $point) {
     return "it was not killed: $status: $out" if $status != 137;
     my @wrong = Ecert::Whole::wrong($dir, $scene->{old}, $scene->{new},
         $scene->{log});
-    return (@wrong, again_and_again($scene, $dir),
-        map { "after that, $_" } Ecert::Whole::refused($dir),
-        Ecert::Whole::readable_keys($dir), Ecert::Whole::broken_pairs($dir));
+    return (@wrong, another($scene, $dir), again_and_again($scene, $dir),
+        map { "after that, $_" } Ecert::Whole::readable_keys($dir),
+        Ecert::Whole::broken_pairs($dir));
+}
+
+# Whatever command comes next, the site is then all old or all new: what it
+# serves, which names it has, and the rest of site.json.
+sub another ($scene, $dir) {
+    return if !$scene->{swaps};
+    run($scene->arguments($dir, 'rollback', Ecert::Scenes->site, 999));
+    my $now = Ecert::Whole::facts($dir);
+    my @like = map { my $state = $_; join ' ', map {
+        ($now->{$_} // '') eq ($scene->{$state}{$_} // '') ? 1 : 0 }
+        qw(current names site) } qw(old new);
+    return if grep { $_ eq '1 1 1' } @like;
+    return "after another command the site is mixed: old $like[0], "
+        . "new $like[1] (current, names, site.json)";
 }

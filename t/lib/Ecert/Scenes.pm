@@ -35,26 +35,26 @@ my @scenes = (
     ['new, renewal', sub ($s) { installed($s) }, [@new], again => 1],
     ['csr', sub ($s) { installed($s); $s->(@new) }, ['csr', $site, '--no-backup']],
     ['install, first', sub ($s) { asked($s, 'issued') },
-        ['install', $site, 'in/issued.pem']],
+        ['install', $site, 'in/issued.pem'], swaps => 1],
     ['install, renewal', sub ($s) {
         installed($s);
         asked($s, 'issued', 'shop.example.hk');
-    }, ['install', $site, 'in/issued.pem']],
+    }, ['install', $site, 'in/issued.pem'], swaps => 1],
     ['install, PFX', sub ($s) { installed($s); pfx($s, 'example.hk') },
-        ['install', $site, 'in/other.pfx', @password]],
+        ['install', $site, 'in/other.pfx', @password], swaps => 1],
     ['backup, pending', sub ($s) { installed($s); $s->(@new) },
         ['backup', $site, '--pending', '-o', 'out/key.pfx', @password]],
     ['backup', sub ($s) { installed($s) },
         ['backup', $site, '-o', 'out/all.pfx', @password]],
     ['restore', sub ($s) { installed($s); pfx($s, 'shop.example.hk') },
-        ['restore', 'in/other.pfx', '--name', $site, @password]],
+        ['restore', 'in/other.pfx', '--name', $site, @password], swaps => 1],
     ['restore, key', sub ($s) { installed($s); pfx($s) },
         ['restore', 'in/key.pfx', '--name', $site, @password]],
     ['rollback', sub ($s) {
         installed($s);
         asked($s, 'issued', 'shop.example.hk');
         $s->('install', $site, 'in/issued.pem');
-    }, ['rollback', $site, 1]],
+    }, ['rollback', $site, 1], swaps => 1],
     ['dcv add', sub ($s) { installed($s); $s->(@new) },
         ['dcv', 'add', $site, 'in/fileauth.txt']],
     ['issuers add', sub ($s) { installed($s) },
@@ -85,7 +85,7 @@ sub prepare ($scene, $dir) {
     }
     $scene->{prepare}->(sub (@args) {
         return $dir if !@args;
-        my ($status, $out) = run(arguments($dir, @args));
+        my ($status, $out) = run($scene->arguments($dir, @args));
         $status == 0 or die "@args: $out";
         return $out;
     });
@@ -93,9 +93,9 @@ sub prepare ($scene, $dir) {
 }
 
 # What to run in this copy of its folder.
-sub command ($scene, $dir) { return arguments($dir, @{ $scene->{command} }) }
+sub command ($scene, $dir) { return $scene->arguments($dir, @{ $scene->{command} }) }
 
-sub arguments ($dir, @args) {
+sub arguments ($scene, $dir, @args) {
     return (build_dir() . '/ecert',
         map({ m{^(?:in|out)/} ? "$dir/$_" : $_ } @args),
         '--store', "$dir/store");

@@ -7,8 +7,9 @@ package Ecert::Strace;
 # what the calls before did, and nothing else that outlives it.  So a kill is,
 # for the store, the same as a kill at the next call that can change the store:
 # one run for each of those, killed as it enters the call, and one for the first
-# call behind the last of them are all kills that there are.  A call that is
-# refused is another matter: what was to be read may be missing, too.
+# call behind the last of them are all kills that there are.  (fsync and flock
+# change nothing that outlives a killed process.)  A call that is refused is
+# another matter: what was to be read may be missing, too.
 #
 # strace kills on entry, before the call does anything, and gives an error in
 # the place of the call.  It counts the calls of each process by itself.
@@ -19,10 +20,9 @@ use POSIX ();
 
 use Ecert::Test ();
 
-# Calls that change files, or say that they are to stay.
 my $changing = join '|', qw(mkdir(?:at)? rename(?:at2?)? unlink(?:at)? rmdir
     symlink(?:at)? link(?:at)? f?chmod(?:at)? f?chown(?:at)? f?truncate
-    fallocate fsync fdatasync flock);
+    fallocate);
 
 # Why no test can run here, or undef.
 sub missing ($class) {
@@ -33,8 +33,8 @@ sub missing ($class) {
 
 # Every call, in order: { name, n (it is the nth of this name in its process),
 # child (of a process that the first one made), alone (no child makes as many
-# of this name), text, ours (it names one of these folders), changes }, behind
-# exit status and output.
+# of this name), text, ours (it names one of these folders), changes,
+# commits (syncs or locks) }, behind exit status and output.
 sub calls ($class, $dirs, @command) {
     my $file = Ecert::Test::tmp() . "/calls.$$";
     my ($status, $out) = Ecert::Test::run('timeout', 60, 'strace', '-f', '-y',
@@ -49,6 +49,7 @@ sub calls ($class, $dirs, @command) {
             child => $pid != $first ? 1 : 0, text => $text };
         $call->{ours} = grep { index($text, $_) >= 0 } @$dirs;
         $call->{changes} = _changes($call);
+        $call->{commits} = $call->{ours} && $name =~ /^f(?:data)?sync|^flock/;
         push @calls, $call;
     }
     unlink $file;

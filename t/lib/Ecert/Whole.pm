@@ -43,7 +43,7 @@ sub facts ($dir) {
     my $site = _read_json("$home/site.json");
     my %facts;
 
-    $facts{current} = readlink "$home/current";
+    $facts{current} = readlink "$home/current" if -l "$home/current";
     $facts{names} = $json->encode($site->{names}) if $site && $site->{names};
     $facts{site} = $json->encode({ %$site, names => undef }) if $site;
     for my $n (_entries("$home/generations")) {
@@ -89,7 +89,7 @@ sub _is_between ($is, $old, $new) {
 }
 
 # The facts that are not those of another state.
-sub unlike ($dir, $wanted) {
+sub differing ($dir, $wanted) {
     my $now = facts($dir);
     my %all = map { $_ => 1 } keys %$wanted, keys %$now;
     return map { "$_ is " . ($now->{$_} // 'nothing') . ', not '
@@ -199,7 +199,26 @@ sub lost_log ($dir, $before) {
 # --- the product's own opinion
 
 # ecert check and ecert status work, and know a certificate that is there.
+# They say the same to the same files, of which each process asks once.
 sub refused ($dir) {
+    state %said;
+    my $files = _listing($dir);
+    return @{ $said{$files} //= [_refused($dir)] };
+}
+
+# All that those commands look at; of what is hidden only that it is there.
+sub _listing ($dir) {
+    my $facts = facts($dir);
+    my %list = map { ("$_=$facts->{$_}" => 1) } keys %$facts;
+    File::Find::find({ no_chdir => 1, wanted => sub {
+        my $mode = (lstat)[2];
+        my $path = substr($_, length $dir) =~ s{/\.[^/]*.*}{/.}r;
+        $list{"$path $mode"} = 1;
+    } }, grep { -e } "$dir/store");
+    return join "\n", $dir =~ s/-\d+-\d+$//r, sort keys %list;
+}
+
+sub _refused ($dir) {
     my $site = Ecert::Scenes->site;
     my $home = "$dir/store/sites/$site";
     my @wrong;
