@@ -47,8 +47,6 @@ static X509 *take_leaf(STACK_OF(X509) *list)
 
 static int read_leaf(ecert_generation_t *generation, ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
     generation->others = sk_X509_new_null();
     if (generation->others == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
@@ -59,8 +57,11 @@ static int read_leaf(ecert_generation_t *generation, ecert_err_t *err)
         return -1;
     }
     generation->leaf = take_leaf(generation->others);
-    read_certificates(generation->dir, "chain.pem", generation->others,
-                      &ignored);
+    if (read_certificates(generation->dir, "chain.pem", generation->others, err)
+            != 0
+        && ecert_err_refused(err)) {
+        return -1;
+    }
     return generation->leaf ? ecert_key_id(X509_get0_pubkey(generation->leaf),
                                            generation->key_id, err)
                             : -1;
@@ -88,6 +89,10 @@ static int load(const char *dir, uint64_t number, int current,
     }
     snprintf(path, sizeof(path), "%.4000s/generation.json", dir);
     generation->json = ecert_json_read(path, err);
+    if (generation->json == NULL && ecert_err_refused(err)) {
+        free_one(generation);
+        return -1;
+    }
     if (generation->json == NULL) {
         generation->json = json_object();
     }
@@ -95,14 +100,41 @@ static int load(const char *dir, uint64_t number, int current,
     return 0;
 }
 
+static int load_all(const char *site_dir, const uint64_t *numbers,
+                    size_t n_numbers, int64_t current, ecert_generation_t *list,
+                    size_t *n, ecert_err_t *err)
+{
+    char dir[PATH_MAX];
+
+    for (size_t i = n_numbers; i-- > 0;) {
+        snprintf(dir, sizeof(dir), "%.3900s/generations/%llu", site_dir,
+                 (unsigned long long)numbers[i]);
+        if (load(dir, numbers[i], (int64_t)numbers[i] == current, &list[*n],
+                 err)
+            == 0) {
+            (*n)++;
+        } else if (ecert_err_refused(err)) {
+            return -1;
+        }
+    }
+    if (current >= 0) {
+        return 0;
+    }
+    snprintf(dir, sizeof(dir), "%.4000s/current", site_dir);
+    if (load(dir, 0, 1, &list[*n], err) == 0) { /* a folder, a link elsewhere */
+        (*n)++;
+        return 0;
+    }
+    return ecert_err_refused(err) ? -1 : 0;
+}
+
 int ecert_generations(const char *site_dir, ecert_generation_t **list,
                       size_t *n, ecert_err_t *err)
 {
-    char dir[PATH_MAX];
     uint64_t *numbers;
     int64_t current;
-    ecert_err_t ignored;
     size_t n_numbers;
+    int rc;
 
     *n = 0;
     *list = NULL;
@@ -112,19 +144,15 @@ int ecert_generations(const char *site_dir, ecert_generation_t **list,
         return -1;
     }
     *list = calloc(n_numbers + 2, sizeof(**list));
-    for (size_t i = n_numbers; *list != NULL && i-- > 0;) {
-        snprintf(dir, sizeof(dir), "%.3900s/generations/%llu", site_dir,
-                 (unsigned long long)numbers[i]);
-        *n += load(dir, numbers[i], (int64_t)numbers[i] == current,
-                   &(*list)[*n], &ignored)
-              == 0;
-    }
+    rc = *list ? load_all(site_dir, numbers, n_numbers, current, *list, n, err)
+               : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     free(numbers);
-    if (*list != NULL && current < 0) { /* a folder, or a link elsewhere */
-        snprintf(dir, sizeof(dir), "%.4000s/current", site_dir);
-        *n += load(dir, 0, 1, &(*list)[*n], &ignored) == 0;
+    if (rc != 0) {
+        ecert_generations_free(*list, *n);
+        *list = NULL;
+        *n = 0;
     }
-    return *list != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    return rc;
 }
 
 void ecert_generations_free(ecert_generation_t *list, size_t n)

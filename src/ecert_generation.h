@@ -26,7 +26,8 @@ typedef struct {
 } ecert_generation_t;
 
 /*
- * All of a site, oldest first; what has no readable certificate is passed over.
+ * All of a site, oldest first; what has no certificate is passed over, but not
+ * what the system refuses to read.
  * *list: ecert_generations_free.
  */
 int ecert_generations(const char *site_dir, ecert_generation_t **list,

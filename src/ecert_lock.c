@@ -18,6 +18,13 @@ static int take(int fd, int how)
     return rc;
 }
 
+/* Only then others lock the same file: any other error is one to report. */
+static int cannot(int sys)
+{
+    return sys == EBADF || sys == EINVAL || sys == EISDIR || sys == ENOLCK
+           || sys == ENOSYS || sys == EOPNOTSUPP;
+}
+
 /*
  * NFS wants a file that is open for writing: there the journal stands in, which
  * every command that changes something appends to.
@@ -26,7 +33,7 @@ static int open_lock(const ecert_walk_t *walk)
 {
     int fd = openat(walk->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd < 0 || take(fd, LOCK_SH | LOCK_NB) == 0 || errno == EWOULDBLOCK) {
+    if (fd < 0 || take(fd, LOCK_SH | LOCK_NB) == 0 || !cannot(errno)) {
         return fd;
     }
     close(fd);

@@ -34,7 +34,8 @@ typedef struct {
 } ecert_request_t;
 
 /*
- * All requests of a site, oldest first; broken ones are passed over.
+ * All requests of a site, oldest first; broken ones are passed over, but not
+ * those that the system refuses to read.
  * *requests: ecert_requests_free.
  */
 int ecert_requests(const char *site_dir, const char *ascii,

@@ -124,6 +124,21 @@ static void push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain)
     sk_X509_pop_free(roots, X509_free);
 }
 
+/* What the system refuses to read would be missing from the file unseen. */
+static int read_path(ecert_loader_t *loader, const ecert_site_t *files,
+                     const ecert_cli_site_t *site, ecert_loaded_t *loaded,
+                     ecert_err_t *err)
+{
+    if (ecert_load(loader, files, site->now, loaded, err) < 0) {
+        return ecert_err_refused(err) ? -1 : 0;
+    }
+    if (!loaded->refused) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_CHAIN, site->ascii, "%s", loaded->warnings[0]);
+    return ecert_err_hint(err, "try again when it can be read");
+}
+
 /* The path as it is served, then what came with the certificate. */
 static int push_path(const ecert_cli_site_t *site,
                      const ecert_generation_t *generation, goods_t *goods,
@@ -139,7 +154,7 @@ static int push_path(const ecert_cli_site_t *site,
                           .cross = {ECERT_CROSS_ON, 0}};
     ecert_loader_t *loader = ecert_loader_new(site->store, err);
     ecert_loaded_t loaded;
-    int rc = loader ? push(list, generation->leaf) : -1;
+    int refused, rc = loader ? push(list, generation->leaf) : -1;
 
     if (rc != 0) {
         ecert_loader_free(loader);
@@ -149,7 +164,8 @@ static int push_path(const ecert_cli_site_t *site,
              generation->dir);
     snprintf(key, sizeof(key), "%s/key.pem", generation->dir);
     snprintf(chain, sizeof(chain), "%s/chain.pem", generation->dir);
-    if (ecert_load(loader, &files, site->now, &loaded, err) == 0) {
+    refused = read_path(loader, &files, site, &loaded, err) != 0;
+    if (!refused && loaded.chain != NULL) {
         for (int i = 0; i < sk_X509_num(loaded.chain->served); i++) {
             rc |= push(list, sk_X509_value(loaded.chain->served, i));
         }
@@ -157,6 +173,9 @@ static int push_path(const ecert_cli_site_t *site,
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
+    if (refused) {
+        return -1;
+    }
     for (int i = 0; i < sk_X509_num(generation->others); i++) {
         rc |= push(list, sk_X509_value(generation->others, i));
     }

@@ -151,20 +151,25 @@ static int choose_name(restore_t *restore, ecert_err_t *err)
 
 /* ---- a key without its certificate ------------------------------------- */
 
-static int is_known(const ecert_cli_site_t *site, const char *key_id)
+/* 1 when the site has this key, -1 when that cannot be told. */
+static int is_known(const ecert_cli_site_t *site, const char *key_id,
+                    ecert_err_t *err)
 {
-    ecert_request_t *requests = NULL;
-    ecert_generation_t *list = NULL;
-    ecert_err_t ignored;
-    size_t n = 0, m = 0;
+    ecert_request_t *requests;
+    ecert_generation_t *list;
+    size_t n, m;
     int known = 0;
 
-    ecert_requests(site->dir, site->ascii, &requests, &n, &ignored);
+    if (ecert_requests(site->dir, site->ascii, &requests, &n, err) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < n; i++) {
         known |= strcmp(requests[i].key_id, key_id) == 0;
     }
     ecert_requests_free(requests, n);
-    ecert_generations(site->dir, &list, &m, &ignored);
+    if (ecert_generations(site->dir, &list, &m, err) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < m; i++) {
         known |= strcmp(list[i].key_id, key_id) == 0;
     }
@@ -177,11 +182,13 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
 {
     json_t *json;
     uint64_t number;
-    int rc;
+    int rc = is_known(site, restore->key_id, err);
 
-    if (is_known(site, restore->key_id)) {
+    if (rc == 1) {
         puts("This private key is there already.");
-        return 0;
+    }
+    if (rc != 0) {
+        return rc < 0 ? -1 : 0;
     }
     json = json_object();
     if (restore->options->no_export) {
@@ -226,16 +233,16 @@ static void add_issuers(const restore_t *restore, const ecert_cli_site_t *site)
 }
 
 /* What is served now goes on, unless what comes back lives longer. */
-static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site)
+static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site,
+                         ecert_err_t *err)
 {
     const ecert_generation_t *current;
     ecert_generation_t *list;
-    ecert_err_t ignored;
     size_t n;
     int keep = 0;
 
-    if (ecert_generations(site->dir, &list, &n, &ignored) != 0) {
-        return 0;
+    if (ecert_generations(site->dir, &list, &n, err) != 0) {
+        return -1;
     }
     current = ecert_generation_current(list, n);
     if (current != NULL) {
@@ -289,7 +296,7 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
         .key = restore->handed.key,
         .others = restore->handed.certificates,
         .exportable = !restore->options->no_export,
-        .keep_current = keeps_current(restore, site),
+        .keep_current = keeps_current(restore, site, err),
         .now = site->now,
     };
     json_t *subject;
@@ -297,6 +304,9 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
     size_t n;
     int rc;
 
+    if (in.keep_current < 0) {
+        return -1;
+    }
     if (names_of_leaf(restore->leaf, site->ascii, &names, &n) != 0) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
