@@ -402,14 +402,17 @@ static int install(const options_t *options)
 
 /* ---- the command ------------------------------------------------------- */
 
-/* The first operand is a site's name where the store has such a site. */
-static int is_site(const char *store, const char *word)
+/* The first operand is a site's name where the store has such a site; -1 when
+ * that cannot be told. */
+static int is_site(const char *store, const char *word, ecert_err_t *err)
 {
     char ascii[ECERT_NAME_MAX], dir[PATH_MAX];
-    ecert_err_t ignored;
 
-    return ecert_name_ascii(word, ascii, &ignored) == 0
-           && ecert_store_site(store, ascii, NULL, dir, &ignored) == 0;
+    if (ecert_name_ascii(word, ascii, err) == 0
+        && ecert_store_site(store, ascii, NULL, dir, err) == 0) {
+        return 1;
+    }
+    return ecert_err_refused(err) ? -1 : 0;
 }
 
 static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
@@ -442,15 +445,20 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.password.fd = -1, .seconds = 60};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, named;
+    int first =
+        ecert_cli_parse(command, argc, argv, set_option, &options, &code);
     ecert_err_t err;
 
     if (first < 0) {
         return code;
     }
     options.store = ecert_cli_store(options.store);
-    if (first < argc && is_site(options.store, argv[first])) {
+    named = first < argc ? is_site(options.store, argv[first], &err) : 0;
+    if (named < 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    if (named) {
         options.name = argv[first++];
     } else if (argc - first > 1 && access(argv[first], F_OK) != 0) {
         ecert_err(&err, ECERT_ERR_NO_SITE, argv[first],
