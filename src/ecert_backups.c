@@ -1,43 +1,61 @@
 #include "ecert_backups.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "ecert_json.h"
 
 static json_t *read_all(const char *site_dir, char *path, ecert_err_t *err)
 {
-    json_t *all;
+    return ecert_file_path(path, err, "%s/backups.json", site_dir) == 0
+               ? ecert_json_read_or_new(path, err)
+               : NULL;
+}
 
-    snprintf(path, PATH_MAX, "%.4000s/backups.json", site_dir);
-    all = ecert_json_read(path, err);
-    return all == NULL && err->code == ECERT_ERR_MISSING ? json_object() : all;
+static json_t *describe(const ecert_backup_t *backup, int64_t now)
+{
+    json_t *one = json_object();
+
+    ecert_json_set_date(one, "time", now);
+    ecert_json_set_text(one, "file", backup->file);
+    ecert_json_set_text(one, "profile", backup->profile);
+    ecert_json_set_text(one, "key_sha256", backup->key_id);
+    ecert_json_set_text(one, "certificate_sha256", backup->certificate);
+    return one;
+}
+
+static int append(json_t *all, json_t *one, const char *path, ecert_err_t *err)
+{
+    json_t *list = json_object_get(all, "backups");
+
+    if (list == NULL) {
+        list = json_array();
+        json_object_set_new(all, "backups", list);
+    }
+    if (list != NULL && !json_is_array(list)) {
+        json_decref(one);
+        return ecert_err(err, ECERT_ERR_SITE, path,
+                         "member \"backups\" is not an array");
+    }
+    return json_array_append_new(list, one) == 0
+               ? 0
+               : ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
 }
 
 int ecert_backups_add(const char *site_dir, const ecert_backup_t *backup,
                       int64_t now, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    json_t *all = read_all(site_dir, path, err), *list, *one;
+    json_t *all = read_all(site_dir, path, err);
     int rc;
 
     if (all == NULL) {
         return -1;
     }
-    one = json_object();
-    ecert_json_set_date(one, "time", now);
-    ecert_json_set_text(one, "file", backup->file);
-    ecert_json_set_text(one, "profile", backup->profile);
-    ecert_json_set_text(one, "key_sha256", backup->key_id);
-    ecert_json_set_text(one, "certificate_sha256", backup->certificate);
-    list = json_object_get(all, "backups");
-    if (!json_is_array(list)) {
-        list = json_array();
-        json_object_set_new(all, "backups", list);
+    rc = append(all, describe(backup, now), path, err);
+    if (rc == 0) {
+        rc = ecert_json_write(path, all, 0600, err);
     }
-    json_array_append_new(list, one);
-    rc = ecert_json_write(path, all, 0600, err);
     json_decref(all);
     return rc;
 }

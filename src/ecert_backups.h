@@ -1,4 +1,8 @@
-/* Which keys were backed up: sites/NAME/backups.json. */
+/*
+ * Which keys were backed up: sites/NAME/backups.json.  The CA's guide wants a
+ * backup of the key before the request is submitted, and one with the
+ * certificate (section F).
+ */
 
 #ifndef ECERT_BACKUPS_H
 #define ECERT_BACKUPS_H
@@ -15,12 +19,17 @@ typedef struct {
     const char *profile;
 } ecert_backup_t;
 
+/*
+ * Adds one; what else is in the file stays.  Under the store's lock.  Errors of
+ * ecert_json_read and ecert_json_write; a file that is broken is left alone:
+ * SITE.
+ */
 int ecert_backups_add(const char *site_dir, const ecert_backup_t *backup,
                       int64_t now, ecert_err_t *err);
 
 /*
- * When the key was backed up last: Unix time; 0: never.  With certificate only
- * backups that hold that certificate count.
+ * When the key was backed up last: Unix time; 0: never, or the file cannot be
+ * read.  With certificate only backups that hold that certificate count.
  */
 int64_t ecert_backups_last(const char *site_dir, const char *key_id,
                            const char *certificate);

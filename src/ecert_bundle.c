@@ -125,8 +125,8 @@ static void add_all(STACK_OF(X509) *to, const STACK_OF(X509) *from)
     }
 }
 
-static int read_certificates(const char *path, ecert_trail_t *trail,
-                             STACK_OF(X509) *list, ecert_err_t *err)
+int ecert_certificates_read(const char *path, ecert_trail_t *trail,
+                            STACK_OF(X509) *list, ecert_err_t *err)
 {
     ecert_file_t file;
     int rc;
@@ -229,8 +229,8 @@ static void look_path(const char *path, ecert_trail_t *trail)
     ecert_names_free(names, n);
 }
 
-static EVP_PKEY *read_key(const char *path, ecert_trail_t *trail,
-                          ecert_err_t *err)
+EVP_PKEY *ecert_key_read(const char *path, ecert_trail_t *trail,
+                         ecert_err_t *err)
 {
     ecert_file_t file;
     EVP_PKEY *key;
@@ -252,11 +252,12 @@ static int read_pair(const ecert_bundle_files_t *files, ecert_trail_t *trail,
     ecert_err_t key_err;
     int rc;
 
-    rc =
-        read_certificates(files->certificate, trail, bundle->certificates, err);
+    rc = ecert_certificates_read(files->certificate, trail,
+                                 bundle->certificates, err);
     /* both are always looked at: the trail must not depend on the first */
     if (files->key != NULL) {
-        bundle->key = read_key(files->key, trail, rc == 0 ? err : &key_err);
+        bundle->key =
+            ecert_key_read(files->key, trail, rc == 0 ? err : &key_err);
         if (bundle->key == NULL) {
             rc = -1;
         }

@@ -19,6 +19,16 @@ typedef struct ecert_shelf_s ecert_shelf_t;
 ecert_shelf_t *ecert_shelf_new(void);
 void ecert_shelf_free(ecert_shelf_t *shelf);
 
+/* Adds the certificates of one file to list; errors of ecert_file_read and
+ * ecert_pem_certificates.  trail may be NULL. */
+int ecert_certificates_read(const char *path, ecert_trail_t *trail,
+                            STACK_OF(X509) *list, ecert_err_t *err);
+
+/* The private key of one file, the caller's; errors of ecert_file_read (but
+ * NO_KEY for MISSING) and ecert_pem_key.  trail may be NULL. */
+EVP_PKEY *ecert_key_read(const char *path, ecert_trail_t *trail,
+                         ecert_err_t *err);
+
 typedef struct {
     const char *certificate; /* absolute paths; NULL: none */
     const char *key;

@@ -71,7 +71,7 @@
     X(SITE, "site-json", "the site's description cannot be used",              \
       "correct site.json")                                                     \
     X(NO_SITE, "no-site", "the store has no such site",                        \
-      "make the site in the store or correct the name")                        \
+      "make its key and request (ecert new NAME), or correct the name")        \
     X(TOKEN, "validation-file", "the validation file cannot be served",        \
       "save the file again as the CA's portal offers it")                      \
     X(PASSWORD, "password", "the password does not open this file",            \

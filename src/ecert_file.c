@@ -1,6 +1,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,4 +291,21 @@ int ecert_file_list(const char *path, size_t max, ecert_trail_t *trail,
     *names = list.names;
     *n = list.n;
     return 0;
+}
+
+int ecert_file_path(char *out, ecert_err_t *err, const char *fmt, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(out, PATH_MAX, fmt, args);
+    va_end(args);
+    if (n >= 0 && n < PATH_MAX) {
+        return 0;
+    }
+    errno = ENAMETOOLONG;
+    ecert_err(err, ECERT_ERR_SYSTEM, out, NULL);
+    out[0] = '\0';
+    return -1;
 }

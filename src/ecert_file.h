@@ -66,12 +66,20 @@ void ecert_names_free(char **names, size_t n);
 
 /*
  * Writes a temporary file beside it, sets mode on the open file, fsync, rename,
- * fsync of the folder.  The old content or the new, never a mixture.
+ * fsync of the folder.  The old content or the new, never a mixture.  A link of
+ * this name is replaced, not followed.  Errors of the walk to the folder, and
+ * SYSTEM.
  */
 int ecert_file_write(const char *path, const void *bytes, size_t len,
                      mode_t mode, ecert_err_t *err);
 
-/* mkdir, one level, with this mode; already there is fine. */
+/* mkdir, one level, with this mode, on the disk when this returns; already
+ * there is fine. */
 int ecert_file_folder(const char *path, mode_t mode, ecert_err_t *err);
+
+/* Writes a path into out (PATH_MAX bytes).  One that is cut off would be that
+ * of another file: SYSTEM, and out is "". */
+int ecert_file_path(char *out, ecert_err_t *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -11,6 +11,7 @@
 #include "ecert_load.h"
 #include "ecert_name.h"
 #include "ecert_request.h"
+#include "ecert_site_edit.h"
 #include "ecert_store.h"
 #include "ecert_swap.h"
 
@@ -19,22 +20,29 @@
 static int uncovered(const ecert_install_t *in, ecert_err_t *err)
 {
     char list[400] = "";
-    size_t used = 0, n = 0;
+    size_t used = 0, n = 0, named = 0;
 
     for (size_t i = 0; i < in->n_names; i++) {
         if (ecert_name_covered(in->leaf, in->names[i])) {
             continue;
         }
-        n++;
-        if (used < sizeof(list)) {
+        if (n++ == named && used + strlen(in->names[i]) + 3 < sizeof(list)) {
             used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
                                      used ? ", " : "", in->names[i]);
+            named++;
         }
     }
-    return n == 0 ? 0
-                  : ecert_err(err, ECERT_ERR_NAMES, in->ascii,
-                              "%s %s not in the certificate", list,
-                              n == 1 ? "is" : "are");
+    if (n == 0) {
+        return 0;
+    }
+    if (named < n) {
+        return ecert_err(err, ECERT_ERR_NAMES, in->ascii,
+                         "%s and %zu more are not in the certificate", list,
+                         n - named);
+    }
+    return ecert_err(err, ECERT_ERR_NAMES, in->ascii,
+                     "%s %s not in the certificate", list,
+                     n == 1 ? "is" : "are");
 }
 
 static void take_facts(const ecert_loaded_t *loaded, ecert_installed_t *out)
@@ -45,12 +53,23 @@ static void take_facts(const ecert_loaded_t *loaded, ecert_installed_t *out)
     }
 }
 
+static int expired(const ecert_install_t *in, ecert_installed_t *out,
+                   ecert_err_t *err)
+{
+    char when[32];
+
+    out->expired = in->keep_expired;
+    return out->expired ? 0
+                        : ecert_err(err, ECERT_ERR_EXPIRED, in->ascii, "on %s",
+                                    ecert_date_format(out->not_after, when));
+}
+
 /* The files as they stand in the stage, looked at as a server's agent does. */
 static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
                      const ecert_site_json_t *json, ecert_installed_t *out,
                      ecert_err_t *err)
 {
-    char certificate[PATH_MAX + 32], key[PATH_MAX + 32], chain[PATH_MAX + 32];
+    char certificate[PATH_MAX], key[PATH_MAX], chain[PATH_MAX];
     const char *issuers[] = {chain};
     ecert_site_t site = {.certificate = certificate,
                          .key = key,
@@ -58,27 +77,27 @@ static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
                          .n_issuers = 1,
                          .catalogue = json->catalogue,
                          .cross = json->cross};
-    ecert_loader_t *loader = ecert_loader_new(in->store, err);
+    ecert_loader_t *loader;
     ecert_loaded_t loaded;
     int rc;
 
+    if (ecert_file_path(certificate, err, "%s/certificate.pem", stage->path)
+            != 0
+        || ecert_file_path(key, err, "%s/key.pem", stage->path) != 0
+        || ecert_file_path(chain, err, "%s/chain.pem", stage->path) != 0) {
+        return -1;
+    }
+    loader = ecert_loader_new(in->store, err);
     if (loader == NULL) {
         return -1;
     }
-    snprintf(certificate, sizeof(certificate), "%s/certificate.pem",
-             stage->path);
-    snprintf(key, sizeof(key), "%s/key.pem", stage->path);
-    snprintf(chain, sizeof(chain), "%s/chain.pem", stage->path);
     rc = ecert_load(loader, &site, in->now, &loaded, err);
     take_facts(&loaded, out);
     if (rc < 0 && err->code == ECERT_ERR_NOT_YET) {
         out->waiting = 1; /* the agents know when its time comes */
         rc = 0;
     } else if (rc == 0 && loaded.state == ECERT_STATE_EXPIRED) {
-        char when[32];
-
-        rc = ecert_err(err, ECERT_ERR_EXPIRED, in->ascii, "on %s",
-                       ecert_date_format(out->not_after, when));
+        rc = expired(in, out, err);
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
@@ -91,8 +110,7 @@ static int check(const ecert_install_t *in, const ecert_stage_t *stage,
     ecert_site_json_t json;
     int rc;
 
-    if (uncovered(in, err) != 0
-        || ecert_store_json(in->site_dir, in->ascii, NULL, &json, err) != 0) {
+    if (ecert_store_json(in->site_dir, in->ascii, NULL, &json, err) != 0) {
         return -1;
     }
     rc = try_files(in, stage, &json, out, err);
@@ -112,6 +130,10 @@ static json_t *describe(const ecert_install_t *in)
                         ecert_x509_fingerprint(in->leaf, text));
     json_object_set_new(json, "names",
                         ecert_json_texts(in->names, in->n_names));
+    if (in->wanted != 0) {
+        json_object_set_new(json, "request",
+                            json_integer((json_int_t)in->wanted));
+    }
     if (!in->exportable) {
         json_object_set_new(json, "export", json_false());
     }
@@ -119,16 +141,77 @@ static json_t *describe(const ecert_install_t *in)
 }
 
 /* The request's own number where generations stay in the order of their
- * coming. */
-static uint64_t choose(const ecert_generation_t *list, size_t n,
-                       uint64_t wanted)
+ * coming.  Folders count that cannot be read, too. */
+static int choose(const ecert_install_t *in, uint64_t *number, ecert_err_t *err)
 {
-    uint64_t highest = n > 0 ? list[n - 1].number : 0;
+    uint64_t *numbers, next;
+    int64_t current;
+    size_t n;
 
-    for (size_t i = 0; i < n; i++) {
-        highest = list[i].number > highest ? list[i].number : highest;
+    if (ecert_store_generations(in->site_dir, NULL, &numbers, &n, &current, err)
+        != 0) {
+        return -1;
     }
-    return wanted > highest ? wanted : highest + 1;
+    next = n > 0 ? numbers[0] + 1 : 1;
+    *number = in->wanted > next ? in->wanted : next;
+    free(numbers);
+    return 0;
+}
+
+static int has_key(const ecert_generation_t *generation, const EVP_PKEY *key)
+{
+    ecert_err_t ignored;
+    EVP_PKEY *own = ecert_generation_key(generation, &ignored);
+    int same = own != NULL && EVP_PKEY_eq(own, key) == 1;
+
+    EVP_PKEY_free(own);
+    return same;
+}
+
+/* The number of the generation that is this certificate already, or 0. */
+static uint64_t find_same(const ecert_install_t *in,
+                          const ecert_generation_t *list, size_t n)
+{
+    for (size_t i = n; i-- > 0;) {
+        if (list[i].number > 0 && X509_cmp(list[i].leaf, in->leaf) == 0
+            && has_key(&list[i], in->key)) {
+            return list[i].number;
+        }
+    }
+    return 0;
+}
+
+static int commit(const ecert_install_t *in, ecert_stage_t *stage,
+                  uint64_t *number, ecert_err_t *err)
+{
+    char name[32];
+
+    if (choose(in, number, err) != 0) {
+        return -1;
+    }
+    snprintf(name, sizeof(name), "%llu", (unsigned long long)*number);
+    return ecert_stage_commit(stage, name, err);
+}
+
+/* What is current stays; of a site that begins, the next request knows what to
+ * begin with. */
+static int put_aside(const ecert_install_t *in,
+                     const ecert_generation_t *current, ecert_installed_t *out,
+                     ecert_err_t *err)
+{
+    json_t *json;
+    int empty;
+
+    if (current != NULL) {
+        out->current = current->number == out->number;
+        return 0;
+    }
+    json = ecert_site_read(in->site_dir, err);
+    empty = json_object_size(json) == 0;
+    json_decref(json);
+    return !empty ? 0
+                  : ecert_site_write(in->site_dir, in->names, in->n_names,
+                                     in->site, err);
 }
 
 static int place(const ecert_install_t *in, ecert_stage_t *stage,
@@ -136,27 +219,15 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
                  ecert_installed_t *out, ecert_err_t *err)
 {
     const ecert_generation_t *current = ecert_generation_current(list, n);
-    char name[32];
+    int mended = in->mend_chain && out->missing[0] == '\0';
 
-    out->number = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (list[i].number > 0 && X509_cmp(list[i].leaf, in->leaf) == 0) {
-            out->number = list[i].number;
-            out->same = 1;
-        }
+    out->number = mended ? 0 : find_same(in, list, n);
+    out->same = out->number != 0;
+    if (!out->same && commit(in, stage, &out->number, err) != 0) {
+        return -1;
     }
-    if (out->same) {
-        ecert_stage_drop(stage);
-    } else {
-        out->number = choose(list, n, in->wanted);
-        snprintf(name, sizeof(name), "%llu", (unsigned long long)out->number);
-        if (ecert_stage_commit(stage, name, err) != 0) {
-            return -1;
-        }
-    }
-    if (in->keep_current && current != NULL) {
-        out->current = current->number == out->number;
-        return 0;
+    if (out->expired || (in->keep_current && current != NULL)) {
+        return put_aside(in, current, out, err);
     }
     out->current = 1;
     return ecert_swap(in->site_dir, out->number, in->leaf, in->names,
@@ -166,15 +237,19 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
 int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
                   ecert_err_t *err)
 {
-    json_t *json = describe(in);
     ecert_generation_t *list = NULL;
     ecert_stage_t stage;
+    json_t *json;
     size_t n = 0;
     int rc;
 
     memset(out, 0, sizeof(*out));
     out->not_before = ecert_x509_not_before(in->leaf);
     out->not_after = ecert_x509_not_after(in->leaf);
+    if (uncovered(in, err) != 0) {
+        return -1;
+    }
+    json = describe(in);
     rc = ecert_generation_stage(in->site_dir, in->leaf, in->key, in->others,
                                 json, &stage, err);
     json_decref(json);
@@ -195,30 +270,62 @@ int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
 
 /* ---- after a kill ------------------------------------------------------ */
 
-static void sweep(const char *site_dir)
+static void sweep(const char *folder, const char *name)
 {
-    static const char *const folders[] = {"", "/pending", "/generations"};
     char path[PATH_MAX];
+    ecert_err_t ignored;
+
+    if (ecert_file_path(path, &ignored, "%s/%s", folder, name) == 0) {
+        ecert_stage_sweep(path);
+    }
+}
+
+/* Also in the requests, whose request.json is written anew. */
+static void sweep_site(const char *site_dir)
+{
+    char pending[PATH_MAX], name[32];
     ecert_err_t ignored;
     uint64_t *numbers;
     size_t n;
 
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%.4000s%s", site_dir, folders[i]);
-        ecert_stage_sweep(path);
-    }
-    snprintf(path, sizeof(path), "%.4000s/pending", site_dir);
-    if (ecert_store_numbers(path, ECERT_REQUESTS_MAX, NULL, &numbers, &n,
-                            &ignored)
-        != 0) {
+    sweep(site_dir, "");
+    sweep(site_dir, "generations");
+    sweep(site_dir, "pending");
+    if (ecert_file_path(pending, &ignored, "%s/pending", site_dir) != 0
+        || ecert_store_numbers(pending, ECERT_REQUESTS_MAX, NULL, &numbers, &n,
+                               &ignored)
+               != 0) {
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        snprintf(path, sizeof(path), "%.4000s/pending/%llu", site_dir,
-                 (unsigned long long)numbers[i]);
-        ecert_stage_sweep(path);
+        snprintf(name, sizeof(name), "%llu", (unsigned long long)numbers[i]);
+        sweep(pending, name);
     }
     free(numbers);
+}
+
+/* The link was swapped, but the command did not come to its end. */
+static void finish(const char *site_dir, const ecert_request_t *request)
+{
+    ecert_err_t ignored;
+
+    if (ecert_site_write(site_dir, request->names, request->n_names,
+                         json_object_get(request->json, "site"), &ignored)
+        == 0) {
+        ecert_request_remove(site_dir, request->number, &ignored);
+    }
+}
+
+/* The number alone would not do: it may have been given to a later request.
+ * Nor would the key: a request for a renewal may have been made with it. */
+static int became(const ecert_request_t *request,
+                  const ecert_generation_t *current)
+{
+    const json_t *number = json_object_get(current->json, "request");
+
+    return json_is_integer(number)
+           && (uint64_t)json_integer_value(number) == request->number
+           && strcmp(request->key_id, current->key_id) == 0;
 }
 
 int ecert_install_tidy(const char *site_dir, const char *ascii,
@@ -230,7 +337,7 @@ int ecert_install_tidy(const char *site_dir, const char *ascii,
     ecert_err_t ignored;
     size_t n = 0, n_requests = 0;
 
-    sweep(site_dir);
+    sweep_site(site_dir);
     if (ecert_swap_finish(site_dir, err) != 0) {
         return -1;
     }
@@ -239,8 +346,8 @@ int ecert_install_tidy(const char *site_dir, const char *ascii,
                == 0) {
         current = ecert_generation_current(list, n);
         for (size_t i = 0; current != NULL && i < n_requests; i++) {
-            if (strcmp(requests[i].key_id, current->key_id) == 0) {
-                ecert_request_remove(site_dir, requests[i].number, &ignored);
+            if (became(&requests[i], current)) {
+                finish(site_dir, &requests[i]);
             }
         }
     }

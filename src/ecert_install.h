@@ -1,7 +1,7 @@
 /*
- * A certificate with its key becomes a generation, and the current one: checked
- * by what the agent will check (ecert_load.h), then put in place so that a kill
- * at any moment leaves the old state or the new one.
+ * A certificate with its key becomes a generation, and the current one (the
+ * CA's guide, E): checked by what the agent will check (ecert_load.h), then put
+ * in place so that a kill at any moment leaves the old state or the new one.
  */
 
 #ifndef ECERT_INSTALL_H
@@ -27,32 +27,44 @@ typedef struct {
     size_t n_names;
     const json_t *site; /* more members for site.json, or NULL */
     int exportable;
-    uint64_t wanted;  /* number to take if it is the highest; 0: the next */
+    uint64_t wanted;  /* number of the request that it answers, to be taken if
+                         it is the highest; 0: none, the next */
+    int mend_chain;   /* a new generation also for a leaf that is there, if its
+                         chain is complete with these others */
     int keep_current; /* only where there is no current one yet */
+    int keep_expired; /* put an expired one beside the current one, for its key;
+                         else it is refused */
     int64_t now;
 } ecert_install_t;
 
 typedef struct {
     uint64_t number;
     int current;       /* it is the current one now */
-    int same;          /* it was there already */
+    int same;          /* it was there already, with its key */
     int waiting;       /* its time has not come yet */
-    char missing[256]; /* what its chain lacks, or "" */
+    int expired;       /* it was put aside */
+    char missing[256]; /* what its chain lacks, or ""; "" while waiting */
     int64_t not_before, not_after;
 } ecert_installed_t;
 
 /*
- * Under the store's lock.  Errors are those of ecert_load: NAMES (all names
- * that are missing), EXPIRED, PURPOSE, SIGNATURE, MISMATCH, KEY_TYPE; then
- * nothing was changed.
+ * Under the store's lock; what in points to stays the caller's, names has one
+ * element at least.  A certificate whose time has not come is installed, and
+ * waits.  Errors: NAMES (all names that are missing, as many as fit), EXPIRED,
+ * and those of ecert_load: PURPOSE, SIGNATURE, MISMATCH, KEY_TYPE; SITE, when
+ * site.json is broken; EXISTS and others of ecert_stage.h.  After all of these
+ * the site is as it was.  When `current` is a folder, SYSTEM: then there is the
+ * new generation, but it is not the current one.
  */
 int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
                   ecert_err_t *err);
 
 /*
  * Finishes what a killed command left in this site: removes what was being
- * made, ends a swap that was begun, and removes requests that became the
- * current generation.  Under the lock.
+ * made, ends a swap that was begun (ecert_swap.h), and removes the request that
+ * became the current generation (same number in generation.json, same key),
+ * once its names are in site.json.  Under the lock.  -1 when a swap could not
+ * be ended.
  */
 int ecert_install_tidy(const char *site_dir, const char *ascii,
                        ecert_err_t *err);

@@ -10,12 +10,14 @@
 
 #include <sys/stat.h>
 
+#include "ecert_entry.h"
 #include "ecert_file.h"
 #include "ecert_json.h"
 #include "ecert_walk.h"
 
-#define NAME "log"
-#define MAX  (64 * 1024 * 1024) /* bytes that are read of it */
+#define NAME  "log"
+#define MAX   (64 * 1024 * 1024) /* bytes that are read of it */
+#define LOOKS 5                  /* at a log that others append to meanwhile */
 
 static const char *name_of(uid_t uid, char *out, size_t size)
 {
@@ -48,13 +50,13 @@ static void set_user(json_t *entry)
     char real[64], effective[64];
     uid_t uid;
 
-    if (login_uid(&uid) != 0) {
-        uid = getuid();
-    }
-    name_of(uid, real, sizeof(real));
     name_of(geteuid(), effective, sizeof(effective));
-    if (sudo != NULL && sudo[0] != '\0' && geteuid() == 0) {
+    if (login_uid(&uid) == 0) {
+        name_of(uid, real, sizeof(real));
+    } else if (sudo != NULL && sudo[0] != '\0' && geteuid() == 0) {
         snprintf(real, sizeof(real), "%.63s", sudo);
+    } else {
+        name_of(getuid(), real, sizeof(real));
     }
     ecert_json_set_text(entry, "user", real);
     if (strcmp(real, effective) != 0) {
@@ -78,10 +80,8 @@ static int append(int fd, const char *line, size_t len, const char *path,
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         return ecert_err(err, ECERT_ERR_NOT_FILE, path, NULL);
     }
-    if (!ends_cleanly(fd, st.st_size) && write(fd, "\n", 1) != 1) {
-        return ecert_err(err, ECERT_ERR_SYSTEM, path, "write to it");
-    }
-    if (write(fd, line, len) != (ssize_t)len) {
+    if ((!ends_cleanly(fd, st.st_size) && ecert_entry_fill(fd, "\n", 1) != 0)
+        || ecert_entry_fill(fd, line, len) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, path, "write to it");
     }
     return fsync(fd) == 0
@@ -96,20 +96,24 @@ static int append_line(const char *store, const char *line, size_t len,
     ecert_walk_t walk;
     int rc = -1, fd;
 
-    snprintf(path, sizeof(path), "%.4000s/" NAME, store);
-    if (ecert_walk(&walk, store, ECERT_WALK_FOLDER, NULL, err) != 0) {
+    if (ecert_file_path(path, err, "%s/" NAME, store) != 0
+        || ecert_walk(&walk, store, ECERT_WALK_FOLDER, NULL, err) != 0) {
         return -1;
     }
     fd = openat(walk.dir, NAME,
                 O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK
                     | O_CLOEXEC,
                 0600);
-    ecert_walk_end(&walk);
     if (fd < 0) {
-        return ecert_err(err, ECERT_ERR_SYSTEM, path, "open it");
+        ecert_err(err, ECERT_ERR_SYSTEM, path, "open it");
+    } else {
+        rc = append(fd, line, len, path, err);
+        close(fd);
     }
-    rc = append(fd, line, len, path, err);
-    close(fd);
+    if (rc == 0 && ecert_entry_sync(walk.dir) != 0) { /* it may be new */
+        rc = ecert_err(err, ECERT_ERR_SYSTEM, path, "write it to the disk");
+    }
+    ecert_walk_end(&walk);
     return rc;
 }
 
@@ -125,7 +129,7 @@ int ecert_journal_add(const char *store, const char *command, const char *site,
     set_user(entry);
     ecert_json_set_text(entry, "command", command);
     ecert_json_set_text(entry, "site", site);
-    json_object_update(entry, more);
+    json_object_update_missing(entry, more);
     json_decref(more);
     text = json_dumps(entry, JSON_COMPACT);
     json_decref(entry);
@@ -165,15 +169,32 @@ static void take_lines(json_t *list, const char *text, size_t len,
     }
 }
 
+/* Who only looks takes no lock, so that a line may come while it is read. */
+static int read_log(const char *store, ecert_file_t *file, ecert_err_t *err)
+{
+    char path[PATH_MAX];
+    int rc = ecert_file_path(path, err, "%s/" NAME, store);
+
+    for (int i = 0; rc == 0 && i < LOOKS; i++) {
+        if (ecert_file_read(path, MAX, NULL, file, err) == 0) {
+            return 0;
+        }
+        if (err->code != ECERT_ERR_CHANGING) {
+            return -1;
+        }
+    }
+    return -1;
+}
+
 json_t *ecert_journal_read(const char *store, const char *site,
                            ecert_err_t *err)
 {
     json_t *list = json_array();
-    char path[PATH_MAX];
     ecert_file_t file;
 
-    snprintf(path, sizeof(path), "%.4000s/" NAME, store);
-    if (ecert_file_read(path, MAX, NULL, &file, err) == 0) {
+    if (list == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    } else if (read_log(store, &file, err) == 0) {
         take_lines(list, (const char *)file.bytes, file.len, site);
         ecert_file_free(&file);
     } else if (err->code != ECERT_ERR_MISSING && err->code != ECERT_ERR_EMPTY) {

@@ -1,5 +1,6 @@
 #include "ecert_json.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,20 @@ json_t *ecert_json_read(const char *path, ecert_err_t *err)
     return root;
 }
 
+json_t *ecert_json_read_or_new(const char *path, ecert_err_t *err)
+{
+    json_t *root = ecert_json_read(path, err);
+
+    if (root != NULL || err->code != ECERT_ERR_MISSING) {
+        return root;
+    }
+    root = json_object();
+    if (root == NULL) {
+        ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+    }
+    return root;
+}
+
 int ecert_json_write(const char *path, const json_t *json, mode_t mode,
                      ecert_err_t *err)
 {
@@ -61,13 +76,17 @@ int ecert_json_write(const char *path, const json_t *json, mode_t mode,
     return rc;
 }
 
-const char *ecert_json_text(const json_t *object, const char *member)
+const char *ecert_json_string(const json_t *value)
 {
-    const json_t *value = json_object_get(object, member);
     const char *text = json_string_value(value);
 
     return text != NULL && strlen(text) == json_string_length(value) ? text
                                                                      : NULL;
+}
+
+const char *ecert_json_text(const json_t *object, const char *member)
+{
+    return ecert_json_string(json_object_get(object, member));
 }
 
 int64_t ecert_json_date(const json_t *object, const char *member)
@@ -89,8 +108,12 @@ int ecert_json_flag(const json_t *object, const char *member, int otherwise)
 
 void ecert_json_set_text(json_t *object, const char *member, const char *text)
 {
-    if (text != NULL) {
-        json_object_set_new(object, member, json_string(text));
+    char escaped[PATH_MAX];
+
+    if (text != NULL
+        && json_object_set_new(object, member, json_string(text)) != 0) {
+        ecert_escape(escaped, sizeof(escaped), text, strlen(text));
+        json_object_set_new(object, member, json_string(escaped));
     }
 }
 
@@ -108,30 +131,54 @@ json_t *ecert_json_texts(char *const *texts, size_t n)
     json_t *array = json_array();
 
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(array, json_string(texts[i]));
+        if (json_array_append_new(array, json_string(texts[i])) != 0) {
+            json_decref(array);
+            return NULL;
+        }
     }
     return array;
+}
+
+static ecert_code_t take_texts(const json_t *array, char **names, size_t *n)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *text = ecert_json_string(json_array_get(array, i));
+
+        if (text == NULL) {
+            return ECERT_ERR_SITE;
+        }
+        names[*n] = strdup(text);
+        if (names[*n] == NULL) {
+            return ECERT_ERR_MEMORY;
+        }
+        (*n)++;
+    }
+    return ECERT_OK;
 }
 
 int ecert_json_names(const json_t *object, const char *member, const char *file,
                      char ***names, size_t *n, ecert_err_t *err)
 {
     const json_t *array = json_object_get(object, member);
-    size_t size = json_array_size(array);
+    int code =
+        array == NULL || json_is_array(array) ? ECERT_OK : ECERT_ERR_SITE;
 
     *n = 0;
-    *names = calloc(size + 1, sizeof(**names));
-    for (size_t i = 0; *names != NULL && i < size; i++) {
-        const char *text = json_string_value(json_array_get(array, i));
-
-        if (text == NULL) {
-            ecert_names_free(*names, *n);
-            return ecert_err(err, ECERT_ERR_SITE, file,
-                             "member \"%s\" is not an array of strings",
-                             member);
-        }
-        (*names)[*n] = strdup(text);
-        *n += (*names)[*n] != NULL;
+    *names = calloc(json_array_size(array) + 1, sizeof(**names));
+    if (*names == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
     }
-    return *names != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    if (code == ECERT_OK) {
+        code = take_texts(array, *names, n);
+    }
+    if (code == ECERT_OK) {
+        return 0;
+    }
+    ecert_names_free(*names, *n);
+    *names = NULL;
+    *n = 0;
+    return code == ECERT_ERR_MEMORY
+               ? ecert_err(err, ECERT_ERR_MEMORY, file, NULL)
+               : ecert_err(err, ECERT_ERR_SITE, file,
+                           "member \"%s\" is not an array of strings", member);
 }

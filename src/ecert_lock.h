@@ -7,9 +7,10 @@
 
 /*
  * Waits for the store's lock: flock(2) on the store's own folder, so that the
- * kernel frees it whatever becomes of the holder.  waiting, unless NULL, is
- * called once when somebody else has it.  Returns the descriptor to close, or
- * -1: MISSING, UNSAFE, SYSTEM.
+ * kernel frees it whatever becomes of the holder.  It holds between processes
+ * of one machine, not between machines that share a store.  waiting, unless
+ * NULL, is called once when somebody else has it.  Returns the descriptor to
+ * close, or -1: MISSING, UNSAFE, SYSTEM.
  */
 int ecert_lock(const char *store, void (*waiting)(void), ecert_err_t *err);
 

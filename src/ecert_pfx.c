@@ -49,22 +49,6 @@ static int context_enter(context_t *context, const char *file, ecert_err_t *err)
     return 0;
 }
 
-int ecert_pfx_prepare(void)
-{
-    static OSSL_LIB_CTX *kept;
-
-    if (kept != NULL) {
-        return 1;
-    }
-    kept = OSSL_LIB_CTX_new();
-    if (kept != NULL && OSSL_PROVIDER_load(kept, "legacy") == NULL) {
-        OSSL_LIB_CTX_free(kept);
-        kept = NULL;
-    }
-    ERR_clear_error();
-    return kept != NULL;
-}
-
 static int damaged(ecert_pfx_reader_t *r, const char *what)
 {
     return ecert_pfx_damaged(r->file, r->err, what);
@@ -179,7 +163,8 @@ static int make_certificates(const ecert_pfx_reader_t *r, ecert_pfx_t *pfx)
             X509_free(cert);
             return ecert_err(r->err, ECERT_ERR_MEMORY, r->file, NULL);
         }
-        if (first && pfx->friendly_name[0] == '\0') {
+        /* Windows gives the key its container's name, a GUID */
+        if (first && r->certificates[i].name[0] != '\0') {
             memcpy(pfx->friendly_name, r->certificates[i].name,
                    sizeof(pfx->friendly_name));
         }

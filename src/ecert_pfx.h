@@ -17,11 +17,15 @@
 #define ECERT_PFX_ITERATIONS   1000000 /* of one derivation, in a file read */
 #define ECERT_PFX_CERTIFICATES 32      /* in one file */
 
+/* Of all of them: GnuTLS derives 600,000 for each certificate anew. */
+#define ECERT_PFX_ITERATIONS_SUM (10 * ECERT_PFX_ITERATIONS)
+
 typedef struct {
     EVP_PKEY *key;                /* NULL: none */
     STACK_OF(X509) *certificates; /* never NULL after a success; the key's own
                                      first, when it is there */
-    char friendly_name[256];      /* of the key or its certificate; escaped */
+    char friendly_name[256];      /* of the key's certificate, else of the key;
+                                     escaped */
 } ecert_pfx_t;
 
 /* What reads it later (the CA's guide, F.8 and F.9). */
@@ -48,12 +52,6 @@ int ecert_pfx_is(const unsigned char *bytes, size_t len);
  */
 int ecert_pfx_read(const unsigned char *bytes, size_t len, const char *file,
                    const char *password, ecert_pfx_t *out, ecert_err_t *err);
-
-/*
- * Loads the legacy provider's code for good, so that files which need it can
- * be read later on where nothing can be opened (a jail).  1 when it is there.
- */
-int ecert_pfx_prepare(void);
 
 /*
  * Makes one: key (may not be NULL) and certificates (may be none), everything

@@ -46,7 +46,7 @@ int ecert_pfx_spend(ecert_pfx_cost_t *cost, uint64_t n, const char *unit)
                          grouped(n, text), unit);
     }
     cost->spent += n;
-    if (cost->spent > 3 * ECERT_PFX_ITERATIONS) {
+    if (cost->spent > ECERT_PFX_ITERATIONS_SUM) {
         return ecert_err(cost->err, ECERT_ERR_ITERATIONS, cost->file,
                          "%s iterations in all", grouped(cost->spent, text));
     }

@@ -1,29 +1,28 @@
 #include "ecert_pool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <openssl/pem.h>
+#include <openssl/crypto.h>
 
+#include "ecert_bundle.h"
 #include "ecert_chain.h"
 #include "ecert_conf.h"
-#include "ecert_file.h"
-#include "ecert_pem.h"
+#include "ecert_entry.h"
 #include "ecert_stage.h"
 #include "ecert_walk.h"
 #include "ecert_x509.h"
 
 #define FILES_MAX 256
+#define ASIDE_MAX 100 /* of one name */
 
 static const char *const folders[] = {"issuers", "issuers/.aside"};
 
-static void folder_of(const char *store, int aside, char *path)
+static int folder_of(const char *store, int aside, char *path, ecert_err_t *err)
 {
-    snprintf(path, PATH_MAX, "%.3800s/%s", store, folders[aside]);
+    return ecert_file_path(path, err, "%s/%s", store, folders[aside]);
 }
 
 /* ---- reading ----------------------------------------------------------- */
@@ -62,17 +61,17 @@ static int add(pool_t *pool, const char *file, X509 *cert, int alone, int aside)
     return 0;
 }
 
-static int read_file(const char *path, STACK_OF(X509) *list, ecert_err_t *err)
+static int add_all(pool_t *pool, const char *name, const STACK_OF(X509) *list,
+                   int aside, ecert_err_t *err)
 {
-    ecert_file_t file;
-    int rc;
+    int alone = sk_X509_num(list) == 1;
 
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, err) != 0) {
-        return -1;
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        if (add(pool, name, sk_X509_value(list, i), alone, aside) != 0) {
+            return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        }
     }
-    rc = ecert_pem_certificates(file.bytes, file.len, path, list, err);
-    ecert_file_free(&file);
-    return rc;
+    return 0;
 }
 
 /* A file that holds no certificate is for `ecert check` to complain about; one
@@ -81,21 +80,17 @@ static int add_file(pool_t *pool, const char *folder, const char *name,
                     int aside, ecert_err_t *err)
 {
     STACK_OF(X509) *list = sk_X509_new_null();
-    char path[PATH_MAX + NAME_MAX];
-    int rc = list ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    char path[PATH_MAX];
+    int rc;
 
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    if (rc == 0 && read_file(path, list, err) != 0) {
-        rc = ecert_err_refused(err) ? -1 : 0;
-        sk_X509_pop_free(list, X509_free);
-        return rc;
+    if (list == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    for (int i = 0; i < sk_X509_num(list) && rc == 0; i++) {
-        rc = add(pool, name, sk_X509_value(list, i), sk_X509_num(list) == 1,
-                 aside);
-        if (rc != 0) {
-            ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-        }
+    if (ecert_file_path(path, err, "%s/%s", folder, name) == 0
+        && ecert_certificates_read(path, NULL, list, err) == 0) {
+        rc = add_all(pool, name, list, aside, err);
+    } else {
+        rc = ecert_err_refused(err) ? -1 : 0;
     }
     sk_X509_pop_free(list, X509_free);
     return rc;
@@ -108,7 +103,9 @@ static int add_folder(pool_t *pool, const char *store, int aside,
     size_t n;
     int rc = 0;
 
-    folder_of(store, aside, folder);
+    if (folder_of(store, aside, folder, err) != 0) {
+        return -1;
+    }
     if (ecert_file_list(folder, FILES_MAX, NULL, &names, &n, err) != 0) {
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
@@ -198,37 +195,52 @@ static int check(const ecert_ca_t *ca, X509 *cert, int64_t now,
 }
 
 /* Named by what we know, never by what stands in the certificate. */
-static void file_name(const ecert_ca_t *ca, X509 *cert, char *out, size_t size)
+static int is_file_name(const char *id)
+{
+    return id[0] != '\0' && strlen(id) < 64
+           && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(id);
+}
+
+/* 1: this path is free. */
+static int is_free(const char *path)
+{
+    ecert_err_t err;
+
+    return ecert_file_look(path, NULL, &err) != 0
+           && err.code == ECERT_ERR_MISSING;
+}
+
+static int choose_path(const char *store, const ecert_ca_t *ca, X509 *cert,
+                       char *path, ecert_err_t *err)
 {
     const ecert_ca_entry_t *entry = ecert_ca_find(ca, cert);
-    char hex[65];
+    char folder[PATH_MAX], hex[65];
 
-    if (entry != NULL
-        && strspn(entry->id, "abcdefghijklmnopqrstuvwxyz"
-                             "0123456789-")
-               == strlen(entry->id)
-        && strlen(entry->id) < 64) {
-        snprintf(out, size, "%s.pem", entry->id);
-        return;
+    if (folder_of(store, 0, folder, err) != 0) {
+        return -1;
     }
-    snprintf(out, size, "%.16s.pem", ecert_x509_fingerprint(cert, hex));
+    if (entry != NULL && is_file_name(entry->id)) {
+        if (ecert_file_path(path, err, "%s/%s.pem", folder, entry->id) != 0) {
+            return -1;
+        }
+        if (is_free(path)) {
+            return 0;
+        }
+    }
+    if (ecert_file_path(path, err, "%s/%.16s.pem", folder,
+                        ecert_x509_fingerprint(cert, hex))
+        != 0) {
+        return -1;
+    }
+    return is_free(path) ? 0 : ecert_err(err, ECERT_ERR_EXISTS, path, NULL);
 }
 
 static int write_pem(const char *path, X509 *cert, ecert_err_t *err)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
-    char *bytes;
-    long len;
-    int rc;
+    char *pem = ecert_x509_pem(cert, err);
+    int rc = pem ? ecert_file_write(path, pem, strlen(pem), 0644, err) : -1;
 
-    if (bio == NULL || PEM_write_bio_X509(bio, cert) != 1) {
-        BIO_free(bio);
-        return ecert_err_openssl(err, ECERT_ERR_OPENSSL, path,
-                                 "write a certificate as PEM");
-    }
-    len = BIO_get_mem_data(bio, &bytes);
-    rc = ecert_file_write(path, bytes, (size_t)len, 0644, err);
-    BIO_free(bio);
+    OPENSSL_free(pem);
     return rc;
 }
 
@@ -242,16 +254,25 @@ static int is_there(const ecert_pooled_t *list, size_t n, X509 *cert)
     return 0;
 }
 
+/* What a command that was killed was just writing. */
+static void sweep(const char *store)
+{
+    char folder[PATH_MAX];
+    ecert_err_t ignored;
+
+    if (folder_of(store, 0, folder, &ignored) == 0) {
+        ecert_stage_sweep(folder);
+    }
+}
+
 int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
                    int64_t now, ecert_err_t *err)
 {
-    char folder[PATH_MAX], path[PATH_MAX + 128], name[128];
+    char path[PATH_MAX];
     ecert_pooled_t *list;
     size_t n;
     int there;
 
-    folder_of(store, 0, folder);
-    ecert_stage_sweep(folder);
     if (check(ca, cert, now, err) != 0
         || ecert_pool_list(store, ca, &list, &n, err) != 0) {
         return -1;
@@ -261,35 +282,52 @@ int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
     if (there) {
         return 1;
     }
-    file_name(ca, cert, name, sizeof(name));
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return write_pem(path, cert, err);
+    sweep(store);
+    return choose_path(store, ca, cert, path, err) == 0
+               ? write_pem(path, cert, err)
+               : -1;
 }
 
 /* ---- setting aside ----------------------------------------------------- */
 
+/* Nothing that was set aside before is lost. */
+static int move_aside(int from, const char *file, int to)
+{
+    char name[NAME_MAX + 32];
+    int rc = ecert_entry_move(from, file, to, file);
+
+    for (int i = 1; rc != 0 && errno == EEXIST && i < ASIDE_MAX; i++) {
+        snprintf(name, sizeof(name), "%s.%d", file, i);
+        rc = ecert_entry_move(from, file, to, name);
+    }
+    return rc == 0 && ecert_entry_sync(to) == 0 && ecert_entry_sync(from) == 0
+               ? 0
+               : -1;
+}
+
 int ecert_pool_aside(const char *store, const char *file, ecert_err_t *err)
 {
-    char from[PATH_MAX], to[PATH_MAX], path[PATH_MAX + NAME_MAX];
+    char from[PATH_MAX], to[PATH_MAX], path[PATH_MAX];
     ecert_walk_t old, new;
     int rc;
 
-    folder_of(store, 0, from);
-    folder_of(store, 1, to);
-    snprintf(path, sizeof(path), "%s/%s", from, file);
-    if (ecert_file_folder(to, 0755, err) != 0
+    if (file[0] == '\0' || file[0] == '.' || strchr(file, '/') != NULL) {
+        return ecert_err(err, ECERT_ERR_USAGE, file, "no file of the pool");
+    }
+    if (folder_of(store, 0, from, err) != 0 || folder_of(store, 1, to, err) != 0
+        || ecert_file_path(path, err, "%s/%s", from, file) != 0
+        || ecert_file_folder(to, 0755, err) != 0
         || ecert_walk(&old, from, ECERT_WALK_FOLDER, NULL, err) != 0) {
         return -1;
     }
-    if (ecert_walk(&new, to, ECERT_WALK_FOLDER, NULL, err) != 0) {
-        ecert_walk_end(&old);
-        return -1;
+    rc = ecert_walk(&new, to, ECERT_WALK_FOLDER, NULL, err);
+    if (rc == 0) {
+        rc = move_aside(old.dir, file, new.dir);
+        if (rc != 0) {
+            ecert_err_errno(err, path, "set it aside");
+        }
+        ecert_walk_end(&new);
     }
-    rc = renameat(old.dir, file, new.dir, file);
-    if (rc != 0) {
-        ecert_err(err, ECERT_ERR_SYSTEM, path, "set it aside");
-    }
-    ecert_walk_end(&new);
     ecert_walk_end(&old);
     return rc;
 }

@@ -6,16 +6,22 @@
 
 #include <openssl/crypto.h>
 
-#include "ecert_file.h"
+#include "ecert_bundle.h"
 #include "ecert_json.h"
 #include "ecert_name.h"
 #include "ecert_pem.h"
 #include "ecert_stage.h"
 #include "ecert_store.h"
 
-static void path_of(const ecert_request_t *request, const char *name, char *out)
+static int path_of(const ecert_request_t *request, const char *name, char *out,
+                   ecert_err_t *err)
 {
-    snprintf(out, PATH_MAX, "%.4000s/%s", request->dir, name);
+    return ecert_file_path(out, err, "%s/%s", request->dir, name);
+}
+
+static int pending_of(const char *site_dir, char *out, ecert_err_t *err)
+{
+    return ecert_file_path(out, err, "%s/pending", site_dir);
 }
 
 /* ---- one request ------------------------------------------------------- */
@@ -26,8 +32,8 @@ X509_REQ *ecert_request_csr(const ecert_request_t *request, ecert_err_t *err)
     ecert_file_t file;
     X509_REQ *csr;
 
-    path_of(request, "request.csr", path);
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, err) != 0) {
+    if (path_of(request, "request.csr", path, err) != 0
+        || ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, err) != 0) {
         return NULL;
     }
     csr = ecert_csr_read(file.bytes, file.len, path, err);
@@ -38,93 +44,128 @@ X509_REQ *ecert_request_csr(const ecert_request_t *request, ecert_err_t *err)
 EVP_PKEY *ecert_request_key(const ecert_request_t *request, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    ecert_file_t file;
-    EVP_PKEY *key;
 
-    path_of(request, "key.pem", path);
-    if (ecert_file_read(path, ECERT_FILE_MAX, NULL, &file, err) != 0) {
-        return NULL;
-    }
-    key = ecert_pem_key(file.bytes, file.len, path, err);
-    ecert_file_free(&file);
-    return key;
+    return path_of(request, "key.pem", path, err) == 0
+               ? ecert_key_read(path, NULL, err)
+               : NULL;
 }
 
 /* What the key is: from the request, else (none was made) from itself. */
 static int take_key(ecert_request_t *request, ecert_err_t *err)
 {
     X509_REQ *csr = ecert_request_csr(request, err);
-    EVP_PKEY *key;
+    EVP_PKEY *own, *key;
     int rc;
 
     if (csr == NULL && ecert_err_refused(err)) {
         return -1;
     }
-    key = csr ? X509_REQ_get_pubkey(csr) : ecert_request_key(request, err);
+    own = csr ? NULL : ecert_request_key(request, err);
+    key = csr ? X509_REQ_get0_pubkey(csr) : own;
     rc = key ? ecert_key_id(key, request->key_id, err) : -1;
     request->has_csr = csr != NULL;
     if (rc == 0) {
         ecert_pem_key_name(key, request->key_name, sizeof(request->key_name));
     }
-    EVP_PKEY_free(key);
+    EVP_PKEY_free(own);
     X509_REQ_free(csr);
     return rc;
 }
 
-static int same_text(const char *a, const char *b)
+/* What the certificate is to cover; where nobody said it, what the site has to
+ * cover anyway. */
+static int read_names(const ecert_request_t *request, const char *site_dir,
+                      const char *ascii, char ***names, size_t *n)
 {
-    return strcmp(a, b) == 0;
-}
+    ecert_site_json_t site;
+    ecert_err_t ignored;
 
-/* The names of request.json in the form of ecert_name_ascii, the own first. */
-static int take_names(ecert_request_t *request, const char *ascii,
-                      const char *file, ecert_err_t *err)
-{
-    char **names, name[ECERT_NAME_MAX];
-    size_t n;
-
-    if (ecert_json_names(request->json, "names", file, &names, &n, err) != 0) {
+    if (json_object_get(request->json, "names") != NULL
+        && ecert_json_names(request->json, "names", NULL, names, n, &ignored)
+               == 0) {
+        return 0;
+    }
+    *names = NULL;
+    *n = 0;
+    if (ecert_store_json(site_dir, ascii, NULL, &site, &ignored) != 0) {
         return -1;
     }
-    request->names = calloc(n + 1, sizeof(*request->names));
-    if (request->names != NULL && (request->names[0] = strdup(ascii)) != NULL) {
-        request->n_names = 1;
-    }
-    for (size_t i = 0; i < n && request->n_names > 0; i++) {
-        ecert_err_t ignored;
-        char *copy;
+    *names = site.names; /* taken over */
+    *n = site.n_names;
+    site.names = NULL;
+    site.n_names = 0;
+    ecert_site_json_free(&site);
+    return 0;
+}
 
-        if (ecert_name_ascii(names[i], name, &ignored) == 0
-            && !same_text(name, ascii) && (copy = strdup(name)) != NULL) {
-            request->names[request->n_names++] = copy;
+static int add_name(ecert_request_t *request, const char *name)
+{
+    for (size_t i = 0; i < request->n_names; i++) {
+        if (strcmp(request->names[i], name) == 0) {
+            return 0;
+        }
+    }
+    request->names[request->n_names] = strdup(name);
+    return request->names[request->n_names] ? (request->n_names++, 0) : -1;
+}
+
+/* In the form of ecert_name_ascii, the site's own first, each once. */
+static int take_names(ecert_request_t *request, const char *site_dir,
+                      const char *ascii, ecert_err_t *err)
+{
+    char **names = NULL, name[ECERT_NAME_MAX];
+    size_t n = 0;
+    int rc = -1;
+
+    read_names(request, site_dir, ascii, &names, &n);
+    request->names = calloc(n + 1, sizeof(*request->names));
+    if (request->names != NULL) {
+        rc = add_name(request, ascii);
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        ecert_err_t ignored;
+
+        if (ecert_name_ascii(names[i], name, &ignored) == 0) {
+            rc = add_name(request, name);
         }
     }
     ecert_names_free(names, n);
-    return request->n_names > 0 ? 0
-                                : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+}
+
+/* A request.json that is broken must not hide the key beside it. */
+static int take_json(ecert_request_t *request, ecert_err_t *err)
+{
+    char path[PATH_MAX];
+
+    if (path_of(request, "request.json", path, err) != 0) {
+        return -1;
+    }
+    request->json = ecert_json_read_or_new(path, err);
+    request->exportable = request->json != NULL;
+    if (request->json == NULL && ecert_err_refused(err)) {
+        return -1;
+    }
+    if (request->json == NULL) {
+        request->json = json_object();
+    }
+    request->created = ecert_json_date(request->json, "created");
+    request->printed = ecert_json_date(request->json, "printed");
+    request->exportable =
+        ecert_json_flag(request->json, "export", request->exportable);
+    return 0;
 }
 
 static int load(const char *site_dir, uint64_t number, const char *ascii,
                 ecert_request_t *request, ecert_err_t *err)
 {
-    char path[PATH_MAX];
-
     memset(request, 0, sizeof(*request));
     request->number = number;
-    snprintf(request->dir, sizeof(request->dir), "%.3900s/pending/%llu",
-             site_dir, (unsigned long long)number);
-    path_of(request, "request.json", path);
-    request->json = ecert_json_read(path, err);
-    if (request->json == NULL) {
-        if (err->code != ECERT_ERR_MISSING) {
-            return -1;
-        }
-        request->json = json_object();
-    }
-    request->created = ecert_json_date(request->json, "created");
-    request->printed = ecert_json_date(request->json, "printed");
-    request->exportable = ecert_json_flag(request->json, "export", 1);
-    return take_names(request, ascii, path, err) == 0
+    return ecert_file_path(request->dir, err, "%s/pending/%llu", site_dir,
+                           (unsigned long long)number)
+                       == 0
+                   && take_json(request, err) == 0
+                   && take_names(request, site_dir, ascii, err) == 0
                    && take_key(request, err) == 0
                ? 0
                : -1;
@@ -143,9 +184,9 @@ static int list_numbers(const char *site_dir, uint64_t **numbers, size_t *n,
 {
     char pending[PATH_MAX];
 
-    snprintf(pending, sizeof(pending), "%.4000s/pending", site_dir);
-    return ecert_store_numbers(pending, ECERT_REQUESTS_MAX, NULL, numbers, n,
-                               err);
+    return pending_of(site_dir, pending, err) == 0 ? ecert_store_numbers(
+               pending, ECERT_REQUESTS_MAX, NULL, numbers, n, err)
+                                                   : -1;
 }
 
 static int load_all(const char *site_dir, const uint64_t *numbers,
@@ -223,29 +264,6 @@ const ecert_request_t *ecert_request_find(const ecert_request_t *requests,
 
 /* ---- changes ----------------------------------------------------------- */
 
-static int put_json(const ecert_stage_t *stage, const json_t *json,
-                    ecert_err_t *err)
-{
-    char path[PATH_MAX + 32];
-
-    snprintf(path, sizeof(path), "%s/request.json", stage->path);
-    return ecert_json_write(path, json, 0600, err);
-}
-
-static int put_key(const ecert_stage_t *stage, EVP_PKEY *key, ecert_err_t *err)
-{
-    char *pem;
-    size_t len;
-    int rc;
-
-    if (ecert_key_pem(key, &pem, &len, err) != 0) {
-        return -1;
-    }
-    rc = ecert_stage_put(stage, "key.pem", pem, len, 0600, err);
-    OPENSSL_clear_free(pem, len + 1);
-    return rc;
-}
-
 static int put_csr(const ecert_stage_t *stage, X509_REQ *csr, ecert_err_t *err)
 {
     char *pem;
@@ -272,8 +290,10 @@ static int fill(const ecert_stage_t *stage, EVP_PKEY *key, X509_REQ *csr,
     }
     ecert_json_set_date(json, "created", now);
     ecert_json_set_text(json, "key_sha256", id);
-    return put_key(stage, key, err) == 0 && put_csr(stage, csr, err) == 0
-                   && put_json(stage, json, err) == 0
+    return ecert_stage_put_key(stage, key, err) == 0
+                   && put_csr(stage, csr, err) == 0
+                   && ecert_stage_put_json(stage, "request.json", json, err)
+                          == 0
                ? 0
                : -1;
 }
@@ -286,8 +306,8 @@ int ecert_request_add(const char *site_dir, EVP_PKEY *key, X509_REQ *csr,
     ecert_stage_t stage;
     int rc;
 
-    snprintf(pending, sizeof(pending), "%.4000s/pending", site_dir);
-    if (ecert_file_folder(pending, 0700, err) != 0
+    if (pending_of(site_dir, pending, err) != 0
+        || ecert_file_folder(pending, 0700, err) != 0
         || ecert_store_next(site_dir, number, err) != 0
         || ecert_stage_begin(&stage, pending, err) != 0) {
         return -1;
@@ -305,13 +325,22 @@ int ecert_request_printed(const ecert_request_t *request, int64_t now,
                           ecert_err_t *err)
 {
     char path[PATH_MAX];
+    json_t *json;
+    int rc = 0;
 
-    if (request->printed != 0) {
-        return 0;
+    if (path_of(request, "request.json", path, err) != 0) {
+        return -1;
     }
-    path_of(request, "request.json", path);
-    ecert_json_set_date(request->json, "printed", now);
-    return ecert_json_write(path, request->json, 0600, err);
+    json = ecert_json_read_or_new(path, err);
+    if (json == NULL) {
+        return -1;
+    }
+    if (ecert_json_date(json, "printed") == 0) {
+        ecert_json_set_date(json, "printed", now);
+        rc = ecert_json_write(path, json, 0600, err);
+    }
+    json_decref(json);
+    return rc;
 }
 
 int ecert_request_remove(const char *site_dir, uint64_t number,
@@ -319,7 +348,17 @@ int ecert_request_remove(const char *site_dir, uint64_t number,
 {
     char pending[PATH_MAX], name[32];
 
-    snprintf(pending, sizeof(pending), "%.4000s/pending", site_dir);
     snprintf(name, sizeof(name), "%llu", (unsigned long long)number);
-    return ecert_stage_remove(pending, name, err);
+    return pending_of(site_dir, pending, err) == 0
+               ? ecert_stage_remove(pending, name, err)
+               : -1;
+}
+
+int ecert_request_no_export(const ecert_request_t *request, ecert_err_t *err)
+{
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/request.json", request->dir);
+    json_object_set_new(request->json, "export", json_false());
+    return ecert_json_write(path, request->json, 0600, err);
 }

@@ -1,52 +1,57 @@
 #include "ecert_site_edit.h"
 
 #include <limits.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "ecert_file.h"
 #include "ecert_json.h"
 #include "ecert_name.h"
 #include "ecert_store.h"
 
-static void path_of(const char *site_dir, char *path)
+static int path_of(const char *site_dir, char *path, ecert_err_t *err)
 {
-    snprintf(path, PATH_MAX, "%.4000s/site.json", site_dir);
+    return ecert_file_path(path, err, "%s/site.json", site_dir);
 }
 
 json_t *ecert_site_read(const char *site_dir, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    json_t *json;
 
-    path_of(site_dir, path);
-    json = ecert_json_read(path, err);
-    return json == NULL && err->code == ECERT_ERR_MISSING ? json_object()
-                                                          : json;
+    return path_of(site_dir, path, err) == 0 ? ecert_json_read_or_new(path, err)
+                                             : NULL;
 }
 
-static json_t *change(const json_t *old, char *const *names, size_t n_names,
-                      const json_t *more)
+/* The names count for more than what else is to be written. */
+static int change(json_t *json, char *const *names, size_t n_names,
+                  const json_t *more)
 {
-    json_t *new = json_deep_copy(old);
+    const char *member;
+    json_t *value;
 
-    if (n_names > 1 || json_object_get(old, "names") != NULL) {
-        json_object_set_new(new, "names",
-                            ecert_json_texts(names + 1, n_names - 1));
+    json_object_foreach((json_t *)more, member, value)
+    {
+        if (strcmp(member, "names") != 0
+            && json_object_set(json, member, value) != 0) {
+            return -1;
+        }
     }
-    if (more != NULL) {
-        json_object_update(new, (json_t *)(uintptr_t)more);
+    if (n_names > 1
+        || (n_names == 1 && json_object_get(json, "names") != NULL)) {
+        return json_object_set_new(json, "names",
+                                   ecert_json_texts(names + 1, n_names - 1));
     }
-    return new;
+    return 0;
 }
 
 int ecert_site_changes(const json_t *old, char *const *names, size_t n_names,
                        const json_t *more)
 {
-    json_t *new = change(old, names, n_names, more);
-    int same = json_equal(old, new);
+    json_t *new = json_deep_copy(old);
+    int changes = new == NULL || change(new, names, n_names, more) != 0
+                  || !json_equal(old, new);
 
     json_decref(new);
-    return !same;
+    return changes;
 }
 
 int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
@@ -54,15 +59,17 @@ int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
 {
     json_t *old = ecert_site_read(site_dir, err), *new;
     char path[PATH_MAX];
-    int rc = 0;
+    int rc;
 
-    if (old == NULL) {
+    if (old == NULL || path_of(site_dir, path, err) != 0) {
+        json_decref(old);
         return -1;
     }
-    new = change(old, names, n_names, more);
-    if (!json_equal(old, new)) {
-        path_of(site_dir, path);
-        rc = ecert_json_write(path, new, 0600, err);
+    new = json_deep_copy(old);
+    if (new == NULL || change(new, names, n_names, more) != 0) {
+        rc = ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+    } else {
+        rc = json_equal(old, new) ? 0 : ecert_json_write(path, new, 0600, err);
     }
     json_decref(new);
     json_decref(old);
@@ -84,6 +91,7 @@ int ecert_site_folder(const char *store, const char *ascii, char *path,
         || ecert_name_slug(ascii, slug, err) != 0) {
         return -1;
     }
-    snprintf(path, PATH_MAX, "%.3800s/sites/%s", store, slug);
-    return ecert_file_folder(path, 0700, err);
+    return ecert_file_path(path, err, "%s/sites/%s", store, slug) == 0
+               ? ecert_file_folder(path, 0700, err)
+               : -1;
 }

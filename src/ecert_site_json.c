@@ -51,19 +51,10 @@ static int wrong(const char *file, const char *member, const char *expected,
                      member, expected);
 }
 
-/* A string without a NUL in it, which C would cut short. */
-static const char *plain_string(const json_t *value)
-{
-    const char *text = json_string_value(value);
-
-    return text != NULL && strlen(text) == json_string_length(value) ? text
-                                                                     : NULL;
-}
-
 static int take_name(const json_t *value, size_t i, const char *file,
                      ecert_site_json_t *json, ecert_err_t *err)
 {
-    const char *text = plain_string(value);
+    const char *text = ecert_json_string(value);
     char name[ECERT_NAME_MAX];
     ecert_err_t why;
 
@@ -114,7 +105,7 @@ static int take_names(const json_t *names, const char *ascii, const char *file,
 static int take_catalogue(const json_t *value, const char *file,
                           ecert_site_json_t *json, ecert_err_t *err)
 {
-    const char *text = plain_string(value);
+    const char *text = ecert_json_string(value);
 
     if (value == NULL) {
         return 0;
@@ -132,7 +123,7 @@ static int take_policy(const json_t *policy, const char *file,
                        ecert_site_json_t *json, ecert_err_t *err)
 {
     const json_t *cross = json_object_get(policy, "cross_certificate");
-    const char *text = plain_string(cross);
+    const char *text = ecert_json_string(cross);
     ecert_err_t why;
 
     if (policy != NULL && !json_is_object(policy)) {

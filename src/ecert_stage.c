@@ -7,30 +7,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/random.h>
-#include <sys/stat.h>
+#include <openssl/crypto.h>
 
+#include "ecert_csr.h"
+#include "ecert_entry.h"
 #include "ecert_file.h"
+#include "ecert_json.h"
 #include "ecert_walk.h"
 
 #define PREFIX ".stage-"
-#define TRIES  16
+#define DIGITS "0123456789abcdef"
+#define NAME   (sizeof(PREFIX) + 8) /* bytes of a name, with its terminator */
 
 static int failed(const char *path, const char *doing, ecert_err_t *err)
 {
     return ecert_err(err, ECERT_ERR_SYSTEM, path, "%s", doing);
-}
-
-static int random_name(char *out, size_t size)
-{
-    unsigned char bytes[4];
-
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
-        return -1;
-    }
-    snprintf(out, size, PREFIX "%02x%02x%02x%02x", bytes[0], bytes[1], bytes[2],
-             bytes[3]);
-    return 0;
 }
 
 /* The folder to work in: checked as every path of the store is. */
@@ -39,43 +30,67 @@ static int enter(ecert_walk_t *walk, const char *folder, ecert_err_t *err)
     return ecert_walk(walk, folder, ECERT_WALK_FOLDER, NULL, err);
 }
 
-static int sync_folder(int dir)
+static int stage_name(char out[NAME])
 {
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? 0 : -1;
-    int sys = errno;
+    char random[9];
 
-    if (fd >= 0) {
-        close(fd);
+    if (ecert_entry_random(random) != 0) {
+        return -1;
     }
-    errno = sys;
-    return rc;
+    snprintf(out, NAME, PREFIX "%s", random);
+    return 0;
+}
+
+static int is_stage_name(const char *name)
+{
+    return strlen(name) == NAME - 1
+           && strncmp(name, PREFIX, sizeof(PREFIX) - 1) == 0
+           && strspn(name + sizeof(PREFIX) - 1, DIGITS) == 8;
+}
+
+static const char *own_name(const ecert_stage_t *stage)
+{
+    return strrchr(stage->path, '/') + 1;
+}
+
+/* ---- a folder ---------------------------------------------------------- */
+
+static int make_folder(int dir, char name[NAME])
+{
+    for (int i = 0; i < ECERT_ENTRY_TRIES; i++) {
+        if (stage_name(name) != 0) {
+            return -1;
+        }
+        if (mkdirat(dir, name, 0700) == 0) {
+            return 0;
+        }
+        if (errno != EEXIST) {
+            return -1;
+        }
+    }
+    return -1;
 }
 
 int ecert_stage_begin(ecert_stage_t *stage, const char *parent,
                       ecert_err_t *err)
 {
-    char name[32] = "";
+    char name[NAME];
     ecert_walk_t walk;
-    int rc = -1;
+    int rc;
 
     stage->path[0] = '\0';
-    snprintf(stage->parent, sizeof(stage->parent), "%s", parent);
-    if (enter(&walk, parent, err) != 0) {
+    if (ecert_file_path(stage->parent, err, "%s", parent) != 0
+        || enter(&walk, parent, err) != 0) {
         return -1;
     }
-    for (int i = 0; i < TRIES && rc != 0; i++) {
-        rc = random_name(name, sizeof(name)) == 0
-                 ? mkdirat(walk.dir, name, 0700)
-                 : -1;
-        if (rc != 0 && errno != EEXIST) {
-            break;
-        }
-    }
+    rc = make_folder(walk.dir, name);
     if (rc != 0) {
         failed(parent, "make a new folder in it", err);
     } else {
-        snprintf(stage->path, sizeof(stage->path), "%.4000s/%s", parent, name);
+        rc = ecert_file_path(stage->path, err, "%s/%s", parent, name);
+        if (rc != 0) {
+            ecert_entry_remove(walk.dir, name);
+        }
     }
     ecert_walk_end(&walk);
     return rc;
@@ -85,79 +100,70 @@ int ecert_stage_put(const ecert_stage_t *stage, const char *name,
                     const void *bytes, size_t len, mode_t mode,
                     ecert_err_t *err)
 {
-    char path[PATH_MAX + NAME_MAX + 2];
+    char path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/%s", stage->path, name);
-    return ecert_file_write(path, bytes, len, mode, err);
+    return ecert_file_path(path, err, "%s/%s", stage->path, name) == 0
+               ? ecert_file_write(path, bytes, len, mode, err)
+               : -1;
 }
 
-/* Some file systems know no RENAME_NOREPLACE: an empty folder made first is
- * replaced then, and one with something in it refuses. */
-static int rename_new(int dir, const char *from, const char *to)
+int ecert_stage_put_key(const ecert_stage_t *stage, EVP_PKEY *key,
+                        ecert_err_t *err)
 {
-    struct stat st;
+    char *pem;
+    size_t len;
+    int rc;
 
-    if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) == 0) {
-        return 0;
-    }
-    if (errno != EINVAL && errno != ENOSYS) {
+    if (ecert_key_pem(key, &pem, &len, err) != 0) {
         return -1;
     }
-    if (fstatat(dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        errno = EEXIST;
-        return -1;
+    rc = ecert_stage_put(stage, "key.pem", pem, len, 0600, err);
+    OPENSSL_clear_free(pem, len + 1);
+    return rc;
+}
+
+int ecert_stage_put_json(const ecert_stage_t *stage, const char *name,
+                         const json_t *json, ecert_err_t *err)
+{
+    char path[PATH_MAX];
+
+    return ecert_file_path(path, err, "%s/%s", stage->path, name) == 0
+               ? ecert_json_write(path, json, 0600, err)
+               : -1;
+}
+
+static int not_moved(const ecert_stage_t *stage, const char *name,
+                     ecert_err_t *err)
+{
+    char path[PATH_MAX];
+
+    if (errno != EEXIST && errno != ENOTEMPTY) {
+        return failed(stage->parent, "put the new folder in its place", err);
     }
-    return renameat(dir, from, dir, to);
+    return ecert_file_path(path, err, "%s/%s", stage->parent, name) == 0
+               ? ecert_err(err, ECERT_ERR_EXISTS, path, NULL)
+               : -1;
 }
 
 int ecert_stage_commit(ecert_stage_t *stage, const char *name, ecert_err_t *err)
 {
-    const char *own = strrchr(stage->path, '/') + 1;
     ecert_walk_t walk;
     int rc;
 
     if (enter(&walk, stage->parent, err) != 0) {
         return -1;
     }
-    rc = rename_new(walk.dir, own, name);
-    if (rc != 0 && errno == EEXIST) {
-        char path[PATH_MAX + NAME_MAX + 2];
-
-        snprintf(path, sizeof(path), "%s/%s", stage->parent, name);
-        ecert_err(err, ECERT_ERR_EXISTS, path, NULL);
-    } else if (rc != 0) {
-        failed(stage->parent, "put the new folder in its place", err);
+    rc = ecert_entry_move(walk.dir, own_name(stage), walk.dir, name);
+    if (rc != 0) {
+        not_moved(stage, name, err);
     } else {
         stage->path[0] = '\0';
-        if (sync_folder(walk.dir) != 0) {
+        if (ecert_entry_sync(walk.dir) != 0) {
             rc = failed(stage->parent, "write the folder to the disk", err);
         }
     }
     ecert_walk_end(&walk);
     return rc;
-}
-
-/* Files and links of a folder of ours, then itself; folders in it stay. */
-static int remove_folder(int dir, const char *name)
-{
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *entry;
-
-    if (list == NULL) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return -1;
-    }
-    while ((entry = readdir(list)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0
-            && strcmp(entry->d_name, "..") != 0) {
-            unlinkat(fd, entry->d_name, 0);
-        }
-    }
-    closedir(list);
-    return unlinkat(dir, name, AT_REMOVEDIR);
 }
 
 void ecert_stage_drop(ecert_stage_t *stage)
@@ -168,26 +174,27 @@ void ecert_stage_drop(ecert_stage_t *stage)
     if (stage->path[0] == '\0' || enter(&walk, stage->parent, &ignored) != 0) {
         return;
     }
-    remove_folder(walk.dir, strrchr(stage->path, '/') + 1);
+    ecert_entry_remove(walk.dir, own_name(stage));
     stage->path[0] = '\0';
     ecert_walk_end(&walk);
 }
 
-static int swap_link(const ecert_walk_t *walk, const char *name,
-                     const char *target)
-{
-    char new[32];
+/* ---- a link ------------------------------------------------------------ */
 
-    for (int i = 0; i < TRIES; i++) {
-        if (random_name(new, sizeof(new)) != 0) {
+static int swap_link(int dir, const char *name, const char *target)
+{
+    char new[NAME];
+
+    for (int i = 0; i < ECERT_ENTRY_TRIES; i++) {
+        if (stage_name(new) != 0) {
             return -1;
         }
-        if (symlinkat(target, walk->dir, new) == 0) {
-            int sys, rc = renameat(walk->dir, new, walk->dir, name);
+        if (symlinkat(target, dir, new) == 0) {
+            int sys, rc = renameat(dir, new, dir, name);
 
             sys = errno;
             if (rc != 0) {
-                unlinkat(walk->dir, new, 0);
+                unlinkat(dir, new, 0);
             }
             errno = sys;
             return rc;
@@ -202,58 +209,57 @@ static int swap_link(const ecert_walk_t *walk, const char *name,
 int ecert_stage_link(const char *folder, const char *name, const char *target,
                      ecert_err_t *err)
 {
-    char path[PATH_MAX + NAME_MAX + 2];
+    char path[PATH_MAX];
     ecert_walk_t walk;
     int rc;
 
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    if (enter(&walk, folder, err) != 0) {
+    if (ecert_file_path(path, err, "%s/%s", folder, name) != 0
+        || enter(&walk, folder, err) != 0) {
         return -1;
     }
-    rc = swap_link(&walk, name, target);
+    rc = swap_link(walk.dir, name, target);
     if (rc != 0) {
         failed(path, "make the link", err);
-    } else if (sync_folder(walk.dir) != 0) {
+    } else if (ecert_entry_sync(walk.dir) != 0) {
         rc = failed(path, "write the folder to the disk", err);
     }
     ecert_walk_end(&walk);
     return rc;
 }
 
+/* ---- away with it ------------------------------------------------------ */
+
+static int take_away(int dir, const char *name)
+{
+    char old[NAME];
+
+    if (stage_name(old) != 0) {
+        return -1;
+    }
+    if (renameat(dir, name, dir, old) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return ecert_entry_remove(dir, old) == 0 ? ecert_entry_sync(dir) : -1;
+}
+
 int ecert_stage_remove(const char *parent, const char *name, ecert_err_t *err)
 {
-    char old[32];
+    char path[PATH_MAX];
     ecert_walk_t walk;
     int rc;
 
+    if (ecert_file_path(path, err, "%s/%s", parent, name) != 0) {
+        return -1;
+    }
     if (enter(&walk, parent, err) != 0) {
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
-    rc = random_name(old, sizeof(old)) == 0
-             ? renameat(walk.dir, name, walk.dir, old)
-             : -1;
-    if (rc != 0 && errno == ENOENT) {
-        rc = 0;
-    } else if (rc == 0) {
-        rc = remove_folder(walk.dir, old);
-    }
-    if (rc != 0 || sync_folder(walk.dir) != 0) {
-        char path[PATH_MAX + NAME_MAX + 2];
-
-        snprintf(path, sizeof(path), "%s/%s", parent, name);
-        rc = failed(path, "remove it", err);
+    rc = take_away(walk.dir, name);
+    if (rc != 0) {
+        failed(path, "remove it", err);
     }
     ecert_walk_end(&walk);
     return rc;
-}
-
-/* What ecert_file_write leaves: .NAME.XXXXXX, six signs of its own. */
-static int is_temporary(const char *name)
-{
-    size_t len = strlen(name);
-
-    return len > 8 && name[0] == '.' && name[len - 7] == '.'
-           && strspn(name + len - 6, "abcdefghijklmnopqrstuvwxyz012345") == 6;
 }
 
 void ecert_stage_sweep(const char *folder)
@@ -269,14 +275,15 @@ void ecert_stage_sweep(const char *folder)
     }
     fd = openat(walk.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (fd >= 0 && list == NULL) {
+        close(fd);
+    }
     while (list != NULL && (entry = readdir(list)) != NULL) {
         const char *name = entry->d_name;
 
-        if (strncmp(name, PREFIX, sizeof(PREFIX) - 1) == 0) {
-            if (unlinkat(walk.dir, name, 0) != 0) {
-                remove_folder(walk.dir, name);
-            }
-        } else if (is_temporary(name)) {
+        if (is_stage_name(name)) {
+            ecert_entry_remove(walk.dir, name);
+        } else if (ecert_entry_is_temporary(name)) {
             unlinkat(walk.dir, name, 0);
         }
     }

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +14,7 @@
 static int join(char *out, const char *folder, const char *name,
                 ecert_err_t *err)
 {
-    int n = snprintf(out, PATH_MAX, "%s/%s", folder, name);
-
-    if (n < 0 || n >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return ecert_err(err, ECERT_ERR_SYSTEM, folder, NULL);
-    }
-    return 0;
+    return ecert_file_path(out, err, "%s/%s", folder, name);
 }
 
 int ecert_store_prepare(const char *store, ecert_err_t *err)

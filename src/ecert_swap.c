@@ -1,11 +1,11 @@
 #include "ecert_swap.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "ecert_file.h"
 #include "ecert_generation.h"
 #include "ecert_json.h"
 #include "ecert_name.h"
@@ -15,9 +15,9 @@
 
 #define RECORD ".swap.json"
 
-static void record_path(const char *site_dir, char *path)
+static int record_path(const char *site_dir, char *path, ecert_err_t *err)
 {
-    snprintf(path, PATH_MAX, "%.4000s/" RECORD, site_dir);
+    return ecert_file_path(path, err, "%s/" RECORD, site_dir);
 }
 
 /* The names of site.json as it is, the own one first; NULL: it says none. */
@@ -66,8 +66,9 @@ static int put_record(const char *site_dir, uint64_t number, char *const *names,
         return 0;
     }
     record = describe(before, number, names, n_names, site);
-    record_path(site_dir, path);
-    rc = ecert_json_write(path, record, 0600, err);
+    rc = record_path(site_dir, path, err) == 0
+             ? ecert_json_write(path, record, 0600, err)
+             : -1;
     json_decref(record);
     json_decref(before);
     return rc == 0 ? 1 : -1;
@@ -176,7 +177,9 @@ int ecert_swap_finish(const char *site_dir, ecert_err_t *err)
     json_t *record;
     int rc;
 
-    record_path(site_dir, path);
+    if (record_path(site_dir, path, err) != 0) {
+        return -1;
+    }
     record = ecert_json_read(path, err);
     if (record == NULL) {
         return err->code == ECERT_ERR_MISSING ? 0 : -1;

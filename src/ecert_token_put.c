@@ -7,18 +7,23 @@
 #include <unistd.h>
 
 #include "ecert_dcv.h"
-#include "ecert_file.h"
+#include "ecert_entry.h"
 #include "ecert_json.h"
 #include "ecert_stage.h"
 #include "ecert_walk.h"
 
-static void path_of(const char *store, const char *host, const char *fmt,
-                    const char *file, char *path)
+/* The file itself, or one beside it: ".", FILE, what it is. */
+static int path_of(const char *store, const char *host, const char *file,
+                   const char *what, char *path, ecert_err_t *err)
 {
-    char name[NAME_MAX + 32];
+    return ecert_file_path(path, err, "%s/dcv/%s/%s%s%s", store, host,
+                           what[0] ? "." : "", file, what);
+}
 
-    snprintf(name, sizeof(name), fmt, file);
-    snprintf(path, PATH_MAX, "%.3500s/dcv/%.255s/%s", store, host, name);
+static int folder_of(const char *store, const char *host, char *path,
+                     ecert_err_t *err)
+{
+    return ecert_file_path(path, err, "%s/dcv/%s", store, host);
 }
 
 json_t *ecert_token_origin(const char *store, const char *host,
@@ -26,19 +31,32 @@ json_t *ecert_token_origin(const char *store, const char *host,
 {
     char path[PATH_MAX];
     ecert_err_t ignored;
-    json_t *json;
+    json_t *json = NULL;
 
-    path_of(store, host, ".%s.json", file, path);
-    json = ecert_json_read(path, &ignored);
+    if (path_of(store, host, file, ".json", path, &ignored) == 0) {
+        json = ecert_json_read(path, &ignored);
+    }
     return json ? json : json_object();
 }
 
+static int is_other_order(const ecert_token_owner_t *owner, json_int_t request)
+{
+    for (size_t i = 0; i < owner->n_waiting; i++) {
+        if ((json_int_t)owner->waiting[i] == request) {
+            return (json_int_t)owner->request != request;
+        }
+    }
+    return 0;
+}
+
 static int is_ours(const char *store, const char *host, const char *file,
-                   const char *site)
+                   const ecert_token_owner_t *owner)
 {
     json_t *origin = ecert_token_origin(store, host, file);
-    const char *owner = ecert_json_text(origin, "site");
-    int ours = owner != NULL && strcmp(owner, site) == 0;
+    const char *site = ecert_json_text(origin, "site");
+    json_int_t request = json_integer_value(json_object_get(origin, "request"));
+    int ours = site != NULL && strcmp(site, owner->site) == 0
+               && !is_other_order(owner, request);
 
     json_decref(origin);
     return ours;
@@ -56,47 +74,56 @@ static ecert_token_was_t compare(const ecert_file_t *old,
 
 /* What is there already; somebody else's is kept. */
 static int look(const char *store, const char *host, const char *file,
-                const unsigned char *body, size_t len, const char *site,
-                ecert_token_was_t *was, ecert_err_t *err)
+                const unsigned char *body, size_t len,
+                const ecert_token_owner_t *owner, ecert_token_was_t *was,
+                ecert_err_t *err)
 {
     char path[PATH_MAX], saved[PATH_MAX];
     ecert_file_t old;
     int rc = 0;
 
-    path_of(store, host, "%s", file, path);
     *was = ECERT_TOKEN_NEW;
+    if (path_of(store, host, file, "", path, err) != 0) {
+        return -1;
+    }
     if (ecert_file_read(path, ECERT_DCV_BODY_MAX, NULL, &old, err) != 0) {
         return err->code == ECERT_ERR_MISSING || err->code == ECERT_ERR_EMPTY
                    ? 0
                    : -1;
     }
-    *was = compare(&old, body, len, is_ours(store, host, file, site));
+    *was = compare(&old, body, len, is_ours(store, host, file, owner));
     if (*was == ECERT_TOKEN_FOREIGN) {
-        path_of(store, host, ".%s.saved", file, saved);
-        rc = ecert_file_write(saved, old.bytes, old.len, 0644, err);
+        rc = path_of(store, host, file, ".saved", saved, err) == 0
+                 ? ecert_file_write(saved, old.bytes, old.len, 0644, err)
+                 : -1;
     }
     ecert_file_free(&old);
     return rc;
 }
 
 int ecert_token_put(const char *store, const char *host, const char *file,
-                    const unsigned char *body, size_t len, const char *site,
-                    int64_t now, ecert_token_was_t *was, ecert_err_t *err)
+                    const unsigned char *body, size_t len,
+                    const ecert_token_owner_t *owner, int64_t now,
+                    ecert_token_was_t *was, ecert_err_t *err)
 {
     char folder[PATH_MAX], path[PATH_MAX], origin[PATH_MAX];
     json_t *json;
     int rc;
 
-    snprintf(folder, sizeof(folder), "%.3500s/dcv/%.255s", store, host);
-    path_of(store, host, "%s", file, path);
-    path_of(store, host, ".%s.json", file, origin);
-    ecert_stage_sweep(folder);
-    if (ecert_file_folder(folder, 0755, err) != 0
-        || look(store, host, file, body, len, site, was, err) != 0) {
+    if (folder_of(store, host, folder, err) != 0
+        || path_of(store, host, file, "", path, err) != 0
+        || path_of(store, host, file, ".json", origin, err) != 0
+        || ecert_file_folder(folder, 0755, err) != 0
+        || look(store, host, file, body, len, owner, was, err) != 0) {
         return -1;
     }
+    ecert_stage_sweep(folder); /* after a command that was killed */
     json = json_object();
-    ecert_json_set_text(json, "site", site);
+    ecert_json_set_text(json, "site", owner->site);
+    if (owner->request) {
+        json_object_set_new(json, "request",
+                            json_integer((json_int_t)owner->request));
+    }
     ecert_json_set_date(json, "added", now);
     rc = ecert_file_write(path, body, len, 0644, err);
     if (rc == 0) {
@@ -106,23 +133,34 @@ int ecert_token_put(const char *store, const char *host, const char *file,
     return rc;
 }
 
+static int unlink_both(int dir, const char *file)
+{
+    char side[NAME_MAX + 32];
+
+    if (unlinkat(dir, file, 0) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    snprintf(side, sizeof(side), ".%s.json", file);
+    unlinkat(dir, side, 0);
+    return ecert_entry_sync(dir) == 0 ? 1 : -1;
+}
+
 int ecert_token_remove(const char *store, const char *host, const char *file,
                        ecert_err_t *err)
 {
-    char folder[PATH_MAX], side[NAME_MAX + 32];
+    char folder[PATH_MAX];
     ecert_walk_t walk;
     int rc;
 
-    snprintf(folder, sizeof(folder), "%.3500s/dcv/%.255s", store, host);
+    if (folder_of(store, host, folder, err) != 0) {
+        return -1;
+    }
     if (ecert_walk(&walk, folder, ECERT_WALK_FOLDER, NULL, err) != 0) {
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
-    rc = unlinkat(walk.dir, file, 0) == 0 ? 1 : errno == ENOENT ? 0 : -1;
+    rc = unlink_both(walk.dir, file);
     if (rc < 0) {
         ecert_err(err, ECERT_ERR_SYSTEM, folder, "remove %s", file);
-    } else {
-        snprintf(side, sizeof(side), ".%s.json", file);
-        unlinkat(walk.dir, side, 0);
     }
     ecert_walk_end(&walk);
     return rc;

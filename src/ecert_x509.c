@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #define DAY 86400
@@ -109,6 +110,24 @@ int ecert_x509_names_issuer(X509 *cert, X509 *issuer)
     return X509_NAME_cmp(X509_get_issuer_name(cert),
                          X509_get_subject_name(issuer))
            == 0;
+}
+
+char *ecert_x509_pem(X509 *cert, ecert_err_t *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *bytes, *pem = NULL;
+
+    if (bio != NULL && PEM_write_bio_X509(bio, cert) == 1) {
+        long len = BIO_get_mem_data(bio, &bytes);
+
+        pem = len > 0 ? OPENSSL_strndup(bytes, (size_t)len) : NULL;
+    }
+    BIO_free(bio);
+    if (pem == NULL) {
+        ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL,
+                          "write a certificate as PEM");
+    }
+    return pem;
 }
 
 char *ecert_day_format(int64_t seconds, char *out)

@@ -25,6 +25,9 @@ int ecert_x509_names_issuer(X509 *cert, X509 *issuer);
 /* As ecert_x509_label, for any name. */
 char *ecert_x509_name_label(const X509_NAME *name, char *out, size_t size);
 
+/* As PEM, to be freed with OPENSSL_free; NULL: OPENSSL. */
+char *ecert_x509_pem(X509 *cert, ecert_err_t *err);
+
 /* YYYY-MM-DD of a Unix time into out[32]; returns out. */
 char *ecert_day_format(int64_t seconds, char *out);
 

@@ -10,6 +10,7 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 
 use Ecert::Client;
+use Ecert::Command;
 use Ecert::PKI;
 use Ecert::Server;
 use Ecert::Store;
@@ -38,6 +39,9 @@ subtest 'afterwards' => sub {
     ok $_->stop, "$_->{kind} stops" for @servers;
     no_server();
 };
+subtest 'progress: the way of a request' => \&way;
+subtest 'progress: what is served' => \&way_of_served;
+subtest 'progress: all sites' => \&all_sites;
 done_testing;
 
 sub status (@args) { return run(build_dir() . '/ecert', 'status', @args) }
@@ -174,4 +178,127 @@ sub bad_change {
 
     $store->current($site, 1);
     ok wait_for(sub { (status($site))[0] == 0 }), 'mended: the error is gone';
+}
+
+sub progress ($store, $name = $site) {
+    return ecert_json($store, 'status', $name)->{progress}[0];
+}
+
+# The next step, and the steps as words: "+" done, "-" not, "o" optional.
+sub next_is ($store, $word, $text, $steps, $name = $site) {
+    my $one = progress($store, $name);
+    is $one->{next}{step}, $word, "next: $word";
+    like $one->{next}{text} . "\n" . ($one->{next}{command} // ''), $text,
+        'in plain words';
+    is join(' ', map { ($_->{done} ? '+' : $_->{optional} ? 'o' : '-')
+        . $_->{step} } @{ $one->{steps} }), $steps, 'the steps';
+    my ($code, $out) = ecert($store, 'status', $name);
+    my $command = $one->{next}{command};
+    like $out, $command ? qr/^  next: .*^ *\Q$command\E$/ms : qr/^  next: /m,
+        'as text';
+}
+
+sub way {
+    my $dir = tmp();
+    my @password = ('--password-file', password_file());
+    my $store = Ecert::Store->new;
+    $store->describe($site, '{}');
+    next_is($store, 'new', qr/^Make a key.*\necert new \Q$site\E$/s, '');
+
+    ecert($store, 'new', $site, '--key', 'ec:P-256');
+    my $end = ' -csr-submitted -certificate-received';
+    next_is($store, 'back-up-key',
+        qr/\necert backup \Q$site\E --pending -o \Q$site\E-key\.pfx$/,
+        "+key-made -key-backed-up ovalidation-file-up$end");
+
+    ecert($store, 'backup', $site, '--pending', '-o', "$dir/k.pfx", @password);
+    next_is($store, 'csr-to-submit', qr/portal .*Website Change, .*\necert csr/,
+        "+key-made +key-backed-up ovalidation-file-up$end");
+
+    my $token = $store->put("$dir/fileauth.txt", 'code', 0644);
+    ecert($store, 'dcv', 'add', $site, $token);
+    next_is($store, 'csr-to-submit', qr/\necert csr \Q$site\E$/,
+        "+key-made +key-backed-up +validation-file-up$end");
+
+    my $csr = csr_of($store, $site);
+    my $made = '+key-made +key-backed-up +validation-file-up +csr-submitted';
+    next_is($store, 'certificate-awaited', qr/press Accept.*install \Q$site\E/s,
+        "$made -certificate-received");
+
+    my $cert = signed($pki, $csr);
+    ecert($store, 'install', $site, $cert->file("$dir/way.pem"));
+    next_is($store, 'issuers', qr/missing Sub CA .*\necert issuers add FILE$/,
+        '+installed -chain-complete -served -certificate-backed-up orenewal');
+
+    ecert($store, 'issuers', 'add', $pki->sub->file("$dir/sub.pem",
+        $pki->cross));
+    next_is($store, 'back-up', qr/\necert backup \Q$site\E -o \Q$site\E\.pfx$/,
+        '+installed +chain-complete -served -certificate-backed-up orenewal');
+
+    ecert($store, 'backup', $site, '-o', "$dir/c.pfx", @password);
+    next_is($store, 'configure', qr/^Put `ecert \Q$site\E;` .*`ECert \Q$site/,
+        '+installed +chain-complete -served +certificate-backed-up orenewal');
+
+    my $wild = '*.example.hk';
+    ecert($store, 'new', $wild, '--key', 'ec:P-256');
+    ecert($store, 'backup', $wild, '--pending', '-o', "$dir/w.pfx", @password);
+    next_is($store, 'csr-to-submit', qr/DNS Change \(ecert dcv dns '\*\.exa/,
+        "+key-made +key-backed-up$end", $wild);
+}
+
+# The server's virtual host has one name more than the site.
+sub way_of_served {
+    my @names = ($site, 'example.hk');
+    my @password = ('--password-file', password_file());
+    my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
+    my ($kind) = servers();
+    my $server = Ecert::Server->new($kind, store => $store, vhosts => [
+        { names => \@names, ecert => 'on' } ])->start;
+    $store->install($site, $pki->leaf(names => \@names));
+    ecert($store, 'backup', $site, '-o', tmp() . '/s.pfx', @password);
+    my $rest = '+installed +chain-complete';
+    ok wait_for(sub { progress($store)->{next}{step} eq 'renew-later' }),
+        'it is served';
+    next_is($store, 'renew-later', qr/^Nothing now\.  Renew from \S+ on: /,
+        "$rest +served +certificate-backed-up orenewal");
+
+    $store->install($site, $pki->leaf(names => [$site]));
+    ok wait_for(sub { (ecert($store, 'status', $site))[0] == 1 }), 'refused';
+    next_is($store, 'served', qr/\necert status --explain \Q$site\E$/,
+        "$rest -served -certificate-backed-up orenewal");
+
+    $store->install($site, $pki->leaf(names => ['other.hk']));
+    next_is($store, 'mend', qr/refuse the current .*: names: .*\necert check /,
+        '-installed -served -certificate-backed-up orenewal');
+
+    my %old = (names => \@names, not_before => time - 180 * 86400);
+    my $due = $pki->leaf(%old, not_after => time + 10 * 86400);
+    $store->install($site, $due);
+    ok wait_for(sub { ((served($server->port, $site))[0] // '')
+        eq $due->fingerprint }), 'one that is due is served';
+    next_is($store, 'renewal-due', qr/^The certificate ends on .*\necert new /,
+        "$rest +served -certificate-backed-up -renewal");
+
+    $store->install($site, $pki->leaf(%old, not_after => time - 86400));
+    my $expired = '-installed -served -certificate-backed-up';
+    next_is($store, 'renewal-due', qr/^The certificate has expired on /,
+        "$expired -renewal");
+
+    ecert($store, 'new', $site, '--key', 'ec:P-256');
+    next_is($store, 'back-up-key', qr/\necert backup \Q$site\E --pending/,
+        "$expired +key-made -key-backed-up "
+        . 'ovalidation-file-up -csr-submitted -certificate-received -renewal');
+    $server->stop;
+}
+
+sub all_sites {
+    my $store = Ecert::Store->new;
+    ecert($store, 'new', $_, '--key', 'ec:P-256') for $site, $unicode;
+    my ($code, $out) = ecert($store, 'status');
+    like $out, qr/^progress\n  \Q$site\E\s+back-up-key: ecert backup \Q$site/m,
+        'a line for each';
+    like $out, qr/^  \Q$idn\E\s+back-up-key: ecert backup \Q$unicode\E /m,
+        'with the name as people know it';
+    my $list = ecert_json($store, 'status')->{progress};
+    is_deeply [sort map { $_->{site} } @$list], [sort $site, $idn], 'as JSON';
 }

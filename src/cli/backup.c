@@ -19,6 +19,7 @@
 #include "outfile.h"
 #include "password.h"
 #include "progress.h"
+#include "say.h"
 #include "site.h"
 
 typedef struct {
@@ -206,7 +207,7 @@ static int no_generation(const ecert_cli_site_t *site, uint64_t number,
     return ecert_err_hint(err,
                           "for the key of a request that waits: ecert "
                           "backup %.150s --pending -o FILE.pfx",
-                          site->ascii);
+                          ecert_cli_word(site->ascii));
 }
 
 static int take_installed(const ecert_cli_site_t *site,
@@ -373,16 +374,18 @@ static void record(ecert_cli_site_t *site, const options_t *options,
 static void say(const options_t *options, const goods_t *goods)
 {
     int n = sk_X509_num(goods->pfx.certificates);
+    char what[80] = "private key alone";
 
-    printf("%s: private key%s", options->file, n == 0 ? " alone" : "");
     if (n > 0) {
-        printf(", certificate and %d more of its path", n - 1);
+        snprintf(what, sizeof(what),
+                 "private key, certificate and %d more of its path", n - 1);
     }
-    printf(", for %s; opened again and compared.\n"
-           "Keep it off this machine, and do not forget its password.\n",
-           options->profile == ECERT_PFX_WINDOWS ? "Windows Server 2016 and "
-                                                   "older too"
-                                                 : "present-day systems");
+    ecert_say_line(stdout, "%s: %s, for %s; opened again and compared.",
+                   options->file, what,
+                   options->profile == ECERT_PFX_WINDOWS
+                       ? "Windows Server 2016 and older too"
+                       : "present-day systems");
+    puts("Keep it off this machine, and do not forget its password.");
 }
 
 /* The lock is not held while somebody types. */

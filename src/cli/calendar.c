@@ -12,6 +12,7 @@
 #include "ecert_site_edit.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"
+#include "say.h"
 #include "site.h"
 
 #define ALARM_DAYS 7
@@ -69,69 +70,119 @@ static json_t *report_item(const ecert_planned_t *item)
     return one;
 }
 
+/* "what     rest", the first of them in a style if `wrong`. */
+static void print_row(const char *what, int wrong, ecert_style_t style)
+{
+    printf("  %s%-31s%s ", wrong ? ecert_say_style(stdout, style) : "", what,
+           wrong ? ecert_say_style(stdout, ECERT_SAY_PLAIN) : "");
+}
+
+static void print_present(const ecert_planned_t *item, int64_t now)
+{
+    int over = item->not_after < now;
+    char end[32];
+
+    print_row(over ? "expired" : "now", over, ECERT_SAY_BAD);
+    printf("%11s %s\n", over ? "on" : "lives until",
+           ecert_day_format(item->not_after, end));
+}
+
 static void print_item(const ecert_planned_t *item)
 {
-    char from[32], until[32], end[32];
+    char when[64], from[32], until[32], end[32];
 
-    if (!item->planned) {
-        printf("  now                        until %s\n",
-               ecert_day_format(item->not_after, end));
-        return;
+    ecert_day_format(item->renew_from, from);
+    if (item->late) {
+        snprintf(when, sizeof(when), "renew now, due %s", from);
+    } else {
+        snprintf(when, sizeof(when), "renew %s to %s", from,
+                 ecert_day_format(item->renew_until, until));
     }
-    printf("  renew %s to %s  lives until %s",
-           ecert_day_format(item->renew_from, from),
-           ecert_day_format(item->renew_until, until),
-           ecert_day_format(item->not_after, end));
+    print_row(when, item->late, ECERT_SAY_WARN);
+    printf("lives until %s", ecert_day_format(item->not_after, end));
     if (item->ceiling) {
         printf("  (ceiling %u days)", item->ceiling);
     }
-    puts(item->late ? "  late!" : "");
+    putchar('\n');
 }
 
 static int add_event(const out_t *out, const char *ascii,
                      const ecert_planned_t *item, ecert_err_t *err)
 {
-    char uid[400], summary[400], text[2400], until[32], end[32], day[32];
+    const char *word = ecert_cli_word(ascii);
+    char uid[400], summary[1200], text[2400], until[32], end[32], day[32];
+    char name[ECERT_NAME_MAX * 4];
 
     if (!item->planned) {
         return 0;
     }
     ecert_day_format(item->renew_from, day);
+    ecert_name_unicode(ascii, name, sizeof(name));
     snprintf(uid, sizeof(uid), "renew-%s-%s@ecert", ascii, day);
-    snprintf(summary, sizeof(summary), "Renew e-Cert (Server) %s", ascii);
+    snprintf(summary, sizeof(summary), "Renew e-Cert (Server) %s", name);
     snprintf(text, sizeof(text),
              "Renew the certificate of %s from today on, and before %s.\n"
              "1. ecert new %s\n2. ecert backup %s --pending -o FILE.pfx\n"
              "3. ecert csr %s, and submit it in the CA's portal\n"
              "4. ecert install %s FILE --wait\n"
              "The new certificate will live until %s.",
-             ascii, ecert_day_format(item->renew_until, until), ascii, ascii,
-             ascii, ascii, ecert_day_format(item->not_after, end));
+             ascii, ecert_day_format(item->renew_until, until), word, word,
+             word, word, ecert_day_format(item->not_after, end));
     return ecert_ical_add(out->ical, uid, item->renew_from, summary, text,
                           ALARM_DAYS, err);
 }
 
 /* ---- one site ---------------------------------------------------------- */
 
-static int show_plan(out_t *out, const char *ascii, const ecert_plan_t *plan,
-                     ecert_err_t *err)
+static void print_plan(const char *ascii, const ecert_plan_t *plan,
+                       int64_t until, int64_t now)
+{
+    char name[ECERT_NAME_MAX * 4], end[32];
+
+    ecert_name_unicode(ascii, name, sizeof(name));
+    printf("%s%s%s%s%s%s\n", ecert_say_style(stdout, ECERT_SAY_BOLD), name,
+           ecert_say_style(stdout, ECERT_SAY_PLAIN),
+           strcmp(name, ascii) ? " (" : "", strcmp(name, ascii) ? ascii : "",
+           strcmp(name, ascii) ? ")" : "");
+    for (size_t i = 0; i < plan->n; i++) {
+        if (plan->items[i].planned) {
+            print_item(&plan->items[i]);
+        } else {
+            print_present(&plan->items[i], now);
+        }
+    }
+    if (until != 0) {
+        print_row("end of the subscription", 0, ECERT_SAY_PLAIN);
+        printf("%11s %s\n", "on", ecert_day_format(until, end));
+    }
+}
+
+static void report_plan(json_t *list, const char *ascii,
+                        const ecert_plan_t *plan, int64_t until)
 {
     json_t *site = json_object(), *items = json_array();
-    int rc = 0;
 
     ecert_json_set_text(site, "site", ascii);
+    ecert_json_set_date(site, "subscription_until", until);
     json_object_set_new(site, "plan", items);
-    json_array_append_new(out->list, site);
-    if (!out->options->ics && !out->options->json) {
-        printf("%s\n", ascii);
-    }
-    for (size_t i = 0; i < plan->n && rc == 0; i++) {
+    json_array_append_new(list, site);
+    for (size_t i = 0; i < plan->n; i++) {
         json_array_append_new(items, report_item(&plan->items[i]));
-        if (out->options->ics) {
-            rc = add_event(out, ascii, &plan->items[i], err);
-        } else if (!out->options->json) {
-            print_item(&plan->items[i]);
-        }
+    }
+}
+
+static int show_plan(out_t *out, const char *ascii, const ecert_plan_t *plan,
+                     int64_t until, ecert_err_t *err)
+{
+    int rc = 0;
+
+    if (out->options->json) {
+        report_plan(out->list, ascii, plan, until);
+    } else if (!out->options->ics) {
+        print_plan(ascii, plan, until, out->options->now);
+    }
+    for (size_t i = 0; out->options->ics && i < plan->n && rc == 0; i++) {
+        rc = add_event(out, ascii, &plan->items[i], err);
     }
     return rc;
 }
@@ -156,16 +207,16 @@ static int plan_site(out_t *out, const ecert_cli_site_t *site,
                      const ecert_generation_t *current, ecert_err_t *err)
 {
     ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, err);
+    int64_t until = subscription_of(site, out->options);
     ecert_plan_t plan;
     int rc = -1;
 
     if (ca != NULL
         && ecert_calendar_plan(ca, ecert_x509_not_before(current->leaf),
-                               ecert_x509_not_after(current->leaf),
-                               subscription_of(site, out->options),
+                               ecert_x509_not_after(current->leaf), until,
                                out->options->now, &plan, err)
                == 0) {
-        rc = show_plan(out, site->ascii, &plan, err);
+        rc = show_plan(out, site->ascii, &plan, until, err);
         ecert_plan_free(&plan);
     }
     ecert_ca_free(ca);

@@ -31,7 +31,7 @@ static int check_backup(const ecert_cli_site_t *site,
     return ecert_err_hint(err,
                           "make one: ecert backup %.100s --pending -o "
                           "FILE.pfx; or go without: --no-backup",
-                          site->ascii);
+                          ecert_cli_word(site->ascii));
 }
 
 /* The first time is kept: from then on the certificate is awaited. */

@@ -13,6 +13,7 @@
 #include "ecert_request.h"
 #include "ecert_store.h"
 #include "ecert_token_put.h"
+#include "say.h"
 
 static int copy_names(ecert_dcv_order_t *order, char *const *names, size_t n,
                       ecert_err_t *err)
@@ -39,6 +40,20 @@ static int of_site(const ecert_cli_site_t *site, ecert_dcv_order_t *order,
     return rc;
 }
 
+static int copy_numbers(ecert_dcv_order_t *order,
+                        const ecert_request_t *requests, size_t n,
+                        ecert_err_t *err)
+{
+    order->waiting = calloc(n + 1, sizeof(*order->waiting));
+    if (order->waiting == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    for (size_t i = 0; i < n; i++) {
+        order->waiting[order->n_waiting++] = requests[i].number;
+    }
+    return 0;
+}
+
 static int of_request(const ecert_cli_site_t *site, uint64_t number,
                       ecert_dcv_order_t *order, ecert_err_t *err)
 {
@@ -58,6 +73,9 @@ static int of_request(const ecert_cli_site_t *site, uint64_t number,
     request = ecert_request_find(requests, n, number, site->ascii, err);
     rc =
         request ? copy_names(order, request->names, request->n_names, err) : -1;
+    if (rc == 0) {
+        rc = copy_numbers(order, requests, n, err);
+    }
     if (rc == 0) {
         order->request = request->number;
         order->csr = ecert_request_csr(request, &ignored);
@@ -81,6 +99,7 @@ int ecert_dcv_order(const ecert_cli_site_t *site, uint64_t request,
 void ecert_dcv_order_free(ecert_dcv_order_t *order)
 {
     ecert_names_free(order->names, order->n);
+    free(order->waiting);
     X509_REQ_free(order->csr);
     ecert_ca_free(order->ca);
     memset(order, 0, sizeof(*order));
@@ -96,7 +115,7 @@ int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err)
             return ecert_err_hint(err,
                                   "choose DNS Change in the portal: ecert "
                                   "dcv dns %.150s CODE",
-                                  order->names[0]);
+                                  ecert_cli_word(order->names[0]));
         }
     }
     return 0;
@@ -108,12 +127,12 @@ static void tell(const char *store, const char *host, const char *file,
     ecert_err_t err;
 
     if (was == ECERT_TOKEN_REPLACED) {
-        printf("replaced an older %s of this site at %s\n", file, host);
+        ecert_say_line(stdout, "replaced an older %s of this site at %s", file,
+                       host);
     } else if (was == ECERT_TOKEN_FOREIGN) {
         ecert_err(&err, ECERT_ERR_EXISTS, file,
-                  "at %s there was one that this site did not put there: of "
-                  "another CA or another order; it is replaced, and kept as "
-                  "%.200s/dcv/%s/.%s.saved",
+                  "at %s there was one of another CA or another order; it is "
+                  "replaced, and kept as %.200s/dcv/%s/.%s.saved",
                   host, store, host, file);
         ecert_err_hint(&err, "if that order is still open, finish this one "
                              "first and then put the other file back");
@@ -132,9 +151,11 @@ static void show_urls(const ecert_dcv_order_t *order, const char *file,
     for (size_t i = 0; i < order->n; i++) {
         printf("  http://%s" ECERT_DCV_PREFIX "%s\n", order->names[i], file);
     }
-    printf("Or with https.  Answered until %s; press Confirm in the portal "
-           "within %u days.\n",
-           ecert_date_format(until, when), days ? days : ECERT_DCV_DAYS);
+    ecert_say_line(stdout,
+                   "Or with https.  They are answered until %s; press Confirm "
+                   "in the CA's portal within %u days.",
+                   ecert_date_format(until, when),
+                   days ? days : ECERT_DCV_DAYS);
 }
 
 static void note(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,
@@ -161,11 +182,14 @@ int ecert_dcv_put(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,
                   const char *file, const unsigned char *body, size_t len,
                   ecert_err_t *err)
 {
+    const ecert_token_owner_t owner = {site->ascii, order->request,
+                                       order->waiting, order->n_waiting};
+
     for (size_t i = 0; i < order->n; i++) {
         ecert_token_was_t was;
 
         if (ecert_token_put(site->store, order->names[i], file, body, len,
-                            site->ascii, site->now, &was, err)
+                            &owner, site->now, &was, err)
             != 0) {
             return -1;
         }

@@ -13,8 +13,10 @@
 typedef struct {
     char **names; /* A-labels, the site's own first */
     size_t n;
-    uint64_t request; /* 0: none waits */
-    X509_REQ *csr;    /* NULL: none */
+    uint64_t request;  /* 0: none waits */
+    uint64_t *waiting; /* numbers of all that wait */
+    size_t n_waiting;
+    X509_REQ *csr; /* NULL: none */
     ecert_ca_t *ca;
 } ecert_dcv_order_t;
 

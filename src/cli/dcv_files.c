@@ -82,8 +82,8 @@ static int read_body(const char *path, unsigned char **body, size_t *len,
     rc = ecert_dcv_mend(file.bytes, file.len, path, body, len, &mended, err);
     ecert_file_free(&file);
     if (rc == 0 && mended) {
-        printf("mended, as validators stumble over it: %s\n",
-               ecert_dcv_mended(mended, words, sizeof(words)));
+        ecert_say_line(stdout, "mended, as validators stumble over it: %s",
+                       ecert_dcv_mended(mended, words, sizeof(words)));
     }
     return rc;
 }
@@ -160,7 +160,8 @@ static int put_sectigo(const ecert_cli_site_t *site, const options_t *options,
     if (rc == 0 && order.csr == NULL) {
         ecert_err(err, ECERT_ERR_NO_REQUEST, site->ascii,
                   "its file is computed from the request");
-        rc = ecert_err_hint(err, "make one: ecert new %.150s", site->ascii);
+        rc = ecert_err_hint(err, "make one: ecert new %.150s",
+                            ecert_cli_word(site->ascii));
     }
     if (rc == 0) {
         rc = ecert_csr_sectigo(order.csr, options->unique, file, body, err);
@@ -193,7 +194,11 @@ static int run_sectigo(const ecert_cli_command_t *command, int argc,
     }
     rc = put_sectigo(&site, &options, &err);
     ecert_cli_site_close(&site);
-    return rc == 0 ? ECERT_EXIT_DONE : ecert_cli_fail(site.ascii, &err);
+    if (rc != 0) {
+        return ecert_cli_fail(site.ascii, &err);
+    }
+    ecert_cli_progress_show(site.store, site.ascii, site.now, stdout);
+    return ECERT_EXIT_DONE;
 }
 
 /* ---- list -------------------------------------------------------------- */
@@ -229,6 +234,9 @@ static json_t *report_token(const char *store, const ecert_token_t *token)
                         json_integer((json_int_t)token->body_len));
     ecert_json_set_date(one, "expires", token->expires);
     ecert_json_set_text(one, "site", ecert_json_text(origin, "site"));
+    if (json_object_get(origin, "request") != NULL) {
+        json_object_set(one, "request", json_object_get(origin, "request"));
+    }
     ecert_json_set_text(one, "url", url);
     json_decref(origin);
     return one;
@@ -400,7 +408,13 @@ static int run_remove(const ecert_cli_command_t *command, int argc, char **argv)
     }
     rc = remove_all(&site, &options, &err);
     ecert_cli_site_close(&site);
-    return rc == 0 ? ECERT_EXIT_DONE : ecert_cli_fail(NULL, &err);
+    if (rc != 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    if (ecert_cli_site_look(&site, site.store, options.words[0], &err) == 0) {
+        ecert_cli_progress_show(site.store, site.ascii, site.now, stdout);
+    }
+    return ECERT_EXIT_DONE;
 }
 
 /* ---- the commands ------------------------------------------------------ */

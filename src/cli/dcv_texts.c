@@ -2,13 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 #include "dcv.h"
 #include "ecert_conf.h"
 #include "ecert_dcv_mend.h"
 #include "ecert_x509.h"
+#include "progress.h"
+#include "say.h"
 
 #define TTL 3600 /* where the catalogue does not say it */
 
@@ -30,11 +31,10 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 
 /* The names of one site; 0, or -1 with an exit code. */
 static int begin(const ecert_cli_command_t *command, int argc, char **argv,
-                 int words, const char *usage, ecert_dcv_order_t *order,
-                 char ***operands, int *code)
+                 int words, const char *usage, ecert_cli_site_t *site,
+                 ecert_dcv_order_t *order, char ***operands, int *code)
 {
     options_t options = {0};
-    ecert_cli_site_t site;
     ecert_err_t err;
     int first =
         ecert_cli_parse(command, argc, argv, set_option, &options, code);
@@ -46,10 +46,10 @@ static int begin(const ecert_cli_command_t *command, int argc, char **argv,
         *code = ecert_cli_usage(command->name, "%s", usage);
         return -1;
     }
-    if (ecert_cli_site_look(&site, ecert_cli_store(options.store), argv[first],
+    if (ecert_cli_site_look(site, ecert_cli_store(options.store), argv[first],
                             &err)
             != 0
-        || ecert_dcv_order(&site, options.request, order, &err) != 0) {
+        || ecert_dcv_order(site, options.request, order, &err) != 0) {
         *code = ecert_cli_fail(NULL, &err);
         return -1;
     }
@@ -103,11 +103,12 @@ static int print_records(const ecert_dcv_order_t *order, const char *code,
 static int run_dns(const ecert_cli_command_t *command, int argc, char **argv)
 {
     ecert_dcv_order_t order;
+    ecert_cli_site_t site;
     ecert_err_t err;
     char **words;
     int code, rc;
 
-    if (begin(command, argc, argv, 2, "NAME and CODE are wanted", &order,
+    if (begin(command, argc, argv, 2, "NAME and CODE are wanted", &site, &order,
               &words, &code)
         != 0) {
         return code;
@@ -117,11 +118,12 @@ static int run_dns(const ecert_cli_command_t *command, int argc, char **argv)
     if (rc != 0) {
         return ecert_cli_fail(NULL, &err);
     }
-    fputs("Add these to the zone, on all of its servers.  In a form of a DNS "
-          "provider: type TXT,\nthe value without the quotes.  When every "
-          "server answers with it, press Confirm in the\nportal, within 30 "
-          "days.\n",
-          stderr);
+    ecert_say_line(stderr,
+                   "Add these to the zone, on all of its servers.  In a form "
+                   "of a DNS provider: type TXT, the value without the quotes. "
+                   " When every server answers with it, press Confirm in the "
+                   "portal, within 30 days.");
+    ecert_cli_progress_show(site.store, site.ascii, site.now, stderr);
     return ECERT_EXIT_DONE;
 }
 
@@ -172,10 +174,10 @@ static void print_mail(const ecert_dcv_order_t *order)
     for (size_t i = 0; i < 5; i++) {
         printf("%s@%s\n", boxes[i], base_of(order->names[0]));
     }
-    fputs("One of these must reach you.  Choose it in the portal (Constructed "
-          "E-mail), press\nSend Validation Code, and enter the code there "
-          "within 30 days.\n",
-          stderr);
+    ecert_say_line(stderr,
+                   "One of these must reach you.  Choose it in the portal "
+                   "(Constructed E-mail), press Send Validation Code, and "
+                   "enter the code there within 30 days.");
     if (ends != 0) {
         fprintf(stderr, "This method ends on %s.\n",
                 ecert_day_format(ends, when));
@@ -185,21 +187,26 @@ static void print_mail(const ecert_dcv_order_t *order)
 static int run_mail(const ecert_cli_command_t *command, int argc, char **argv)
 {
     ecert_dcv_order_t order;
+    ecert_cli_site_t site;
     ecert_err_t err;
     char **words;
     int code, rc;
 
-    if (begin(command, argc, argv, 1, "one NAME is wanted", &order, &words,
-              &code)
+    if (begin(command, argc, argv, 1, "one NAME is wanted", &site, &order,
+              &words, &code)
         != 0) {
         return code;
     }
-    rc = check_mail(&order, time(NULL), &err);
+    rc = check_mail(&order, site.now, &err);
     if (rc == 0) {
         print_mail(&order);
     }
     ecert_dcv_order_free(&order);
-    return rc == 0 ? ECERT_EXIT_DONE : ecert_cli_fail(NULL, &err);
+    if (rc != 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    ecert_cli_progress_show(site.store, site.ascii, site.now, stderr);
+    return ECERT_EXIT_DONE;
 }
 
 /* ---- the commands ------------------------------------------------------ */

@@ -122,6 +122,7 @@ static int words_of(const char *name, int argc, char **argv)
 static int unknown(int argc, char **argv)
 {
     size_t len = strlen(argv[0]);
+    char word[100];
     int found = 0;
 
     for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
@@ -137,7 +138,8 @@ static int unknown(int argc, char **argv)
     if (found) {
         return ECERT_EXIT_USAGE;
     }
-    fprintf(stderr, "ecert: there is no command \"%.100s\"\n", argv[0]);
+    fprintf(stderr, "ecert: there is no command \"%s\"\n",
+            ecert_escape(word, sizeof(word), argv[0], len));
     return help(stderr);
 }
 

@@ -73,10 +73,7 @@ static void ask_report(ecert_facts_t *facts, const json_t *report,
 
     json_array_foreach(json_object_get(report, "sites"), i, site)
     {
-        const char *name = ecert_json_text(site, "site");
-
-        if (ecert_json_flag(site, "store_site", 0) && name != NULL
-            && ecert_cli_concerns(site, facts->ascii)) {
+        if (ecert_cli_is_site(site, facts->ascii)) {
             found = 1;
             serving &= serves(site, fingerprint);
         }
@@ -122,20 +119,54 @@ static void find_backups(ecert_facts_t *facts)
     }
 }
 
-static int gather(const char *store, ecert_facts_t *facts, ecert_err_t *err)
+static int is_configured(const json_t *servers, const char *ascii)
+{
+    const json_t *report, *site;
+    size_t i, k;
+
+    json_array_foreach(servers, i, report)
+    {
+        json_array_foreach(json_object_get(report, "sites"), k, site)
+        {
+            if (ecert_cli_is_site(site, ascii)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* A site that a server waits for begins without a folder: dir is "" then. */
+static int read_site(const char *store, const json_t *servers,
+                     ecert_facts_t *facts, ecert_err_t *err)
+{
+    if (ecert_store_site(store, facts->ascii, NULL, facts->dir, err) != 0) {
+        facts->dir[0] = '\0';
+        return err->code == ECERT_ERR_NO_SITE
+                       && is_configured(servers, facts->ascii)
+                   ? 0
+                   : -1;
+    }
+    return ecert_requests(facts->dir, facts->ascii, &facts->requests,
+                          &facts->n_requests, err)
+                       == 0
+                   && ecert_generations(facts->dir, &facts->generations,
+                                        &facts->n_generations, err)
+                          == 0
+               ? 0
+               : -1;
+}
+
+static int gather(const char *store, const json_t *servers,
+                  ecert_facts_t *facts, ecert_err_t *err)
 {
     ecert_err_t ignored;
 
-    if (ecert_store_site(store, facts->ascii, NULL, facts->dir, err) != 0
-        || ecert_requests(facts->dir, facts->ascii, &facts->requests,
-                          &facts->n_requests, err)
-               != 0
-        || ecert_generations(facts->dir, &facts->generations,
-                             &facts->n_generations, err)
-               != 0) {
+    if (read_site(store, servers, facts, err) != 0) {
         return -1;
     }
-    facts->ca = ecert_cli_catalogue(facts->dir, facts->ascii, &ignored);
+    facts->ca = ecert_cli_catalogue(facts->dir[0] ? facts->dir : NULL,
+                                    facts->ascii, &ignored);
     if (facts->ca == NULL) {
         facts->ca = ecert_ca_builtin(err);
     }
@@ -171,7 +202,7 @@ int ecert_facts(const char *store, const char *ascii, const json_t *servers,
     memset(facts, 0, sizeof(*facts));
     facts->ascii = ascii;
     facts->now = now;
-    if (gather(store, facts, err) != 0) {
+    if (gather(store, servers, facts, err) != 0) {
         ecert_facts_free(facts);
         return -1;
     }

@@ -17,7 +17,7 @@
 
 typedef struct {
     const char *ascii;
-    char dir[PATH_MAX];
+    char dir[PATH_MAX]; /* "": only a server knows the site so far */
     int64_t now;
     ecert_ca_t *ca;
     ecert_request_t *requests;

@@ -14,6 +14,7 @@
 #include "ecert_request.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"
+#include "facts.h"
 #include "handed.h"
 #include "password.h"
 #include "progress.h"
@@ -37,6 +38,7 @@ typedef struct {
     char key_id[65];
     uint64_t request;    /* 0: the key came with the certificate */
     uint64_t generation; /* that it is already; 0: none */
+    int again;           /* it is, but what came with it may be of use */
     char **names;
     size_t n_names;
     json_t *site;
@@ -164,15 +166,60 @@ static int unknown_key(const options_t *options, const found_t *found,
         return ecert_err_hint(err,
                               "its key is that of site %.100s: ecert "
                               "install %.100s FILE",
-                              other, other);
+                              other, ecert_cli_word(other));
     }
     return -1;
+}
+
+static int lacks_issuers(const ecert_cli_site_t *site)
+{
+    ecert_facts_t facts;
+    ecert_err_t ignored;
+    int lacks;
+
+    if (ecert_facts(site->store, site->ascii, NULL, NULL, site->now, &facts,
+                    &ignored)
+        != 0) {
+        return 0;
+    }
+    lacks = facts.missing[0] != '\0';
+    ecert_facts_free(&facts);
+    return lacks;
+}
+
+static int take_site_names(const ecert_cli_site_t *site, found_t *found,
+                           ecert_err_t *err)
+{
+    ecert_site_json_t json;
+    int rc;
+
+    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
+        return -1;
+    }
+    rc = take_names(found, json.names, json.n_names, err);
+    ecert_site_json_free(&json);
+    return rc;
+}
+
+/* It is the current one: 1; 0 when what came with it may mend its chain. */
+static int take_current(const ecert_cli_site_t *site,
+                        const ecert_generation_t *generation, int n_handed,
+                        found_t *found, ecert_err_t *err)
+{
+    if (n_handed < 2 || !lacks_issuers(site)) {
+        found->generation = generation->number;
+        return 1;
+    }
+    found->again = 1;
+    found->exportable = generation->exportable;
+    found->key = ecert_generation_key(generation, err);
+    return found->key ? take_site_names(site, found, err) : -1;
 }
 
 /* Its key was used already: the same certificate again, or one that the CA
  * issued for an older request. */
 static int used_key(const ecert_cli_site_t *site, const options_t *options,
-                    found_t *found, ecert_err_t *err)
+                    int n_handed, found_t *found, ecert_err_t *err)
 {
     ecert_generation_t *list;
     size_t n;
@@ -189,14 +236,14 @@ static int used_key(const ecert_cli_site_t *site, const options_t *options,
                        "its key is that of generation %llu",
                        (unsigned long long)list[i].number);
         if (X509_cmp(list[i].leaf, found->leaf) == 0 && list[i].current) {
-            found->generation = list[i].number;
-            rc = 1;
+            rc = take_current(site, &list[i], n_handed, found, err);
         } else if (X509_cmp(list[i].leaf, found->leaf) == 0) {
             ecert_err_hint(err,
                            "it is that generation: ecert rollback %.100s "
                            "%llu; for a new one submit ecert csr %.100s",
-                           site->ascii, (unsigned long long)list[i].number,
-                           site->ascii);
+                           ecert_cli_word(site->ascii),
+                           (unsigned long long)list[i].number,
+                           ecert_cli_word(site->ascii));
         }
     }
     ecert_generations_free(list, n);
@@ -208,7 +255,6 @@ static int find_key(const ecert_cli_site_t *site, const options_t *options,
                     const ecert_handed_t *handed, found_t *found,
                     ecert_err_t *err)
 {
-    ecert_site_json_t json;
     int rc = find_request(site->dir, site->ascii, found, err);
 
     if (rc != 0) {
@@ -216,16 +262,12 @@ static int find_key(const ecert_cli_site_t *site, const options_t *options,
     }
     if (handed->key == NULL
         || EVP_PKEY_eq(handed->key, X509_get0_pubkey(found->leaf)) != 1) {
-        return used_key(site, options, found, err);
-    }
-    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
-        return -1;
+        return used_key(site, options, sk_X509_num(handed->certificates), found,
+                        err);
     }
     found->key = handed->key;
     EVP_PKEY_up_ref(found->key);
-    rc = take_names(found, json.names, json.n_names, err);
-    ecert_site_json_free(&json);
-    return rc;
+    return take_site_names(site, found, err);
 }
 
 /* ---- the work ---------------------------------------------------------- */
@@ -268,6 +310,7 @@ static int put(const ecert_cli_site_t *site, const ecert_handed_t *handed,
         .site = found->site,
         .exportable = found->exportable,
         .wanted = found->request,
+        .mend_chain = found->again,
         .now = site->now,
     };
 
@@ -315,6 +358,7 @@ static int install_at(ecert_cli_site_t *site, const options_t *options,
         done->current = done->same = 1;
         done->number = found->generation;
         done->not_before = ecert_x509_not_before(found->leaf);
+        done->waiting = done->not_before > site->now;
         return 0;
     }
     return put(site, handed, found, done, err);
@@ -460,7 +504,8 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     }
     if (named) {
         options.name = argv[first++];
-    } else if (argc - first > 1 && access(argv[first], F_OK) != 0) {
+    } else if (argc - first > 1 && strcmp(argv[first], "-") != 0
+               && access(argv[first], F_OK) != 0) {
         ecert_err(&err, ECERT_ERR_NO_SITE, argv[first],
                   "nor is there a file of this name");
         return ecert_cli_fail(NULL, &err);

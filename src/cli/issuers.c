@@ -110,15 +110,23 @@ static const char *state_of(const ecert_pooled_t *one, int64_t now)
     return ecert_x509_self_signed(one->cert) ? "root" : "in use";
 }
 
-static const char *role_of(const ecert_pooled_t *one)
+/* A cross-certificate has the name of a root. */
+static const char *role_of(X509 *cert, const ecert_ca_entry_t *entry)
 {
-    if (ecert_x509_self_signed(one->cert)) {
+    if (ecert_x509_self_signed(cert)) {
         return "root";
     }
-    if (one->entry == NULL) {
+    if (entry == NULL) {
         return "CA";
     }
-    return one->entry->role == ECERT_CA_CROSS ? "cross-certificate" : "Sub CA";
+    return entry->role == ECERT_CA_CROSS ? "cross-certificate" : "Sub CA";
+}
+
+/* The catalogue's name, as some roots tell themselves apart in the OU alone. */
+static const char *name_of(X509 *cert, const ecert_ca_entry_t *entry,
+                           char out[256])
+{
+    return entry ? entry->name : ecert_x509_label(cert, out, 256);
 }
 
 static void print_one(const ecert_pooled_t *one, int64_t now)
@@ -132,8 +140,8 @@ static void print_one(const ecert_pooled_t *one, int64_t now)
     printf("%s", ecert_say_style(stdout, style));
     ecert_say_padded(stdout, state, 14);
     printf("%s%s\n", ecert_say_style(stdout, ECERT_SAY_PLAIN),
-           ecert_x509_label(one->cert, name, sizeof(name)));
-    printf("%14s%s, %s to %s\n", "", role_of(one),
+           name_of(one->cert, one->entry, name));
+    printf("%14s%s, %s to %s\n", "", role_of(one->cert, one->entry),
            ecert_day_format(ecert_x509_not_before(one->cert), from),
            ecert_day_format(ecert_x509_not_after(one->cert), until));
     if (one->entry != NULL && one->entry->useful_until > 0
@@ -154,12 +162,11 @@ static json_t *report_one(const ecert_pooled_t *one, int64_t now)
     json_t *json = json_object();
     char name[256], hex[65];
 
-    ecert_json_set_text(json, "subject",
-                        ecert_x509_label(one->cert, name, sizeof(name)));
+    ecert_json_set_text(json, "subject", name_of(one->cert, one->entry, name));
     ecert_json_set_text(json, "sha256", ecert_x509_fingerprint(one->cert, hex));
     ecert_json_set_date(json, "not_before", ecert_x509_not_before(one->cert));
     ecert_json_set_date(json, "not_after", ecert_x509_not_after(one->cert));
-    ecert_json_set_text(json, "role", role_of(one));
+    ecert_json_set_text(json, "role", role_of(one->cert, one->entry));
     ecert_json_set_text(json, "state", state_of(one, now));
     ecert_json_set_text(json, "file", one->file);
     if (one->entry != NULL) {
@@ -188,8 +195,9 @@ static void print_all(const options_t *options, const ecert_pooled_t *list,
         json_dumpf(top, stdout, JSON_INDENT(2));
         putchar('\n');
     } else if (n == 0) {
-        puts("The pool is empty.  Download Sub CA and cross-certificate from "
-             "the CA, and add them: ecert issuers add FILE...");
+        ecert_say_line(stdout, "The pool is empty.  Download Sub CA and "
+                               "cross-certificate from the CA, and add them: "
+                               "ecert issuers add FILE...");
     }
     json_decref(top);
 }
@@ -267,6 +275,7 @@ static void set_old_aside(const options_t *options, const ecert_ca_t *ca)
 static int add_one(const options_t *options, const ecert_ca_t *ca, X509 *cert,
                    const char *file)
 {
+    const ecert_ca_entry_t *entry;
     char name[256], until[32];
     ecert_err_t err;
     int rc = ecert_pool_add(options->store, ca, cert, time(NULL), &err);
@@ -275,8 +284,9 @@ static int add_one(const options_t *options, const ecert_ca_t *ca, X509 *cert,
         ecert_cli_fail(NULL, &err);
         return -1;
     }
-    printf("%s: %s, until %s\n", rc == 1 ? "there already" : "added",
-           ecert_x509_label(cert, name, sizeof(name)),
+    entry = ecert_ca_find(ca, cert);
+    printf("%s: %s %s, until %s\n", rc == 1 ? "there already" : "added",
+           role_of(cert, entry), name_of(cert, entry, name),
            ecert_day_format(ecert_x509_not_after(cert), until));
     if (rc == 0) {
         note(options->store, "issuers add", file, cert);
@@ -289,10 +299,14 @@ static int add_all(const options_t *options, const ecert_handed_t *handed,
 {
     int bad = 0;
 
+    /* of several files nobody knows any more which certificate was in which */
+    const char *file =
+        options->n_words == 1 ? ecert_cli_absolute(options->words[0]) : NULL;
+
     for (int i = 0; i < sk_X509_num(handed->certificates); i++) {
-        bad |= add_one(options, ca, sk_X509_value(handed->certificates, i),
-                       options->words[0])
-               != 0;
+        bad |=
+            add_one(options, ca, sk_X509_value(handed->certificates, i), file)
+            != 0;
     }
     set_old_aside(options, ca);
     return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
@@ -392,15 +406,17 @@ static int remove_one(const options_t *options, const ecert_pooled_t *one,
 {
     char site[ECERT_NAME_MAX], name[256];
 
-    ecert_x509_label(one->cert, name, sizeof(name));
+    name_of(one->cert, one->entry, name);
     if (!options->force && needed_by(options, one->cert, site)) {
         return ecert_err(err, ECERT_ERR_IN_USE, one->file, "%s, for site %s",
-                         name, site);
+                         name_of(one->cert, one->entry, name), site);
     }
     if (ecert_pool_aside(options->store, one->file, err) != 0) {
         return -1;
     }
-    printf("set aside: %s (issuers/.aside/%s)\n", name, one->file);
+    printf("set aside: %s %s (%s, now in issuers/.aside)\n",
+           role_of(one->cert, one->entry), name_of(one->cert, one->entry, name),
+           one->file);
     note(options->store, "issuers remove", one->file, one->cert);
     return 0;
 }
@@ -518,8 +534,7 @@ const ecert_cli_command_t ecert_cmd_issuers_add = {
              "and set aside where they are in the pool already, as the CA's "
              "guide demands.",
     .options = add_options,
-    .example = "ecert issuers add ecert_ssl_ca_3-17_pem.crt "
-               "root_ca_3_x_gsca_r3_pem.crt",
+    .example = "ecert issuers add ecert_ssl_ca_3-17_pem.crt",
     .run = run_add,
 };
 

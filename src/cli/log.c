@@ -6,6 +6,9 @@
 #include "ecert_json.h"
 #include "ecert_name.h"
 #include "ecert_report.h"
+#include "say.h"
+
+#define INDENT 22
 
 typedef struct {
     const char *store;
@@ -25,63 +28,88 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
     return 0;
 }
 
-/* What an entry has besides time, user, command and site. */
-static void print_rest(const json_t *entry)
+static int is_rest(const char *key)
 {
     static const char *const shown[] = {"time", "user", "as", "command",
                                         "site"};
-    const char *key, *comma = "";
+
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        if (strcmp(shown[i], key) == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* One member for people; the beginning of a fingerprint is enough. */
+static void describe(const char *key, const json_t *value, char *out,
+                     size_t size)
+{
+    const char *text = json_string_value(value);
+    size_t len = strlen(key);
+
+    if (json_is_integer(value)) {
+        snprintf(out, size, "%.64s %lld", key,
+                 (long long)json_integer_value(value));
+    } else if (json_is_array(value)) {
+        size_t n = json_array_size(value);
+
+        snprintf(out, size, "%zu %.*s", n, (int)len - (n == 1 && len > 0), key);
+    } else if (text != NULL && len > 7
+               && strcmp(key + len - 7, "_sha256") == 0) {
+        snprintf(out, size, "%.*s %.16s", (int)len - 7, key, text);
+    } else if (text != NULL) {
+        snprintf(out, size, "%.64s %.400s", key, text);
+    } else {
+        snprintf(out, size, "%.64s", key);
+    }
+}
+
+/* What an entry has besides time, user, command and site. */
+static void print_rest(const json_t *entry)
+{
+    char line[4096] = "", one[500], escaped[2048];
+    const char *key;
     json_t *value;
+    size_t used = 0;
 
     json_object_foreach((json_t *)(uintptr_t)entry, key, value)
     {
-        const char *text = ecert_json_text(entry, key);
-        size_t i = 0, len = strlen(key);
-
-        while (i < 5 && strcmp(shown[i], key) != 0) {
-            i++;
+        if (is_rest(key) && used < sizeof(line)) {
+            describe(key, value, one, sizeof(one));
+            ecert_escape(escaped, sizeof(escaped), one, strlen(one));
+            used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s",
+                                     used ? ", " : "", escaped);
         }
-        if (i < 5) {
-            continue;
-        }
-        if (json_is_integer(value)) {
-            printf("%s%s %lld", comma, key,
-                   (long long)json_integer_value(value));
-        } else if (json_is_array(value)) {
-            printf("%s%zu %s", comma, json_array_size(value), key);
-        } else if (text != NULL && len > 7
-                   && strcmp(key + len - 7, "_sha256") == 0) {
-            printf("%s%.*s %.16s", comma, (int)len - 7, key, text);
-        } else if (text != NULL) {
-            char escaped[1024];
-
-            printf("%s%s %s", comma, key,
-                   ecert_escape(escaped, sizeof(escaped), text, strlen(text)));
-        } else {
-            printf("%s%s", comma, key);
-        }
-        comma = ", ";
     }
-    putchar('\n');
+    if (used > 0) {
+        printf("%*s", INDENT, "");
+        ecert_say_wrapped(stdout, line, INDENT, INDENT);
+    }
+}
+
+static const char *safe(const char *text, char out[300])
+{
+    text = text ? text : "?";
+    return ecert_escape(out, 300, text, strlen(text));
 }
 
 static void print_entry(const json_t *entry, int with_site)
 {
-    const char *time = ecert_json_text(entry, "time");
-    const char *user = ecert_json_text(entry, "user");
     const char *as = ecert_json_text(entry, "as");
-    const char *command = ecert_json_text(entry, "command");
     const char *site = ecert_json_text(entry, "site");
-    char who[140], escaped[300];
+    char when[300], user[300], became[300], who[640], command[300], of[300];
 
-    snprintf(who, sizeof(who), "%.64s%s%.64s", user ? user : "?",
-             as ? " as " : "", as ? as : "");
-    printf("%-20.20s  %-14s  %-14.40s  ", time ? time : "?",
-           ecert_escape(escaped, sizeof(escaped), who, strlen(who)),
-           command ? command : "?");
+    snprintf(who, sizeof(who), "%s%s%s",
+             safe(ecert_json_text(entry, "user"), user), as ? " as " : "",
+             as ? safe(as, became) : "");
+    printf("%-20.20s  ", safe(ecert_json_text(entry, "time"), when));
+    ecert_say_padded(stdout, who, 12);
+    safe(ecert_json_text(entry, "command"), command);
     if (with_site && site != NULL) {
-        printf("%s  ",
-               ecert_escape(escaped, sizeof(escaped), site, strlen(site)));
+        printf("  %-14s  %s\n", command, safe(site, of));
+    } else {
+        printf("  %s\n", command);
     }
     print_rest(entry);
 }

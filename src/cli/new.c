@@ -11,6 +11,8 @@
 #include "ecert_site_edit.h"
 #include "ecert_store.h"
 #include "progress.h"
+#include "say.h"
+#include "servers.h"
 #include "site.h"
 
 #define NAMES_MAX 50 /* where the catalogue does not say it */
@@ -33,7 +35,8 @@ typedef struct {
     char ascii[ECERT_NAME_MAX];
     char **names; /* A-labels, the site's own first */
     size_t n_names;
-    json_t *before; /* subject and request of the site; an object */
+    char dir[PATH_MAX]; /* of the site; "": it is a new one */
+    json_t *before;     /* subject and request of the site; an object */
     ecert_subject_t subject;
     char common_name[ECERT_NAME_MAX * 4];
     const char *key;
@@ -43,15 +46,26 @@ typedef struct {
     size_t waiting; /* requests that wait already */
 } wish_t;
 
+static time_t ticked; /* 0: nothing was shown */
+
 static void tick(void *ctx)
 {
-    static time_t shown;
     time_t now = time(NULL);
 
     (void)ctx;
-    if (now != shown && isatty(STDERR_FILENO)) {
-        fputs(shown ? "." : "making the key ", stderr);
-        shown = now;
+    if (now != ticked && isatty(STDERR_FILENO)) {
+        fputs(ticked ? "." : "making the key ", stderr);
+        ticked = now;
+    }
+}
+
+static void tick_end(void)
+{
+    const char *term = getenv("TERM");
+    int dumb = term == NULL || term[0] == '\0' || strcmp(term, "dumb") == 0;
+
+    if (ticked != 0) {
+        fputs(dumb ? "\n" : "\r\x1b[K", stderr);
     }
 }
 
@@ -142,7 +156,7 @@ static const char *choose(const char *said, const json_t *before,
 }
 
 /* The name as it was written, unless --idn says otherwise. */
-static int take_common_name(wish_t *wish, ecert_err_t *err)
+static void take_common_name(wish_t *wish)
 {
     const char *idn = wish->idn;
 
@@ -152,9 +166,6 @@ static int take_common_name(wish_t *wish, ecert_err_t *err)
                       == strlen(wish->options->name)
                   ? "ascii"
                   : "unicode";
-    } else if (strcmp(idn, "ascii") != 0 && strcmp(idn, "unicode") != 0) {
-        ecert_err(err, ECERT_ERR_SUBJECT, NULL, "--idn \"%s\"", idn);
-        return ecert_err_hint(err, "write --idn unicode or --idn ascii");
     }
     wish->idn = idn;
     if (strcmp(idn, "unicode") == 0) {
@@ -165,7 +176,6 @@ static int take_common_name(wish_t *wish, ecert_err_t *err)
                  wish->ascii);
     }
     wish->subject.common_name = wish->common_name;
-    return 0;
 }
 
 static int take_subject(wish_t *wish, ecert_err_t *err)
@@ -184,12 +194,11 @@ static int take_subject(wish_t *wish, ecert_err_t *err)
     wish->key = choose(wish->options->key, how, "key", "rsa:2048");
     wish->idn = choose(wish->options->idn, how, "idn", NULL);
     wish->san = wish->options->san || ecert_json_flag(how, "san", 0);
-    return take_common_name(wish, err) == 0
-               ? ecert_subject_check(&wish->subject, err)
-               : -1;
+    take_common_name(wish);
+    return ecert_subject_check(&wish->subject, err);
 }
 
-/* Of a site without a certificate: what its newest request asked for. */
+/* A site whose first certificate is not there yet: what was asked for last. */
 static json_t *of_request(const ecert_request_t *request)
 {
     json_t *site = json_object_get(request->json, "site");
@@ -200,15 +209,16 @@ static json_t *of_request(const ecert_request_t *request)
     return before;
 }
 
-static int take_before(const ecert_cli_site_t *site, wish_t *wish,
-                       ecert_err_t *err)
+/* What the site knows from before: site.json, else its newest request.  What
+ * cannot be read must not become a request without names and subject. */
+static int read_site(wish_t *wish, ecert_err_t *err)
 {
     ecert_request_t *requests;
     size_t n;
 
-    wish->before = ecert_site_read(site->dir, err);
+    wish->before = ecert_site_read(wish->dir, err);
     if (wish->before == NULL
-        || ecert_requests(site->dir, wish->ascii, &requests, &n, err) != 0) {
+        || ecert_requests(wish->dir, wish->ascii, &requests, &n, err) != 0) {
         return -1;
     }
     wish->waiting = n;
@@ -221,22 +231,24 @@ static int take_before(const ecert_cli_site_t *site, wish_t *wish,
     return 0;
 }
 
-/* What the site knows from before: site.json, else its newest request.  Opening
- * it ends what a killed command began. */
-static int read_before(const char *store, wish_t *wish, ecert_err_t *err)
+/* Opening it ends what a killed command began. */
+static int read_before(wish_t *wish, ecert_err_t *err)
 {
     ecert_cli_site_t site;
     int rc;
 
-    if (ecert_cli_site_open(&site, store, wish->ascii, err) != 0) {
-        wish->before = json_object();
-        return err->code == ECERT_ERR_NO_SITE || err->code == ECERT_ERR_MISSING
-                   ? 0
-                   : -1;
+    if (ecert_cli_site_open(&site, wish->options->store, wish->ascii, err)
+        == 0) {
+        snprintf(wish->dir, sizeof(wish->dir), "%s", site.dir);
+        rc = read_site(wish, err);
+        ecert_cli_site_close(&site);
+        return rc;
     }
-    rc = take_before(&site, wish, err);
-    ecert_cli_site_close(&site);
-    return rc;
+    wish->dir[0] = '\0';
+    wish->before = json_object();
+    return err->code == ECERT_ERR_NO_SITE || err->code == ECERT_ERR_MISSING
+               ? 0
+               : -1;
 }
 
 /* ---- the request ------------------------------------------------------- */
@@ -321,9 +333,7 @@ static int make(const wish_t *wish, ecert_err_t *err)
     X509_REQ *csr = NULL;
     int rc = -1;
 
-    if (isatty(STDERR_FILENO)) {
-        fputs("\r\x1b[K", stderr);
-    }
+    tick_end();
     if (key != NULL) {
         csr = ecert_csr_make(key, &wish->subject,
                              (const char *const *)wish->names,
@@ -337,20 +347,100 @@ static int make(const wish_t *wish, ecert_err_t *err)
     return rc;
 }
 
+static int is_as_before(const options_t *options)
+{
+    const ecert_subject_t *said = &options->subject;
+
+    return options->n_names == 0 && said->country == NULL && said->state == NULL
+           && said->locality == NULL && said->organization == NULL
+           && said->unit == NULL;
+}
+
+static int is_asked_for(const wish_t *wish, const char *ascii)
+{
+    const char *below = strchr(ascii, '.');
+
+    for (size_t i = 0; i < wish->n_names; i++) {
+        const char *name = wish->names[i];
+
+        if (strcmp(name, ascii) == 0
+            || (name[0] == '*'
+                && (strcmp(name + 2, ascii) == 0 /* this CA puts it in */
+                    || (below && strcmp(name + 1, below) == 0)))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void add_forgotten(const wish_t *wish, const json_t *site, json_t *names)
+{
+    const json_t *vhost;
+    char ascii[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+    size_t i;
+
+    json_array_foreach(json_object_get(site, "vhosts"), i, vhost)
+    {
+        /* a pattern or "_" is no name that a certificate could have */
+        if (ecert_name_ascii(json_string_value(vhost), ascii, &ignored) == 0
+            && !is_asked_for(wish, ascii)) {
+            json_object_set_new(names, ascii, json_true());
+        }
+    }
+}
+
+/* Names that the running servers have for the site, each once. */
+static void say_forgotten(const wish_t *wish)
+{
+    int silent = 0;
+    json_t *servers = ecert_cli_servers(wish->options->store, &silent);
+    json_t *names = json_object(), *report, *site, *is;
+    const char *name;
+    size_t i, k;
+
+    json_array_foreach(servers, i, report)
+    {
+        json_array_foreach(json_object_get(report, "sites"), k, site)
+        {
+            if (ecert_cli_is_site(site, wish->ascii)) {
+                add_forgotten(wish, site, names);
+            }
+        }
+    }
+    if (json_object_size(names) > 0) {
+        fputs("Not asked for (--name), though virtual hosts of this site have "
+              "it:",
+              stdout);
+        json_object_foreach(names, name, is)
+        {
+            printf(" %s", name);
+        }
+        putchar('\n');
+    }
+    json_decref(names);
+    json_decref(servers);
+}
+
 static void say(const wish_t *wish)
 {
     if (wish->renewal) {
-        puts("Made with the names and subject of before; the present "
-             "certificate goes on being served.");
+        ecert_say_line(stdout, is_as_before(wish->options)
+                                   ? "Made with the names and subject of "
+                                     "before; the present certificate goes on "
+                                     "being served."
+                                   : "The present certificate goes on being "
+                                     "served.");
     }
+    say_forgotten(wish);
     if (wish->waiting > 0) {
         printf("%zu earlier request%s of this site still wait%s, too.\n",
                wish->waiting, wish->waiting > 1 ? "s" : "",
                wish->waiting > 1 ? "" : "s");
     }
     if (wish->subject.organization == NULL) {
-        puts("The request names no organization (--org): the CA puts in what "
-             "stands in the application.");
+        ecert_say_line(stdout, "The request names no organization (--org): the "
+                               "CA puts in what stands in the application.");
     }
     if (strncmp(wish->key, "ec", 2) == 0 || strncmp(wish->key, "EC", 2) == 0) {
         puts("The CA's guide asks for RSA 2048: ask the CA first whether it "
@@ -363,13 +453,11 @@ static int wish_for(const options_t *options, wish_t *wish, ecert_err_t *err)
     ecert_ca_t *ca;
     int rc;
 
-    if (ecert_name_ascii(options->name, wish->ascii, err) != 0) {
+    if (ecert_name_ascii(options->name, wish->ascii, err) != 0
+        || read_before(wish, err) != 0) {
         return -1;
     }
-    if (read_before(options->store, wish, err) != 0) {
-        return -1;
-    }
-    ca = ecert_ca_builtin(err);
+    ca = ecert_cli_catalogue(wish->dir[0] ? wish->dir : NULL, wish->ascii, err);
     rc = ca && take_names(wish, err) == 0 && check_names(wish, ca, err) == 0
                  && take_subject(wish, err) == 0
              ? 0
@@ -397,6 +485,16 @@ static int new_request(const options_t *options)
 }
 
 /* ---- the command ------------------------------------------------------- */
+
+static int set_idn(options_t *options, const char *value, ecert_err_t *err)
+{
+    options->idn = value;
+    if (strcmp(value, "ascii") == 0 || strcmp(value, "unicode") == 0) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_USAGE, NULL, "--idn \"%s\"", value);
+    return ecert_err_hint(err, "write --idn unicode or --idn ascii");
+}
 
 static int set_until(options_t *options, const char *value, ecert_err_t *err)
 {
@@ -437,8 +535,7 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
         options->key = value;
         return 0;
     case 'i':
-        options->idn = value;
-        return 0;
+        return set_idn(options, value, err);
     case 'u':
         return set_until(options, value, err);
     case 'a':

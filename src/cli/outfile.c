@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <openssl/crypto.h>
+
+#include "ecert_entry.h"
 
 /* The folder is the person's own choice: no rules but that it is there. */
 static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
@@ -37,28 +38,14 @@ static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
     return 0;
 }
 
-static int make_temporary(ecert_outfile_t *out)
+/* .NAME.ecert-XXXXXXXX of this very name. */
+static int is_own(const ecert_outfile_t *out, const char *name)
 {
-    unsigned char r[4];
+    size_t len = strlen(out->name);
 
-    if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r)) {
-        return -1;
-    }
-    snprintf(out->temporary, sizeof(out->temporary), ".%.200s.%02x%02x%02x%02x",
-             out->name, r[0], r[1], r[2], r[3]);
-    return openat(out->dir, out->temporary,
-                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-}
-
-static int is_temporary(const ecert_outfile_t *out, const char *name)
-{
-    char prefix[NAME_MAX + 1];
-    size_t len;
-
-    snprintf(prefix, sizeof(prefix), ".%.200s.", out->name);
-    len = strlen(prefix);
-    return strncmp(name, prefix, len) == 0 && strlen(name) == len + 8
-           && strspn(name + len, "0123456789abcdef") == 8;
+    return ecert_entry_is_temporary(name)
+           && strncmp(name + 1, out->name, len) == 0
+           && strlen(name) == len + sizeof("..ecert-XXXXXXXX") - 1;
 }
 
 /* A writer holds a lock on its file, so that what nobody holds is of one that
@@ -83,7 +70,7 @@ static void sweep(const ecert_outfile_t *out)
     struct dirent *entry;
 
     while (list != NULL && (entry = readdir(list)) != NULL) {
-        if (is_temporary(out, entry->d_name)) {
+        if (is_own(out, entry->d_name)) {
             remove_abandoned(out, entry->d_name);
         }
     }
@@ -92,23 +79,6 @@ static void sweep(const ecert_outfile_t *out)
     } else if (fd >= 0) {
         close(fd);
     }
-}
-
-static int write_all(int fd, const unsigned char *bytes, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return -1;
-        }
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return 0;
 }
 
 static int exists(const char *path, ecert_err_t *err)
@@ -133,13 +103,14 @@ int ecert_outfile_write(ecert_outfile_t *out, const char *path,
     if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         return exists(path, err);
     }
-    out->file = make_temporary(out);
+    out->file = ecert_entry_temporary(out->dir, out->name, out->temporary);
     if (out->file < 0) {
         out->temporary[0] = '\0';
         return ecert_err(err, ECERT_ERR_SYSTEM, path, "make the file");
     }
     flock(out->file, LOCK_EX | LOCK_NB); /* where there are locks */
-    return fchmod(out->file, 0600) == 0 && write_all(out->file, bytes, len) == 0
+    return fchmod(out->file, 0600) == 0
+                   && ecert_entry_fill(out->file, bytes, len) == 0
                    && fsync(out->file) == 0
                ? 0
                : ecert_err(err, ECERT_ERR_SYSTEM, path, "write the file");
@@ -169,35 +140,15 @@ int ecert_outfile_read(const ecert_outfile_t *out, unsigned char **bytes,
     return 0;
 }
 
-/* Some file systems know neither of the two ways that never replace. */
-static int put(const ecert_outfile_t *out)
-{
-    struct stat st;
-
-    if (renameat2(out->dir, out->temporary, out->dir, out->name,
-                  RENAME_NOREPLACE)
-        == 0) {
-        return 0;
-    }
-    if (errno != EINVAL && errno != ENOSYS) {
-        return -1;
-    }
-    if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        errno = EEXIST;
-        return -1;
-    }
-    return renameat(out->dir, out->temporary, out->dir, out->name);
-}
-
 int ecert_outfile_commit(ecert_outfile_t *out, ecert_err_t *err)
 {
-    if (put(out) != 0) {
+    if (ecert_entry_move(out->dir, out->temporary, out->dir, out->name) != 0) {
         return errno == EEXIST ? exists(out->path, err)
                                : ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                                            "put the file in its place");
     }
     out->temporary[0] = '\0';
-    if (fsync(out->dir) != 0 && errno != EINVAL) {
+    if (ecert_entry_sync(out->dir) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                          "write the folder to the disk");
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,16 +27,28 @@ void ecert_password_wipe(char password[ECERT_PASSWORD_MAX])
 }
 
 /*
+ * One byte.  mask: the signals that are blocked meanwhile, but for those that
+ * may end the waiting; one that comes just before it is not lost.
+ */
+static ssize_t read_byte(int fd, const sigset_t *mask, char *c)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+    return mask != NULL && ppoll(&ready, 1, NULL, mask) < 0 ? -1
+                                                            : read(fd, c, 1);
+}
+
+/*
  * The first line, byte by byte: what follows it in a pipe is not ours.
  * Returns its length; -1 with errno; -2 when it is too long.
  */
-static ssize_t read_line(int fd, char *out, size_t size)
+static ssize_t read_line(int fd, const sigset_t *mask, char *out, size_t size)
 {
     size_t n = 0;
 
     for (;;) {
         char c;
-        ssize_t got = read(fd, &c, 1);
+        ssize_t got = read_byte(fd, mask, &c);
 
         if (got < 0 && errno == EINTR && !signalled) {
             continue;
@@ -58,10 +71,10 @@ static ssize_t read_line(int fd, char *out, size_t size)
     return (ssize_t)n;
 }
 
-static int from_descriptor(int fd, const char *what, char *out,
-                           ecert_err_t *err)
+static int from_descriptor(int fd, const sigset_t *mask, const char *what,
+                           char *out, ecert_err_t *err)
 {
-    ssize_t n = read_line(fd, out, ECERT_PASSWORD_MAX);
+    ssize_t n = read_line(fd, mask, out, ECERT_PASSWORD_MAX);
 
     if (n == -2) {
         return ecert_err(err, ECERT_ERR_TOO_LARGE, what,
@@ -81,7 +94,7 @@ static int from_file(const char *path, char *out, ecert_err_t *err)
     if (fd < 0) {
         return ecert_err_errno(err, path, "open");
     }
-    rc = from_descriptor(fd, path, out, err);
+    rc = from_descriptor(fd, NULL, path, out, err);
     close(fd);
     return rc;
 }
@@ -92,6 +105,7 @@ typedef struct {
     int fd;
     struct termios before;
     struct sigaction actions[5];
+    sigset_t mask;
 } terminal_t;
 
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
@@ -100,7 +114,13 @@ static void quiet(terminal_t *terminal)
 {
     struct sigaction action = {.sa_handler = on_signal};
     struct termios silent;
+    sigset_t ours;
 
+    sigemptyset(&ours);
+    for (size_t i = 0; i < 5; i++) {
+        sigaddset(&ours, signals[i]);
+    }
+    sigprocmask(SIG_BLOCK, &ours, &terminal->mask);
     signalled = 0;
     for (size_t i = 0; i < 5; i++) {
         sigaction(signals[i], &action, &terminal->actions[i]);
@@ -116,6 +136,7 @@ static void quiet(terminal_t *terminal)
 static void loud(const terminal_t *terminal)
 {
     tcsetattr(terminal->fd, TCSAFLUSH, &terminal->before);
+    sigprocmask(SIG_SETMASK, &terminal->mask, NULL);
     for (size_t i = 0; i < 5; i++) {
         sigaction(signals[i], &terminal->actions[i], NULL);
     }
@@ -129,10 +150,12 @@ static int prompt(terminal_t *terminal, const char *text, const char *what,
 {
     int rc;
 
-    dprintf(terminal->fd, "%s %s: ", text, what);
-    quiet(terminal);
-    rc = from_descriptor(terminal->fd, what, out, err);
-    loud(terminal);
+    do { /* again when it was suspended (Ctrl-Z) and is back */
+        quiet(terminal);
+        dprintf(terminal->fd, "%s %s: ", text, what);
+        rc = from_descriptor(terminal->fd, &terminal->mask, what, out, err);
+        loud(terminal);
+    } while (rc != 0 && signalled == SIGTSTP);
     return rc;
 }
 
@@ -191,7 +214,7 @@ int ecert_password_get(const ecert_password_from_t *from, const char *what,
 {
     int rc = from->file ? from_file(from->file, out, err)
              : from->fd >= 0
-                 ? from_descriptor(from->fd, "--password-fd", out, err)
+                 ? from_descriptor(from->fd, NULL, "--password-fd", out, err)
                  : from_terminal(what, twice, out, err);
 
     if (rc == 0 && twice && out[0] == '\0') {

@@ -15,6 +15,10 @@
 #include "facts.h"
 #include "say.h"
 #include "servers.h"
+#include "site.h"
+
+#define LINE         79
+#define NAME_COLUMNS 28 /* of `ecert status` */
 
 /* ---- steps ------------------------------------------------------------- */
 
@@ -82,19 +86,29 @@ static void request_steps(const ecert_facts_t *facts, json_t *steps)
              request->printed ? "awaited from the CA" : "not yet");
 }
 
+static int is_early(const ecert_facts_t *facts)
+{
+    return ecert_x509_not_before(facts->current->leaf) > facts->now;
+}
+
 static void current_steps(const ecert_facts_t *facts, json_t *steps)
 {
     const ecert_generation_t *current = facts->current;
-    char hex[65], until[32], when[32], number[48] = "";
+    char hex[65], until[32], when[32], from[48] = "", number[48] = "";
     int64_t end = ecert_x509_not_after(current->leaf);
 
     if (current->number > 0) {
         snprintf(number, sizeof(number), "generation %llu, ",
                  (unsigned long long)current->number);
     }
+    if (is_early(facts)) {
+        snprintf(from, sizeof(from), "from %s ",
+                 day(ecert_x509_not_before(current->leaf), when));
+    }
     ecert_x509_fingerprint(current->leaf, hex);
-    add_step(steps, "installed", "installed", facts->refused[0] == '\0',
-             "%suntil %s, %.16s", number, day(end, until), hex);
+    add_step(steps, "installed", "installed",
+             facts->refused[0] == '\0' || is_early(facts),
+             "%s%suntil %s, %.16s", number, from, day(end, until), hex);
     if (facts->refused[0] == '\0') {
         add_step(steps, "chain-complete", "chain", facts->missing[0] == '\0',
                  "%s%s%s", facts->chain[0] ? facts->chain : "the leaf alone",
@@ -272,23 +286,49 @@ static int64_t renew_from(const ecert_facts_t *facts)
     return end - ecert_calendar_lead(end - begin);
 }
 
-static json_t *next_of(const ecert_facts_t *facts, const char *site)
+static json_t *next_early(const ecert_facts_t *facts)
 {
-    const ecert_generation_t *current = facts->current;
+    char when[32];
+
+    return next_step(
+        "valid-later", NULL,
+        "Nothing now.  The certificate goes live by itself at %s.",
+        ecert_date_format(ecert_x509_not_before(facts->current->leaf), when));
+}
+
+static json_t *next_mend(const ecert_facts_t *facts, const char *site)
+{
     char command[2400];
 
-    if (facts->request != NULL) {
-        return next_of_request(facts, site);
+    snprintf(command, sizeof(command), "ecert check %s", site);
+    return next_step("mend", command,
+                     "The servers refuse the current certificate: %s",
+                     facts->refused);
+}
+
+static json_t *next_backup(const char *site)
+{
+    char command[2400];
+
+    snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
+             stem_of(site));
+    return next_step("back-up", command,
+                     "Back up the key with its certificate:");
+}
+
+/* What visitors meet comes before what only we know of. */
+static json_t *next_of_current(const ecert_facts_t *facts, const char *site)
+{
+    int64_t from = renew_from(facts);
+
+    if (ecert_x509_not_after(facts->current->leaf) < facts->now) {
+        return next_renewal(facts, site, from);
     }
-    if (current == NULL) {
-        snprintf(command, sizeof(command), "ecert new %s", site);
-        return next_step("new", command, "Make a key and a request:");
+    if (is_early(facts)) {
+        return next_early(facts);
     }
     if (facts->refused[0] != '\0') {
-        snprintf(command, sizeof(command), "ecert check %s", site);
-        return next_step("mend", command,
-                         "The servers refuse the current certificate: %s",
-                         facts->refused);
+        return next_mend(facts, site);
     }
     if (facts->missing[0] != '\0') {
         return next_chain(facts);
@@ -296,16 +336,29 @@ static json_t *next_of(const ecert_facts_t *facts, const char *site)
     if (facts->asked && facts->serving < facts->servers) {
         return next_served(facts, site);
     }
-    if (facts->current_backup == 0 && current->exportable) {
-        snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
-                 stem_of(site));
-        return next_step("back-up", command,
-                         "Back up the key with its certificate:");
+    if (facts->now >= from) {
+        return next_renewal(facts, site, from);
     }
-    if (facts->asked && facts->servers == 0) {
-        return next_served(facts, site);
+    if (facts->current_backup == 0 && facts->current->exportable) {
+        return next_backup(site);
     }
-    return next_renewal(facts, site, renew_from(facts));
+    return facts->asked && facts->servers == 0
+               ? next_served(facts, site)
+               : next_renewal(facts, site, from);
+}
+
+static json_t *next_of(const ecert_facts_t *facts, const char *site)
+{
+    char command[2400];
+
+    if (facts->request != NULL) {
+        return next_of_request(facts, site);
+    }
+    if (facts->current != NULL) {
+        return next_of_current(facts, site);
+    }
+    snprintf(command, sizeof(command), "ecert new %s", site);
+    return next_step("new", command, "Make a key and a request:");
 }
 
 /* ---- all of it --------------------------------------------------------- */
@@ -340,8 +393,7 @@ static json_t *report(const ecert_facts_t *facts)
     char name[ECERT_NAME_MAX * 4], site[ECERT_NAME_MAX * 4 + 2];
 
     ecert_name_unicode(facts->ascii, name, sizeof(name));
-    /* as a shell wants it: a star would be taken for files */
-    snprintf(site, sizeof(site), name[0] == '*' ? "'%s'" : "%s", name);
+    snprintf(site, sizeof(site), "%s", ecert_cli_word(name));
     ecert_json_set_text(progress, "site", facts->ascii);
     json_object_set_new(progress, "requests", report_requests(facts));
     if (facts->current != NULL) {
@@ -433,11 +485,19 @@ void ecert_cli_progress_line(const json_t *progress, FILE *out)
     const json_t *next = json_object_get(progress, "next");
     const char *command = ecert_json_text(next, "command");
     const char *word = ecert_json_text(next, "step");
+    const char *site = ecert_json_text(progress, "site");
+    char line[3000];
 
+    snprintf(line, sizeof(line), "%s%s%s", word ? word : "",
+             command ? ": " : "", command ? command : "");
+    if (ecert_say_width(site) > NAME_COLUMNS
+        || ecert_say_width(line) > LINE - NAME_COLUMNS - 3) {
+        fprintf(out, "  %s\n      %s\n", site, line);
+        return;
+    }
     fprintf(out, "  ");
-    ecert_say_padded(out, ecert_json_text(progress, "site"), 28);
-    fprintf(out, " %s%s%s\n", word ? word : "", command ? ": " : "",
-            command ? command : "");
+    ecert_say_padded(out, site, NAME_COLUMNS);
+    fprintf(out, " %s\n", line);
 }
 
 void ecert_cli_progress_show(const char *store, const char *ascii, int64_t now,

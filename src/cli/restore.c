@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "cli.h"
@@ -30,7 +31,8 @@ typedef struct {
 typedef struct {
     const options_t *options;
     ecert_handed_t handed;
-    X509 *leaf; /* NULL: a key without its certificate */
+    X509 *own;  /* the key's certificate, whoever signed it; NULL: none */
+    X509 *leaf; /* the same from a CA; NULL: a key without its certificate */
     char key_id[65];
     char name[ECERT_NAME_MAX]; /* of the site */
 } restore_t;
@@ -54,7 +56,10 @@ static int need_key(restore_t *restore, ecert_err_t *err)
                : -1;
 }
 
-/* The certificate of the key; any other server's is of no use here. */
+/*
+ * The certificate of the key, the last of several; any other server's is of no
+ * use here.  Windows keeps a self-signed one with the key of a request.
+ */
 static void find_leaf(restore_t *restore)
 {
     STACK_OF(X509) *list = restore->handed.certificates;
@@ -62,12 +67,19 @@ static void find_leaf(restore_t *restore)
     for (int i = 0; i < sk_X509_num(list); i++) {
         X509 *cert = sk_X509_value(list, i);
 
-        if (EVP_PKEY_eq(restore->handed.key, X509_get0_pubkey(cert)) == 1
-            && !ecert_x509_self_signed(cert)) {
+        if (EVP_PKEY_eq(restore->handed.key, X509_get0_pubkey(cert)) != 1) {
+            continue;
+        }
+        if (ecert_x509_self_signed(cert)) {
+            restore->own = restore->own ? restore->own : cert;
+        } else if (restore->leaf == NULL
+                   || ecert_x509_not_after(cert)
+                          > ecert_x509_not_after(restore->leaf)) {
             restore->leaf = cert;
-            return;
         }
     }
+    restore->own = restore->leaf ? restore->leaf : restore->own;
+    ERR_clear_error();
 }
 
 /* The names of the leaf as A-labels, `first` in front where it is not "". */
@@ -104,25 +116,45 @@ static int names_of_leaf(X509 *leaf, const char *first, char ***names,
     return *names ? 0 : -1;
 }
 
-/* The site's name: the common name where it is one, else the first. */
-static int name_of_leaf(X509 *leaf, char *out)
+/* The nicknames of Java and others ("mykey", "1") have no dot. */
+static int is_host(const char *text, char *out)
 {
     ecert_err_t ignored;
+
+    return ecert_name_ascii(text, out, &ignored) == 0
+           && strchr(out, '.') != NULL;
+}
+
+/* The site's name: the common name where it is one, else the first. */
+static int name_of(X509 *cert, char *out)
+{
     char **names, cn[256];
     size_t n;
     int found = -1;
 
-    ecert_x509_label(leaf, cn, sizeof(cn));
-    if (ecert_name_ascii(cn, out, &ignored) == 0
-        && ecert_name_covered(leaf, out)) {
+    ecert_x509_label(cert, cn, sizeof(cn));
+    if (is_host(cn, out)
+        && (ecert_name_covered(cert, out) || ecert_x509_self_signed(cert))) {
         return 0;
     }
-    if (names_of_leaf(leaf, "", &names, &n) == 0 && n > 0) {
+    if (names_of_leaf(cert, "", &names, &n) == 0 && n > 0) {
         snprintf(out, ECERT_NAME_MAX, "%s", names[0]);
         found = 0;
     }
     ecert_names_free(names, n);
     return found;
+}
+
+static int no_name(restore_t *restore, ecert_err_t *err)
+{
+    restore->name[0] = '\0';
+    if (restore->leaf != NULL) {
+        return ecert_err(err, ECERT_ERR_PURPOSE, restore->options->file,
+                         "it names no server");
+    }
+    ecert_err(err, ECERT_ERR_NAME, restore->options->file,
+              "the file does not tell which site the key is for");
+    return ecert_err_hint(err, "say it: --name www.example.hk");
 }
 
 static int choose_name(restore_t *restore, ecert_err_t *err)
@@ -132,49 +164,76 @@ static int choose_name(restore_t *restore, ecert_err_t *err)
     if (options->name != NULL) {
         return ecert_name_ascii(options->name, restore->name, err);
     }
-    if (restore->leaf != NULL
-        && name_of_leaf(restore->leaf, restore->name) == 0) {
+    if (restore->own != NULL && name_of(restore->own, restore->name) == 0) {
         return 0;
     }
-    ecert_err_t ignored;
-
-    if (restore->handed.friendly_name[0] != '\0'
-        && ecert_name_ascii(restore->handed.friendly_name, restore->name,
-                            &ignored)
-               == 0) {
+    if (restore->leaf == NULL
+        && is_host(restore->handed.friendly_name, restore->name)) {
         return 0;
     }
-    ecert_err(err, ECERT_ERR_NAME, options->file,
-              "the file does not tell which site the key is for");
-    return ecert_err_hint(err, "say it: --name www.example.hk");
+    return no_name(restore, err);
 }
 
 /* ---- a key without its certificate ------------------------------------- */
 
-/* 1 when the site has this key, -1 when that cannot be told. */
-static int is_known(const ecert_cli_site_t *site, const char *key_id,
-                    ecert_err_t *err)
+/* The requests of the site with this key: how many; with --no-export they are
+ * marked. */
+static int know_requests(const restore_t *restore, const ecert_cli_site_t *site,
+                         ecert_err_t *err)
 {
-    ecert_request_t *requests;
-    ecert_generation_t *list;
-    size_t n, m;
+    ecert_request_t *list;
+    size_t n;
     int known = 0;
 
-    if (ecert_requests(site->dir, site->ascii, &requests, &n, err) != 0) {
+    if (ecert_requests(site->dir, site->ascii, &list, &n, err) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < n; i++) {
-        known |= strcmp(requests[i].key_id, key_id) == 0;
+    for (size_t i = 0; i < n && known >= 0; i++) {
+        if (strcmp(list[i].key_id, restore->key_id) != 0) {
+            continue;
+        }
+        known++;
+        if (restore->options->no_export
+            && ecert_request_no_export(&list[i], err) != 0) {
+            known = -1;
+        }
     }
-    ecert_requests_free(requests, n);
-    if (ecert_generations(site->dir, &list, &m, err) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < m; i++) {
-        known |= strcmp(list[i].key_id, key_id) == 0;
-    }
-    ecert_generations_free(list, m);
+    ecert_requests_free(list, n);
     return known;
+}
+
+static int know_generations(const restore_t *restore,
+                            const ecert_cli_site_t *site, ecert_err_t *err)
+{
+    ecert_generation_t *list;
+    size_t n;
+    int known = 0;
+
+    if (ecert_generations(site->dir, &list, &n, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && known >= 0; i++) {
+        if (strcmp(list[i].key_id, restore->key_id) != 0) {
+            continue;
+        }
+        known++;
+        if (restore->options->no_export
+            && ecert_generation_no_export(&list[i], err) != 0) {
+            known = -1;
+        }
+    }
+    ecert_generations_free(list, n);
+    return known;
+}
+
+/* Whether the site has this key: 1, 0, -1; all places of it are marked. */
+static int know(const restore_t *restore, const ecert_cli_site_t *site,
+                ecert_err_t *err)
+{
+    int requests = know_requests(restore, site, err);
+    int generations = requests < 0 ? -1 : know_generations(restore, site, err);
+
+    return generations < 0 ? -1 : requests + generations > 0;
 }
 
 static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
@@ -182,9 +241,9 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
 {
     json_t *json;
     uint64_t number;
-    int rc = is_known(site, restore->key_id, err);
+    int rc = know(restore, site, err);
 
-    if (rc == 1) {
+    if (rc > 0) {
         puts("This private key is there already.");
     }
     if (rc != 0) {
@@ -199,7 +258,10 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
     json_decref(json);
     if (rc == 0) {
         json_object_set_new(more, "request", json_integer((json_int_t)number));
-        puts("A key without its certificate: it waits as a request.");
+        puts(restore->own
+                 ? "The certificate is self-signed, and of no use.  Its key "
+                   "waits as a request."
+                 : "A key without its certificate: it waits as a request.");
     }
     return rc;
 }
@@ -297,6 +359,7 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
         .others = restore->handed.certificates,
         .exportable = !restore->options->no_export,
         .keep_current = keeps_current(restore, site, err),
+        .keep_expired = 1,
         .now = site->now,
     };
     json_t *subject;
@@ -320,32 +383,65 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
     return rc;
 }
 
+/* The certificate that they wait for is there. */
+static void end_requests(const restore_t *restore, const ecert_cli_site_t *site)
+{
+    ecert_request_t *list;
+    ecert_err_t err;
+    size_t n;
+
+    if (ecert_requests(site->dir, site->ascii, &list, &n, &err) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i].key_id, restore->key_id) == 0
+            && ecert_request_remove(site->dir, list[i].number, &err) != 0) {
+            ecert_cli_warn(site->ascii, &err);
+        }
+    }
+    ecert_requests_free(list, n);
+}
+
+static void say_restored(const ecert_cli_site_t *site,
+                         const ecert_installed_t *done)
+{
+    unsigned long long number = (unsigned long long)done->number;
+    char when[32];
+
+    if (done->same) {
+        printf("It was there already, as generation %llu.\n", number);
+    } else if (done->expired) {
+        printf("Restored as generation %llu, for its key: the certificate has "
+               "expired on %s, so it does not become the current one.\n",
+               number, ecert_day_format(done->not_after, when));
+    } else if (!done->current) {
+        printf("Restored as generation %llu; a certificate that lives longer "
+               "goes on being served.  To go back: ecert rollback %s %llu\n",
+               number, site->ascii, number);
+    } else {
+        printf("Restored as generation %llu.\n", number);
+    }
+}
+
 static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
                         json_t *more, ecert_err_t *err)
 {
     ecert_installed_t done;
     char hex[65];
 
-    add_issuers(restore, site);
-    if (install_pair(restore, site, &done, err) != 0) {
+    if (install_pair(restore, site, &done, err) != 0
+        || know(restore, site, err) < 0) {
         return -1;
+    }
+    if (done.current) {
+        end_requests(restore, site);
     }
     json_object_set_new(more, "generation",
                         json_integer((json_int_t)done.number));
     ecert_json_set_text(more, "certificate_sha256",
                         ecert_x509_fingerprint(restore->leaf, hex));
-    if (done.same) {
-        printf("It was there already, as generation %llu.\n",
-               (unsigned long long)done.number);
-    } else if (!done.current) {
-        printf("Restored as generation %llu; a certificate that lives longer "
-               "goes on being served.  To go back: ecert rollback %s %llu\n",
-               (unsigned long long)done.number, site->ascii,
-               (unsigned long long)done.number);
-    } else {
-        printf("Restored as generation %llu.\n",
-               (unsigned long long)done.number);
-    }
+    add_issuers(restore, site);
+    say_restored(site, &done);
     return 0;
 }
 
@@ -373,6 +469,9 @@ static int put(const restore_t *restore, ecert_err_t *err)
         ecert_cli_warn(site.ascii, err);
     }
     json_decref(more);
+    if (rc != 0) {
+        ecert_cli_site_unmake(&site);
+    }
     ecert_cli_site_close(&site);
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "say.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +12,7 @@ static int coloured(FILE *out)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
-    return (no == NULL || no[0] == '\0') && term != NULL
+    return (no == NULL || no[0] == '\0') && term != NULL && term[0] != '\0'
            && strcmp(term, "dumb") != 0 && isatty(fileno(out));
 }
 
@@ -107,4 +108,15 @@ void ecert_say_wrapped(FILE *out, const char *text, int first, int indent)
     if (begun) {
         putc('\n', out);
     }
+}
+
+void ecert_say_line(FILE *out, const char *fmt, ...)
+{
+    char text[2048];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    ecert_say_wrapped(out, text, 0, 0);
 }

@@ -27,6 +27,10 @@ const char *ecert_say_style(FILE *out, ecert_style_t style);
  */
 void ecert_say_wrapped(FILE *out, const char *text, int first, int indent);
 
+/* The same for a text of its own: printf, from column 0 on. */
+void ecert_say_line(FILE *out, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Columns that UTF-8 text takes on a terminal. */
 int ecert_say_width(const char *text);
 

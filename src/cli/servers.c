@@ -72,6 +72,14 @@ static int same_name(const char *a, const char *b)
     return strcmp(x, y) == 0;
 }
 
+int ecert_cli_is_site(const json_t *site, const char *ascii)
+{
+    const char *name = json_string_value(json_object_get(site, "site"));
+
+    return json_is_true(json_object_get(site, "store_site")) && name != NULL
+           && same_name(name, ascii);
+}
+
 int ecert_cli_concerns(const json_t *site, const char *name)
 {
     const json_t *vhost;

@@ -11,6 +11,9 @@
  */
 json_t *ecert_cli_servers(const char *store, int *silent);
 
+/* 1 when a report's site is this one of the store. */
+int ecert_cli_is_site(const json_t *site, const char *ascii);
+
 /* 1 when a report's site, or one of its virtual hosts, has this name. */
 int ecert_cli_concerns(const json_t *site, const char *name);
 

@@ -12,6 +12,14 @@
 #include "ecert_site_edit.h"
 #include "ecert_store.h"
 
+const char *ecert_cli_word(const char *name)
+{
+    static char word[4 * ECERT_NAME_MAX + 2];
+
+    snprintf(word, sizeof(word), name[0] == '*' ? "'%s'" : "%s", name);
+    return word;
+}
+
 static void waiting(void)
 {
     fputs("ecert: another command is changing the store, waiting for it\n",
@@ -42,7 +50,7 @@ static int find(ecert_cli_site_t *site, ecert_err_t *err)
                ? ecert_err_hint(err,
                                 "make it with ecert new %s, or see which "
                                 "there are: ecert status",
-                                site->ascii)
+                                ecert_cli_word(site->ascii))
                : -1;
 }
 
@@ -90,6 +98,16 @@ int ecert_cli_site_make(ecert_cli_site_t *site, const char *store,
         return -1;
     }
     return tidy(site, err);
+}
+
+void ecert_cli_site_unmake(const ecert_cli_site_t *site)
+{
+    char generations[PATH_MAX];
+
+    snprintf(generations, sizeof(generations), "%.4000s/generations",
+             site->dir);
+    rmdir(generations);
+    rmdir(site->dir);
 }
 
 void ecert_cli_site_close(ecert_cli_site_t *site)

@@ -31,11 +31,18 @@ int ecert_cli_site_look(ecert_cli_site_t *site, const char *store,
 int ecert_cli_site_make(ecert_cli_site_t *site, const char *store,
                         const char *name, ecert_err_t *err);
 
+/* Removes a site again in which nothing is: what was to come was refused. */
+void ecert_cli_site_unmake(const ecert_cli_site_t *site);
+
 /* Lets the lock go; what follows (waiting, printing) needs none. */
 void ecert_cli_site_close(ecert_cli_site_t *site);
 
 /* The lock of the store alone: the descriptor to close, or -1. */
 int ecert_cli_lock(const char *store, ecert_err_t *err);
+
+/* The name as it is typed: a star in quotes, or the shell takes it for files.
+ * Good until the next call. */
+const char *ecert_cli_word(const char *name);
 
 /* The catalogue of a site (site_dir may be NULL): its own, else the built-in
  * one; the caller's. */

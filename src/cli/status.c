@@ -10,6 +10,7 @@
 #include "progress.h"
 #include "servers.h"
 #include "ecert_file.h"
+#include "ecert_json.h"
 #include "ecert_load.h"
 #include "ecert_name.h"
 #include "ecert_report.h"
@@ -116,34 +117,75 @@ static void sift(json_t *report, const char *name, size_t *n, size_t *bad)
 
 /* ---- how far the sites of the store are --------------------------------- */
 
+static void add_progress(json_t *list, const options_t *options,
+                         const json_t *servers, ecert_loader_t *loader,
+                         const char *name)
+{
+    char ascii[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+
+    if (ecert_name_ascii(name, ascii, &ignored) == 0) {
+        json_array_append_new(list, ecert_cli_progress(options->store, ascii,
+                                                       servers, loader,
+                                                       options->now, &ignored));
+    }
+}
+
+static int is_listed(const json_t *list, const json_t *site)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        if (ecert_cli_is_site(site, ecert_json_text(one, "site"))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Those that a server waits for, and that the store does not know yet. */
+static void add_awaited(json_t *list, const options_t *options,
+                        const json_t *servers)
+{
+    const json_t *report, *site;
+    size_t i, k;
+
+    json_array_foreach(servers, i, report)
+    {
+        json_array_foreach(json_object_get(report, "sites"), k, site)
+        {
+            if (ecert_json_flag(site, "store_site", 0)
+                && !is_listed(list, site)) {
+                add_progress(list, options, servers, NULL,
+                             ecert_json_text(site, "site"));
+            }
+        }
+    }
+}
+
 /* The one that was asked for, or all; an array. */
 static json_t *progress_of(const options_t *options, const json_t *servers)
 {
-    json_t *list = json_array(), *one;
-    char ascii[ECERT_NAME_MAX], **names = NULL;
+    json_t *list = json_array();
+    char **names = NULL;
     ecert_loader_t *loader;
     ecert_err_t err;
     size_t n = 0;
 
     if (options->name != NULL) {
-        one = ecert_name_ascii(options->name, ascii, &err) == 0
-                  ? ecert_cli_progress(options->store, ascii, servers, NULL,
-                                       options->now, &err)
-                  : NULL;
-        json_array_append_new(list, one);
+        add_progress(list, options, servers, NULL, options->name);
         return list;
     }
-    if (ecert_store_sites(options->store, &names, &n, &err) != 0) {
-        return list;
-    }
+    ecert_store_sites(options->store, &names, &n, &err);
     loader = n > 0 ? ecert_loader_new(options->store, &err) : NULL;
     for (size_t i = 0; loader != NULL && i < n; i++) {
-        one = ecert_cli_progress(options->store, names[i], servers, loader,
-                                 options->now, &err);
-        json_array_append_new(list, one);
+        add_progress(list, options, servers, loader, names[i]);
     }
     ecert_loader_free(loader);
     ecert_names_free(names, n);
+    add_awaited(list, options, servers);
     return list;
 }
 

@@ -4,7 +4,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "ecert_generation.h"
 #include "ecert_json.h"
+#include "ecert_store.h"
+#include "ecert_x509.h"
 #include "servers.h"
 
 #define STEP_MS 50
@@ -58,14 +61,37 @@ static int ask(const char *store, const char *ascii, const char *fingerprint,
     {
         json_array_foreach(json_object_get(report, "sites"), k, site)
         {
-            if (ecert_json_flag(site, "store_site", 0)
-                && ecert_cli_concerns(site, ascii)) {
+            if (ecert_cli_is_site(site, ascii)) {
                 look_at(round, report, site, fingerprint);
             }
         }
     }
     json_decref(servers);
     return silent == 0 && round->serving == round->servers;
+}
+
+/* Another one was installed, or there was a rollback: it will never be served.
+ */
+static int is_replaced(const char *store, const char *ascii,
+                       const char *fingerprint)
+{
+    const ecert_generation_t *current;
+    ecert_generation_t *list;
+    char dir[PATH_MAX], hex[65];
+    ecert_err_t ignored;
+    size_t n;
+    int replaced;
+
+    if (ecert_store_site(store, ascii, NULL, dir, &ignored) != 0
+        || ecert_generations(dir, &list, &n, &ignored) != 0) {
+        return 0;
+    }
+    current = ecert_generation_current(list, n);
+    replaced =
+        current != NULL
+        && strcmp(ecert_x509_fingerprint(current->leaf, hex), fingerprint) != 0;
+    ecert_generations_free(list, n);
+    return replaced;
 }
 
 int ecert_cli_wait(const char *store, const char *ascii,
@@ -76,6 +102,12 @@ int ecert_cli_wait(const char *store, const char *ascii,
     round_t round;
 
     while (!ask(store, ascii, fingerprint, &round)) {
+        if (is_replaced(store, ascii, fingerprint)) {
+            ecert_err(err, ECERT_ERR_NOT_SERVED, round.late,
+                      "another one was installed meanwhile");
+            return ecert_err_hint(err, "see who did it: ecert log %.150s",
+                                  ascii);
+        }
         if (clock_ms() > end) {
             return ecert_err(err, ECERT_ERR_NOT_SERVED, round.late,
                              "after %u seconds%s%s", seconds,

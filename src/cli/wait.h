@@ -8,7 +8,8 @@
 /*
  * 0 when every running server that has this site serves the leaf with this
  * fingerprint; says so, also when no server runs or has the site.  NOT_SERVED
- * after so many seconds, naming the server and what it says.
+ * after so many seconds, naming the server and what it says, or when another
+ * one took its place.
  */
 int ecert_cli_wait(const char *store, const char *ascii,
                    const char *fingerprint, unsigned seconds, ecert_err_t *err);

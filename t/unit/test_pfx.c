@@ -349,7 +349,8 @@ static void test_names(void **state)
     char longest[400], cut[256];
 
     (void)state;
-    named("key", "leaf", "key");
+    named("{0F1D2C3B-7A69-4E58-9B47-A6C5D4E3F201}", "leaf", "leaf");
+    named("key", NULL, "key");
     named(NULL, "leaf", "leaf");
     named(NULL, NULL, "");
     named("a\n\xc2\x9b\\ \xe4\xb8\x96", NULL, "a\\x0a\\xc2\\x9b\\x5c 世");

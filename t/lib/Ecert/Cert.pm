@@ -61,6 +61,19 @@ sub fingerprint ($cert) {
     };
 }
 
+# SHA-256 over the public key, as the command's log has it.
+sub key_id ($cert) {
+    require Digest::SHA;
+    my $file = $cert->file(Ecert::Test::tmp() . "/spki.$$.pem");
+    my ($status, $pem) = Ecert::Test::run('openssl', 'x509', '-in', $file,
+        '-noout', '-pubkey');
+    unlink $file;
+    $status == 0 or die "openssl x509: $pem";
+    require MIME::Base64;
+    $pem =~ s/^-.*$//mg;
+    return uc Digest::SHA::sha256_hex(MIME::Base64::decode_base64($pem));
+}
+
 sub serial ($cert) {
     return Net::SSLeay::P_ASN1_INTEGER_get_hex(
         Net::SSLeay::X509_get_serialNumber($cert->{x509}));

@@ -140,7 +140,7 @@ sub _name ($name, $subject) {
         my ($type, $value) = @$rdn;
         utf8::encode($value) if utf8::is_utf8($value);
         Net::SSLeay::X509_NAME_add_entry_by_txt($name, $type,
-            0x1000 | 1, $value) or die "$type: " . _reason(); # MBSTRING_UTF8
+            0x1000, $value) or die "$type: " . _reason(); # MBSTRING_UTF8
     }
 }
 
