@@ -88,3 +88,19 @@ int64_t ecert_backups_last(const char *site_dir, const char *key_id,
     json_decref(all);
     return last;
 }
+
+int ecert_backups_has(const char *site_dir, const char *file)
+{
+    char path[PATH_MAX];
+    ecert_err_t ignored;
+    json_t *all = read_all(site_dir, path, &ignored), *one;
+    int has = 0;
+    size_t i;
+
+    json_array_foreach(json_object_get(all, "backups"), i, one)
+    {
+        has |= is(one, "file", file);
+    }
+    json_decref(all);
+    return has;
+}

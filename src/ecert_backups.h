@@ -34,4 +34,7 @@ int ecert_backups_add(const char *site_dir, const ecert_backup_t *backup,
 int64_t ecert_backups_last(const char *site_dir, const char *key_id,
                            const char *certificate);
 
+/* Whether a backup into this file was recorded. */
+int ecert_backups_has(const char *site_dir, const char *file);
+
 #endif

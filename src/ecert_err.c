@@ -119,6 +119,11 @@ int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
     return -1;
 }
 
+int ecert_err_refused(const ecert_err_t *err)
+{
+    return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY;
+}
+
 void ecert_err_clear(ecert_err_t *err)
 {
     memset(err, 0, sizeof(*err));

@@ -162,6 +162,10 @@ int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing);
 int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* 1 when the system refused something, so that nothing is known of the file:
+ * it must not be taken for one that is not there or is of no use. */
+int ecert_err_refused(const ecert_err_t *err);
+
 /* Empties err, as before any call. */
 void ecert_err_clear(ecert_err_t *err);
 

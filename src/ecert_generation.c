@@ -40,8 +40,6 @@ static X509 *take_leaf(STACK_OF(X509) *list)
 
 static int read_leaf(ecert_generation_t *generation, ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
     generation->others = sk_X509_new_null();
     if (generation->others == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
@@ -52,11 +50,16 @@ static int read_leaf(ecert_generation_t *generation, ecert_err_t *err)
         return -1;
     }
     generation->leaf = take_leaf(generation->others);
-    read_certificates(generation->dir, "chain.pem", generation->others,
-                      &ignored);
-    return generation->leaf ? ecert_key_id(X509_get0_pubkey(generation->leaf),
-                                           generation->key_id, err)
-                            : -1;
+    if (generation->leaf == NULL) {
+        return ecert_err(err, ECERT_ERR_NO_CERTIFICATE, generation->dir, NULL);
+    }
+    if (read_certificates(generation->dir, "chain.pem", generation->others, err)
+            != 0
+        && ecert_err_refused(err)) {
+        return -1;
+    }
+    return ecert_key_id(X509_get0_pubkey(generation->leaf), generation->key_id,
+                        err);
 }
 
 static void free_one(ecert_generation_t *generation)
@@ -66,63 +69,78 @@ static void free_one(ecert_generation_t *generation)
     json_decref(generation->json);
 }
 
-static void take_json(ecert_generation_t *generation)
+static int take_json(ecert_generation_t *generation, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    ecert_err_t ignored;
     int readable;
 
-    if (ecert_file_path(path, &ignored, "%s/generation.json", generation->dir)
+    if (ecert_file_path(path, err, "%s/generation.json", generation->dir)
         == 0) {
-        generation->json = ecert_json_read_or_new(path, &ignored);
+        generation->json = ecert_json_read_or_new(path, err);
     }
     readable = generation->json != NULL;
+    if (!readable && ecert_err_refused(err)) {
+        return -1;
+    }
     if (!readable) {
         generation->json = json_object();
     }
     generation->exportable =
         ecert_json_flag(generation->json, "export", readable);
+    return 0;
 }
 
-/* The folder is generation->dir; 1 when there is a certificate in it. */
-static int load(ecert_generation_t *generation)
+/* The folder is generation->dir; 1 when there is a certificate in it, -1 when
+ * that cannot be told. */
+static int load(ecert_generation_t *generation, ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
-    if (read_leaf(generation, &ignored) != 0) {
-        free_one(generation);
-        memset(generation, 0, sizeof(*generation));
-        return 0;
+    if (read_leaf(generation, err) == 0 && take_json(generation, err) == 0) {
+        return 1;
     }
-    take_json(generation);
-    return 1;
+    free_one(generation);
+    memset(generation, 0, sizeof(*generation));
+    return ecert_err_refused(err) ? -1 : 0;
 }
 
 static int load_number(const char *site_dir, uint64_t number, int current,
-                       ecert_generation_t *generation)
+                       ecert_generation_t *generation, ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
     generation->number = number;
     generation->current = current;
-    return ecert_file_path(generation->dir, &ignored, "%s/generations/%llu",
+    return ecert_file_path(generation->dir, err, "%s/generations/%llu",
                            site_dir, (unsigned long long)number)
                    == 0
-               ? load(generation)
+               ? load(generation, err)
                : 0;
 }
 
 /* A folder, or a link elsewhere. */
-static int load_current(const char *site_dir, ecert_generation_t *generation)
+static int load_current(const char *site_dir, ecert_generation_t *generation,
+                        ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
     generation->number = 0;
     generation->current = 1;
-    return ecert_file_path(generation->dir, &ignored, "%s/current", site_dir)
-                   == 0
-               ? load(generation)
+    return ecert_file_path(generation->dir, err, "%s/current", site_dir) == 0
+               ? load(generation, err)
                : 0;
+}
+
+static int load_all(const char *site_dir, const uint64_t *numbers,
+                    size_t n_numbers, int64_t current, ecert_generation_t *list,
+                    size_t *n, ecert_err_t *err)
+{
+    int rc = 0;
+
+    for (size_t i = n_numbers; rc >= 0 && i-- > 0;) {
+        rc = load_number(site_dir, numbers[i], (int64_t)numbers[i] == current,
+                         &list[*n], err);
+        *n += rc > 0;
+    }
+    if (rc >= 0 && current < 0) {
+        rc = load_current(site_dir, &list[*n], err);
+        *n += rc > 0;
+    }
+    return rc < 0 ? -1 : 0;
 }
 
 int ecert_generations(const char *site_dir, ecert_generation_t **list,
@@ -131,6 +149,7 @@ int ecert_generations(const char *site_dir, ecert_generation_t **list,
     uint64_t *numbers;
     int64_t current;
     size_t n_numbers;
+    int rc;
 
     *n = 0;
     *list = NULL;
@@ -140,15 +159,15 @@ int ecert_generations(const char *site_dir, ecert_generation_t **list,
         return -1;
     }
     *list = calloc(n_numbers + 1, sizeof(**list));
-    for (size_t i = n_numbers; *list != NULL && i-- > 0;) {
-        *n += (size_t)load_number(site_dir, numbers[i],
-                                  (int64_t)numbers[i] == current, &(*list)[*n]);
-    }
+    rc = *list ? load_all(site_dir, numbers, n_numbers, current, *list, n, err)
+               : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     free(numbers);
-    if (*list != NULL && current < 0) {
-        *n += (size_t)load_current(site_dir, &(*list)[*n]);
+    if (rc != 0) {
+        ecert_generations_free(*list, *n);
+        *list = NULL;
+        *n = 0;
     }
-    return *list != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    return rc;
 }
 
 void ecert_generations_free(ecert_generation_t *list, size_t n)

@@ -34,7 +34,8 @@ typedef struct {
 
 /*
  * All of a site, oldest first, then a `current` that is none of them; what has
- * no readable certificate is passed over.  *list: ecert_generations_free.
+ * no certificate is passed over, but not what the system refuses to read.
+ * *list: ecert_generations_free.
  * Errors of ecert_store_generations, MEMORY; no generations are none.
  */
 int ecert_generations(const char *site_dir, ecert_generation_t **list,

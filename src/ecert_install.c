@@ -13,6 +13,7 @@
 #include "ecert_request.h"
 #include "ecert_site_edit.h"
 #include "ecert_store.h"
+#include "ecert_swap.h"
 
 /* ---- would a server take it? ------------------------------------------- */
 
@@ -118,49 +119,6 @@ static int check(const ecert_install_t *in, const ecert_stage_t *stage,
 }
 
 /* ---- into its place ---------------------------------------------------- */
-
-/*
- * What a site has to cover and what it serves cannot be changed in one step.
- * So names that the new leaf lacks go first, the leaf comes, and then the names
- * that the old one lacked: in between all is in order for the agents.
- */
-static int drop_names(const char *site_dir, X509 *leaf, const char *ascii,
-                      ecert_err_t *err)
-{
-    ecert_site_json_t json;
-    size_t kept = 0;
-    int rc = 0;
-
-    if (ecert_store_json(site_dir, ascii, NULL, &json, err) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < json.n_names; i++) {
-        char *name = json.names[i];
-
-        if (i == 0 || ecert_name_covered(leaf, name)) {
-            json.names[kept++] = name;
-        } else {
-            free(name);
-        }
-    }
-    if (kept < json.n_names) {
-        json.n_names = kept;
-        rc = ecert_site_write(site_dir, json.names, kept, NULL, err);
-    }
-    ecert_site_json_free(&json);
-    return rc;
-}
-
-int ecert_install_use(const char *site_dir, uint64_t number, X509 *leaf,
-                      char *const *names, size_t n_names, const json_t *site,
-                      ecert_err_t *err)
-{
-    return drop_names(site_dir, leaf, names[0], err) == 0
-                   && ecert_generation_use(site_dir, number, err) == 0
-                   && ecert_site_write(site_dir, names, n_names, site, err) == 0
-               ? 0
-               : -1;
-}
 
 static json_t *describe(const ecert_install_t *in)
 {
@@ -272,8 +230,8 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
         return put_aside(in, current, out, err);
     }
     out->current = 1;
-    return ecert_install_use(in->site_dir, out->number, in->leaf, in->names,
-                             in->n_names, in->site, err);
+    return ecert_swap(in->site_dir, out->number, in->leaf, in->names,
+                      in->n_names, in->site, err);
 }
 
 int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
@@ -312,18 +270,38 @@ int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
 
 /* ---- after a kill ------------------------------------------------------ */
 
-static void sweep(const char *site_dir)
+static void sweep(const char *folder, const char *name)
 {
-    static const char *const folders[] = {"", "/pending", "/generations"};
     char path[PATH_MAX];
     ecert_err_t ignored;
 
-    for (size_t i = 0; i < 3; i++) {
-        if (ecert_file_path(path, &ignored, "%s%s", site_dir, folders[i])
-            == 0) {
-            ecert_stage_sweep(path);
-        }
+    if (ecert_file_path(path, &ignored, "%s/%s", folder, name) == 0) {
+        ecert_stage_sweep(path);
     }
+}
+
+/* Also in the requests, whose request.json is written anew. */
+static void sweep_site(const char *site_dir)
+{
+    char pending[PATH_MAX], name[32];
+    ecert_err_t ignored;
+    uint64_t *numbers;
+    size_t n;
+
+    sweep(site_dir, "");
+    sweep(site_dir, "generations");
+    sweep(site_dir, "pending");
+    if (ecert_file_path(pending, &ignored, "%s/pending", site_dir) != 0
+        || ecert_store_numbers(pending, ECERT_REQUESTS_MAX, NULL, &numbers, &n,
+                               &ignored)
+               != 0) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "%llu", (unsigned long long)numbers[i]);
+        sweep(pending, name);
+    }
+    free(numbers);
 }
 
 /* The link was swapped, but the command did not come to its end. */
@@ -350,7 +328,8 @@ static int became(const ecert_request_t *request,
            && strcmp(request->key_id, current->key_id) == 0;
 }
 
-void ecert_install_tidy(const char *site_dir, const char *ascii)
+int ecert_install_tidy(const char *site_dir, const char *ascii,
+                       ecert_err_t *err)
 {
     const ecert_generation_t *current;
     ecert_generation_t *list = NULL;
@@ -358,7 +337,10 @@ void ecert_install_tidy(const char *site_dir, const char *ascii)
     ecert_err_t ignored;
     size_t n = 0, n_requests = 0;
 
-    sweep(site_dir);
+    sweep_site(site_dir);
+    if (ecert_swap_finish(site_dir, err) != 0) {
+        return -1;
+    }
     if (ecert_generations(site_dir, &list, &n, &ignored) == 0
         && ecert_requests(site_dir, ascii, &requests, &n_requests, &ignored)
                == 0) {
@@ -371,4 +353,5 @@ void ecert_install_tidy(const char *site_dir, const char *ascii)
     }
     ecert_requests_free(requests, n_requests);
     ecert_generations_free(list, n);
+    return 0;
 }

@@ -60,21 +60,13 @@ int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
                   ecert_err_t *err);
 
 /*
- * Makes generation `number`, whose leaf this is, the current one; names (one at
- * least, the site's own first) and the members of site, unless NULL, are those
- * of site.json from then on.  Under the lock.  Errors of ecert_site_write and
- * ecert_generation_use.  Names that the leaf lacks may be gone from site.json
- * after these; to call it again puts it right.
- */
-int ecert_install_use(const char *site_dir, uint64_t number, X509 *leaf,
-                      char *const *names, size_t n_names, const json_t *site,
-                      ecert_err_t *err);
-
-/*
  * Finishes what a killed command left in this site: removes what was being
- * made, and the request that became the current generation (same number in
- * generation.json, same key), once its names are in site.json.  Under the lock.
+ * made, ends a swap that was begun (ecert_swap.h), and removes the request that
+ * became the current generation (same number in generation.json, same key),
+ * once its names are in site.json.  Under the lock.  -1 when a swap could not
+ * be ended.
  */
-void ecert_install_tidy(const char *site_dir, const char *ascii);
+int ecert_install_tidy(const char *site_dir, const char *ascii,
+                       ecert_err_t *err);
 
 #endif

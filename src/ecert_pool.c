@@ -61,22 +61,36 @@ static int add(pool_t *pool, const char *file, X509 *cert, int alone, int aside)
     return 0;
 }
 
-/* A file that holds no certificate is for `ecert check` to complain about. */
+static int add_all(pool_t *pool, const char *name, const STACK_OF(X509) *list,
+                   int aside, ecert_err_t *err)
+{
+    int alone = sk_X509_num(list) == 1;
+
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        if (add(pool, name, sk_X509_value(list, i), alone, aside) != 0) {
+            return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+        }
+    }
+    return 0;
+}
+
+/* A file that holds no certificate is for `ecert check` to complain about; one
+ * that the system refuses to read may be the one that is looked for. */
 static int add_file(pool_t *pool, const char *folder, const char *name,
-                    int aside)
+                    int aside, ecert_err_t *err)
 {
     STACK_OF(X509) *list = sk_X509_new_null();
     char path[PATH_MAX];
-    ecert_err_t ignored;
-    int rc = list ? 0 : -1;
+    int rc;
 
-    if (rc == 0 && ecert_file_path(path, &ignored, "%s/%s", folder, name) == 0
-        && ecert_certificates_read(path, NULL, list, &ignored) == 0) {
-        int alone = sk_X509_num(list) == 1;
-
-        for (int i = 0; i < sk_X509_num(list) && rc == 0; i++) {
-            rc = add(pool, name, sk_X509_value(list, i), alone, aside);
-        }
+    if (list == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    if (ecert_file_path(path, err, "%s/%s", folder, name) == 0
+        && ecert_certificates_read(path, NULL, list, err) == 0) {
+        rc = add_all(pool, name, list, aside, err);
+    } else {
+        rc = ecert_err_refused(err) ? -1 : 0;
     }
     sk_X509_pop_free(list, X509_free);
     return rc;
@@ -96,10 +110,10 @@ static int add_folder(pool_t *pool, const char *store, int aside,
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = add_file(pool, folder, names[i], aside);
+        rc = add_file(pool, folder, names[i], aside, err);
     }
     ecert_names_free(names, n);
-    return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    return rc;
 }
 
 int ecert_pool_list(const char *store, const ecert_ca_t *ca,

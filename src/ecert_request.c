@@ -13,8 +13,6 @@
 #include "ecert_stage.h"
 #include "ecert_store.h"
 
-#define REQUESTS_MAX 1000
-
 static int path_of(const ecert_request_t *request, const char *name, char *out,
                    ecert_err_t *err)
 {
@@ -55,12 +53,16 @@ EVP_PKEY *ecert_request_key(const ecert_request_t *request, ecert_err_t *err)
 /* What the key is: from the request, else (none was made) from itself. */
 static int take_key(ecert_request_t *request, ecert_err_t *err)
 {
-    ecert_err_t ignored;
-    X509_REQ *csr = ecert_request_csr(request, &ignored);
-    EVP_PKEY *own = csr ? NULL : ecert_request_key(request, err);
-    EVP_PKEY *key = csr ? X509_REQ_get0_pubkey(csr) : own;
-    int rc = key ? ecert_key_id(key, request->key_id, err) : -1;
+    X509_REQ *csr = ecert_request_csr(request, err);
+    EVP_PKEY *own, *key;
+    int rc;
 
+    if (csr == NULL && ecert_err_refused(err)) {
+        return -1;
+    }
+    own = csr ? NULL : ecert_request_key(request, err);
+    key = csr ? X509_REQ_get0_pubkey(csr) : own;
+    rc = key ? ecert_key_id(key, request->key_id, err) : -1;
     request->has_csr = csr != NULL;
     if (rc == 0) {
         ecert_pem_key_name(key, request->key_name, sizeof(request->key_name));
@@ -141,6 +143,9 @@ static int take_json(ecert_request_t *request, ecert_err_t *err)
     }
     request->json = ecert_json_read_or_new(path, err);
     request->exportable = request->json != NULL;
+    if (request->json == NULL && ecert_err_refused(err)) {
+        return -1;
+    }
     if (request->json == NULL) {
         request->json = json_object();
     }
@@ -180,8 +185,25 @@ static int list_numbers(const char *site_dir, uint64_t **numbers, size_t *n,
     char pending[PATH_MAX];
 
     return pending_of(site_dir, pending, err) == 0 ? ecert_store_numbers(
-               pending, REQUESTS_MAX, NULL, numbers, n, err)
+               pending, ECERT_REQUESTS_MAX, NULL, numbers, n, err)
                                                    : -1;
+}
+
+static int load_all(const char *site_dir, const uint64_t *numbers,
+                    size_t n_numbers, const char *ascii,
+                    ecert_request_t *requests, size_t *n, ecert_err_t *err)
+{
+    for (size_t i = n_numbers; i-- > 0;) {
+        if (load(site_dir, numbers[i], ascii, &requests[*n], err) == 0) {
+            (*n)++;
+            continue;
+        }
+        free_one(&requests[*n]);
+        if (ecert_err_refused(err)) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int ecert_requests(const char *site_dir, const char *ascii,
@@ -189,6 +211,7 @@ int ecert_requests(const char *site_dir, const char *ascii,
 {
     uint64_t *numbers;
     size_t n_numbers;
+    int rc;
 
     *n = 0;
     *requests = NULL;
@@ -196,18 +219,16 @@ int ecert_requests(const char *site_dir, const char *ascii,
         return -1;
     }
     *requests = calloc(n_numbers + 1, sizeof(**requests));
-    for (size_t i = n_numbers; *requests != NULL && i-- > 0;) {
-        ecert_err_t ignored;
-
-        if (load(site_dir, numbers[i], ascii, &(*requests)[*n], &ignored)
-            == 0) {
-            (*n)++;
-        } else {
-            free_one(&(*requests)[*n]);
-        }
-    }
+    rc = *requests
+             ? load_all(site_dir, numbers, n_numbers, ascii, *requests, n, err)
+             : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     free(numbers);
-    return *requests != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    if (rc != 0) {
+        ecert_requests_free(*requests, *n);
+        *requests = NULL;
+        *n = 0;
+    }
+    return rc;
 }
 
 void ecert_requests_free(ecert_request_t *requests, size_t n)

@@ -19,6 +19,8 @@
 #include "ecert_csr.h"
 #include "ecert_err.h"
 
+#define ECERT_REQUESTS_MAX 1000 /* of a site */
+
 typedef struct {
     uint64_t number;
     char dir[PATH_MAX];
@@ -36,9 +38,10 @@ typedef struct {
 } ecert_request_t;
 
 /*
- * All requests of a site, oldest first; those without a readable CSR or key are
- * passed over.  *requests: ecert_requests_free.  Errors of ecert_file_list,
- * MEMORY; no requests are none.
+ * All requests of a site, oldest first; those without a CSR or key are passed
+ * over, but not those that the system refuses to read.  *requests:
+ * ecert_requests_free.  Errors of ecert_file_list, MEMORY; no requests are
+ * none.
  */
 int ecert_requests(const char *site_dir, const char *ascii,
                    ecert_request_t **requests, size_t *n, ecert_err_t *err);

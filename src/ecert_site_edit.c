@@ -43,6 +43,17 @@ static int change(json_t *json, char *const *names, size_t n_names,
     return 0;
 }
 
+int ecert_site_changes(const json_t *old, char *const *names, size_t n_names,
+                       const json_t *more)
+{
+    json_t *new = json_deep_copy(old);
+    int changes = new == NULL || change(new, names, n_names, more) != 0
+                  || !json_equal(old, new);
+
+    json_decref(new);
+    return changes;
+}
+
 int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
                      const json_t *more, ecert_err_t *err)
 {

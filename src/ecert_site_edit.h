@@ -22,6 +22,10 @@ json_t *ecert_site_read(const char *site_dir, ecert_err_t *err);
 int ecert_site_write(const char *site_dir, char *const *names, size_t n_names,
                      const json_t *more, ecert_err_t *err);
 
+/* Whether that would write anything: old is what ecert_site_read gave. */
+int ecert_site_changes(const json_t *old, char *const *names, size_t n_names,
+                       const json_t *more);
+
 /*
  * The site's folder, made where it is not there yet (0700), into path
  * (PATH_MAX bytes); ascii is in the form of ecert_name_ascii.  Makes the store

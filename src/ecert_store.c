@@ -60,13 +60,19 @@ static int is_folder(const char *path, ecert_trail_t *trail, ecert_err_t *err)
 static int try_folder(const char *sites, const char *name, ecert_trail_t *trail,
                       char *path, ecert_err_t *err)
 {
+    ecert_err_t ignored;
+
     if (join(path, sites, name, err) != 0) {
         return -1;
     }
-    if (is_folder(path, NULL, err) != 0 && err->code == ECERT_ERR_MISSING) {
+    if (is_folder(path, NULL, err) == 0) {
+        return is_folder(path, trail, err) == 0 ? 1 : -1;
+    }
+    if (err->code == ECERT_ERR_MISSING) {
         return 0;
     }
-    return is_folder(path, trail, err) == 0 ? 1 : -1;
+    is_folder(path, trail, &ignored);
+    return -1;
 }
 
 static int no_site(const char *sites, const char *ascii, ecert_err_t *err)
@@ -77,11 +83,12 @@ static int no_site(const char *sites, const char *ascii, ecert_err_t *err)
         || join(path, sites, slug, err) != 0) {
         return -1;
     }
-    if (is_folder(sites, NULL, err) != 0) {
-        return ecert_err(err, ECERT_ERR_NO_SITE, path,
-                         "nor is there a folder %s", sites);
+    if (is_folder(sites, NULL, err) == 0) {
+        return ecert_err(err, ECERT_ERR_NO_SITE, path, NULL);
     }
-    return ecert_err(err, ECERT_ERR_NO_SITE, path, NULL);
+    return err->code == ECERT_ERR_MISSING ? ecert_err(
+               err, ECERT_ERR_NO_SITE, path, "nor is there a folder %s", sites)
+                                          : -1;
 }
 
 /* Every other spelling: "*." on disk, Unicode, upper case. */

@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "ecert_backups.h"
 #include "ecert_generation.h"
+#include "ecert_install.h"
 #include "ecert_journal.h"
 #include "ecert_json.h"
 #include "ecert_load.h"
@@ -124,6 +125,21 @@ static void push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain)
     sk_X509_pop_free(roots, X509_free);
 }
 
+/* What the system refuses to read would be missing from the file unseen. */
+static int read_path(ecert_loader_t *loader, const ecert_site_t *files,
+                     const ecert_cli_site_t *site, ecert_loaded_t *loaded,
+                     ecert_err_t *err)
+{
+    if (ecert_load(loader, files, site->now, loaded, err) < 0) {
+        return ecert_err_refused(err) ? -1 : 0;
+    }
+    if (!loaded->refused) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_CHAIN, site->ascii, "%s", loaded->warnings[0]);
+    return ecert_err_hint(err, "try again when it can be read");
+}
+
 /* The path as it is served, then what came with the certificate. */
 static int push_path(const ecert_cli_site_t *site,
                      const ecert_generation_t *generation, goods_t *goods,
@@ -139,7 +155,7 @@ static int push_path(const ecert_cli_site_t *site,
                           .cross = {ECERT_CROSS_ON, 0}};
     ecert_loader_t *loader = ecert_loader_new(site->store, err);
     ecert_loaded_t loaded;
-    int rc = loader ? push(list, generation->leaf) : -1;
+    int refused, rc = loader ? push(list, generation->leaf) : -1;
 
     if (rc != 0) {
         ecert_loader_free(loader);
@@ -149,7 +165,8 @@ static int push_path(const ecert_cli_site_t *site,
              generation->dir);
     snprintf(key, sizeof(key), "%s/key.pem", generation->dir);
     snprintf(chain, sizeof(chain), "%s/chain.pem", generation->dir);
-    if (ecert_load(loader, &files, site->now, &loaded, err) == 0) {
+    refused = read_path(loader, &files, site, &loaded, err) != 0;
+    if (!refused && loaded.chain != NULL) {
         for (int i = 0; i < sk_X509_num(loaded.chain->served); i++) {
             rc |= push(list, sk_X509_value(loaded.chain->served, i));
         }
@@ -157,6 +174,9 @@ static int push_path(const ecert_cli_site_t *site,
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
+    if (refused) {
+        return -1;
+    }
     for (int i = 0; i < sk_X509_num(generation->others); i++) {
         rc |= push(list, sk_X509_value(generation->others, i));
     }
@@ -288,6 +308,30 @@ static int write_file(const options_t *options, const goods_t *goods,
     return rc;
 }
 
+/* A command was killed when its file was in place, but nothing told of it. */
+static int is_unfinished(const ecert_cli_site_t *site, const options_t *options,
+                         const goods_t *goods, const char *password)
+{
+    ecert_parcel_t parcel;
+    ecert_file_t file;
+    ecert_err_t ignored;
+    int is = 0;
+
+    if (ecert_backups_has(site->dir, ecert_cli_absolute(options->file))
+        || ecert_parcel_read(options->file, &file, &ignored) != 0) {
+        return 0;
+    }
+    if (ecert_parcel_open(&file, options->file, password, &parcel, &ignored)
+        == 0) {
+        is = same(goods, &parcel);
+        ecert_parcel_free(&parcel);
+    }
+    ecert_file_free(&file);
+    return is;
+}
+
+/* The log comes first: whoever was killed before the last step is asked to do
+ * it again. */
 static void note(const ecert_cli_site_t *site, const options_t *options,
                  const goods_t *goods)
 {
@@ -303,13 +347,28 @@ static void note(const ecert_cli_site_t *site, const options_t *options,
     ecert_json_set_text(more, "key_sha256", goods->key_id);
     ecert_json_set_text(more, "certificate_sha256", backup.certificate);
     ecert_json_set_text(more, "file", backup.file);
-    if (ecert_backups_add(site->dir, &backup, site->now, &err) != 0
-        || ecert_journal_add(site->store, "backup", site->ascii,
-                             json_incref(more), site->now, &err)
-               != 0) {
+    if (ecert_journal_add(site->store, "backup", site->ascii, json_incref(more),
+                          site->now, &err)
+            != 0
+        || ecert_backups_add(site->dir, &backup, site->now, &err) != 0) {
         ecert_cli_warn(site->ascii, &err);
     }
     json_decref(more);
+}
+
+static void record(ecert_cli_site_t *site, const options_t *options,
+                   const goods_t *goods)
+{
+    ecert_err_t err;
+
+    site->lock = ecert_cli_lock(site->store, &err);
+    if (site->lock < 0) {
+        ecert_cli_warn(site->ascii, &err);
+        return;
+    }
+    ecert_install_tidy(site->dir, site->ascii, &err);
+    note(site, options, goods);
+    ecert_cli_site_close(site);
 }
 
 static void say(const options_t *options, const goods_t *goods)
@@ -352,12 +411,14 @@ static int backup(const options_t *options)
     }
     if (rc == 0) {
         rc = write_file(options, &goods, password, &err);
+        if (rc != 0 && err.code == ECERT_ERR_EXISTS
+            && is_unfinished(&site, options, &goods, password)) {
+            rc = 0;
+        }
         ecert_password_wipe(password);
     }
     if (rc == 0) {
-        site.lock = ecert_cli_lock(site.store, &err);
-        note(&site, options, &goods);
-        ecert_cli_site_close(&site);
+        record(&site, options, &goods);
         say(options, &goods);
         ecert_cli_progress_show(site.store, site.ascii, site.now, stdout);
     }

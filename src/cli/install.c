@@ -97,44 +97,54 @@ static int find_request(const char *dir, const char *ascii, found_t *found,
 }
 
 /* A site that has the key: among its requests, or in a generation. */
-static int has_key(const char *dir, const char *ascii, const char *key_id)
+static int has_key(const char *dir, const char *ascii, const char *key_id,
+                   ecert_err_t *err)
 {
-    ecert_request_t *requests = NULL;
-    ecert_generation_t *list = NULL;
-    ecert_err_t ignored;
-    size_t n = 0, m = 0;
+    ecert_request_t *requests;
+    ecert_generation_t *list;
+    size_t n, m;
     int found = 0;
 
-    ecert_requests(dir, ascii, &requests, &n, &ignored);
+    if (ecert_requests(dir, ascii, &requests, &n, err) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < n; i++) {
         found |= strcmp(requests[i].key_id, key_id) == 0;
     }
     ecert_requests_free(requests, n);
-    if (!found && ecert_generations(dir, &list, &m, &ignored) == 0) {
-        for (size_t i = 0; i < m; i++) {
-            found |= strcmp(list[i].key_id, key_id) == 0;
-        }
+    if (found) {
+        return 1;
+    }
+    if (ecert_generations(dir, &list, &m, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < m; i++) {
+        found |= strcmp(list[i].key_id, key_id) == 0;
     }
     ecert_generations_free(list, m);
     return found;
 }
 
-/* Which site of the store has this key: its name into ascii; 1 when one has. */
-static int find_site(const char *store, const char *key_id, char *ascii)
+/* Which site of the store has this key: its name into ascii; 1 when one has,
+ * -1 when that cannot be told. */
+static int find_site(const char *store, const char *key_id, char *ascii,
+                     ecert_err_t *err)
 {
     char **names, dir[PATH_MAX];
-    ecert_err_t ignored;
     int found = 0;
     size_t n;
 
-    if (ecert_store_sites(store, &names, &n, &ignored) != 0) {
-        return 0;
+    if (ecert_store_sites(store, &names, &n, err) != 0) {
+        return ecert_err_refused(err) ? -1 : 0;
     }
-    for (size_t i = 0; i < n && !found; i++) {
-        if (ecert_store_site(store, names[i], NULL, dir, &ignored) == 0
-            && has_key(dir, names[i], key_id)) {
+    for (size_t i = 0; i < n && found == 0; i++) {
+        if (ecert_store_site(store, names[i], NULL, dir, err) != 0) {
+            found = ecert_err_refused(err) ? -1 : 0;
+            continue;
+        }
+        found = has_key(dir, names[i], key_id, err);
+        if (found == 1) {
             snprintf(ascii, ECERT_NAME_MAX, "%s", names[i]);
-            found = 1;
         }
     }
     ecert_names_free(names, n);
@@ -145,12 +155,14 @@ static int unknown_key(const options_t *options, const found_t *found,
                        const char *ascii, ecert_err_t *err)
 {
     char other[ECERT_NAME_MAX], name[256];
+    ecert_err_t ignored;
 
     ecert_x509_label(found->leaf, name, sizeof(name));
     ecert_err(err, ECERT_ERR_UNKNOWN_KEY, options->files[0],
               "the certificate of %s%s%s", name, ascii ? ", for site " : "",
               ascii ? ascii : "");
-    if (ascii != NULL && find_site(options->store, found->key_id, other)) {
+    if (ascii != NULL
+        && find_site(options->store, found->key_id, other, &ignored) == 1) {
         return ecert_err_hint(err,
                               "its key is that of site %.100s: ecert "
                               "install %.100s FILE",
@@ -395,12 +407,15 @@ static int install_handed(const options_t *options,
                != 0) {
         return ecert_cli_fail(NULL, &err);
     }
-    if (name == NULL && find_site(options->store, found.key_id, ascii)) {
-        name = ascii;
-    }
     if (name == NULL) {
-        unknown_key(options, &found, NULL, &err);
-        return ecert_cli_fail(NULL, &err);
+        rc = find_site(options->store, found.key_id, ascii, &err);
+        if (rc == 0) {
+            unknown_key(options, &found, NULL, &err);
+        }
+        if (rc != 1) {
+            return ecert_cli_fail(NULL, &err);
+        }
+        name = ascii;
     }
     if (ecert_cli_site_open(&site, options->store, name, &err) != 0) {
         return ecert_cli_fail(NULL, &err);
@@ -432,14 +447,17 @@ static int install(const options_t *options)
 
 /* ---- the command ------------------------------------------------------- */
 
-/* The first operand is a site's name where the store has such a site. */
-static int is_site(const char *store, const char *word)
+/* The first operand is a site's name where the store has such a site; -1 when
+ * that cannot be told. */
+static int is_site(const char *store, const char *word, ecert_err_t *err)
 {
     char ascii[ECERT_NAME_MAX], dir[PATH_MAX];
-    ecert_err_t ignored;
 
-    return ecert_name_ascii(word, ascii, &ignored) == 0
-           && ecert_store_site(store, ascii, NULL, dir, &ignored) == 0;
+    if (ecert_name_ascii(word, ascii, err) == 0
+        && ecert_store_site(store, ascii, NULL, dir, err) == 0) {
+        return 1;
+    }
+    return ecert_err_refused(err) ? -1 : 0;
 }
 
 static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
@@ -472,15 +490,20 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.password.fd = -1, .seconds = 60};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, named;
+    int first =
+        ecert_cli_parse(command, argc, argv, set_option, &options, &code);
     ecert_err_t err;
 
     if (first < 0) {
         return code;
     }
     options.store = ecert_cli_store(options.store);
-    if (first < argc && is_site(options.store, argv[first])) {
+    named = first < argc ? is_site(options.store, argv[first], &err) : 0;
+    if (named < 0) {
+        return ecert_cli_fail(NULL, &err);
+    }
+    if (named) {
         options.name = argv[first++];
     } else if (argc - first > 1 && strcmp(argv[first], "-") != 0
                && access(argv[first], F_OK) != 0) {

@@ -231,12 +231,18 @@ static int read_site(wish_t *wish, ecert_err_t *err)
     return 0;
 }
 
+/* Opening it ends what a killed command began. */
 static int read_before(wish_t *wish, ecert_err_t *err)
 {
-    if (ecert_store_site(wish->options->store, wish->ascii, NULL, wish->dir,
-                         err)
+    ecert_cli_site_t site;
+    int rc;
+
+    if (ecert_cli_site_open(&site, wish->options->store, wish->ascii, err)
         == 0) {
-        return read_site(wish, err);
+        snprintf(wish->dir, sizeof(wish->dir), "%s", site.dir);
+        rc = read_site(wish, err);
+        ecert_cli_site_close(&site);
+        return rc;
     }
     wish->dir[0] = '\0';
     wish->before = json_object();

@@ -1,11 +1,13 @@
 #include "outfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <openssl/crypto.h>
@@ -36,6 +38,49 @@ static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
     return 0;
 }
 
+/* .NAME.ecert-XXXXXXXX of this very name. */
+static int is_own(const ecert_outfile_t *out, const char *name)
+{
+    size_t len = strlen(out->name);
+
+    return ecert_entry_is_temporary(name)
+           && strncmp(name + 1, out->name, len) == 0
+           && strlen(name) == len + sizeof("..ecert-XXXXXXXX") - 1;
+}
+
+/* A writer holds a lock on its file, so that what nobody holds is of one that
+ * was killed: there is a private key in it. */
+static void remove_abandoned(const ecert_outfile_t *out, const char *name)
+{
+    int fd =
+        openat(out->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        unlinkat(out->dir, name, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static void sweep(const ecert_outfile_t *out)
+{
+    int fd = openat(out->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    while (list != NULL && (entry = readdir(list)) != NULL) {
+        if (is_own(out, entry->d_name)) {
+            remove_abandoned(out, entry->d_name);
+        }
+    }
+    if (list != NULL) {
+        closedir(list);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static int exists(const char *path, ecert_err_t *err)
 {
     ecert_err(err, ECERT_ERR_EXISTS, path, NULL);
@@ -47,28 +92,28 @@ int ecert_outfile_write(ecert_outfile_t *out, const char *path,
                         const void *bytes, size_t len, ecert_err_t *err)
 {
     struct stat st;
-    int fd, rc;
 
     memset(out, 0, sizeof(*out));
-    out->dir = -1;
+    out->dir = out->file = -1;
     out->path = path;
     if (open_folder(out, path, err) != 0) {
         return -1;
     }
+    sweep(out);
     if (fstatat(out->dir, out->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         return exists(path, err);
     }
-    fd = ecert_entry_temporary(out->dir, out->name, out->temporary);
-    if (fd < 0) {
+    out->file = ecert_entry_temporary(out->dir, out->name, out->temporary);
+    if (out->file < 0) {
         out->temporary[0] = '\0';
         return ecert_err(err, ECERT_ERR_SYSTEM, path, "make the file");
     }
-    rc = fchmod(fd, 0600) == 0 && ecert_entry_fill(fd, bytes, len) == 0
-                 && fsync(fd) == 0
-             ? 0
-             : ecert_err(err, ECERT_ERR_SYSTEM, path, "write the file");
-    close(fd);
-    return rc;
+    flock(out->file, LOCK_EX | LOCK_NB); /* where there are locks */
+    return fchmod(out->file, 0600) == 0
+                   && ecert_entry_fill(out->file, bytes, len) == 0
+                   && fsync(out->file) == 0
+               ? 0
+               : ecert_err(err, ECERT_ERR_SYSTEM, path, "write the file");
 }
 
 int ecert_outfile_read(const ecert_outfile_t *out, unsigned char **bytes,
@@ -115,8 +160,11 @@ void ecert_outfile_end(ecert_outfile_t *out)
     if (out->dir >= 0 && out->temporary[0]) {
         unlinkat(out->dir, out->temporary, 0);
     }
+    if (out->file >= 0) {
+        close(out->file);
+    }
     if (out->dir >= 0) {
         close(out->dir);
     }
-    out->dir = -1;
+    out->dir = out->file = -1;
 }

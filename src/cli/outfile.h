@@ -12,13 +12,14 @@
 #include "ecert_err.h"
 
 typedef struct {
-    int dir;
+    int dir, file;
     char temporary[NAME_MAX + 1]; /* in dir; "": none */
     char name[NAME_MAX + 1];
     const char *path;
 } ecert_outfile_t;
 
-/* Writes and syncs the bytes beside path.  EXISTS when path is there. */
+/* Writes and syncs the bytes beside path, where what killed commands left is
+ * removed.  EXISTS when path is there. */
 int ecert_outfile_write(ecert_outfile_t *out, const char *path,
                         const void *bytes, size_t len, ecert_err_t *err);
 

@@ -296,16 +296,16 @@ static void add_issuers(const restore_t *restore, const ecert_cli_site_t *site)
 }
 
 /* What is served now goes on, unless what comes back lives longer. */
-static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site)
+static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site,
+                         ecert_err_t *err)
 {
     const ecert_generation_t *current;
     ecert_generation_t *list;
-    ecert_err_t ignored;
     size_t n;
     int keep = 0;
 
-    if (ecert_generations(site->dir, &list, &n, &ignored) != 0) {
-        return 0;
+    if (ecert_generations(site->dir, &list, &n, err) != 0) {
+        return -1;
     }
     current = ecert_generation_current(list, n);
     if (current != NULL) {
@@ -359,7 +359,7 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
         .key = restore->handed.key,
         .others = restore->handed.certificates,
         .exportable = !restore->options->no_export,
-        .keep_current = keeps_current(restore, site),
+        .keep_current = keeps_current(restore, site, err),
         .keep_expired = 1,
         .now = site->now,
     };
@@ -368,6 +368,9 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
     size_t n;
     int rc;
 
+    if (in.keep_current < 0) {
+        return -1;
+    }
     if (names_of_leaf(restore->leaf, site->ascii, &names, &n) != 0) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }

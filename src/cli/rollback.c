@@ -4,11 +4,11 @@
 #include "cli.h"
 #include "ecert_chain.h"
 #include "ecert_generation.h"
-#include "ecert_install.h"
 #include "ecert_journal.h"
 #include "ecert_json.h"
 #include "ecert_load.h"
 #include "ecert_store.h"
+#include "ecert_swap.h"
 #include "progress.h"
 #include "site.h"
 
@@ -128,8 +128,8 @@ static int use(const ecert_cli_site_t *site,
         || names_of(site, generation, &names, &n, err) != 0) {
         return -1;
     }
-    rc = ecert_install_use(site->dir, generation->number, generation->leaf,
-                           names, n, NULL, err);
+    rc = ecert_swap(site->dir, generation->number, generation->leaf, names, n,
+                    NULL, err);
     ecert_names_free(names, n);
     if (rc != 0) {
         return -1;

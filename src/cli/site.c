@@ -60,6 +60,15 @@ int ecert_cli_site_look(ecert_cli_site_t *site, const char *store,
     return begin(site, store, name, err) == 0 ? find(site, err) : -1;
 }
 
+static int tidy(ecert_cli_site_t *site, ecert_err_t *err)
+{
+    if (ecert_install_tidy(site->dir, site->ascii, err) == 0) {
+        return 0;
+    }
+    ecert_cli_site_close(site);
+    return -1;
+}
+
 int ecert_cli_site_open(ecert_cli_site_t *site, const char *store,
                         const char *name, ecert_err_t *err)
 {
@@ -70,8 +79,7 @@ int ecert_cli_site_open(ecert_cli_site_t *site, const char *store,
     if (site->lock < 0) {
         return -1;
     }
-    ecert_install_tidy(site->dir, site->ascii);
-    return 0;
+    return tidy(site, err);
 }
 
 int ecert_cli_site_make(ecert_cli_site_t *site, const char *store,
@@ -89,8 +97,7 @@ int ecert_cli_site_make(ecert_cli_site_t *site, const char *store,
         ecert_cli_site_close(site);
         return -1;
     }
-    ecert_install_tidy(site->dir, site->ascii);
-    return 0;
+    return tidy(site, err);
 }
 
 void ecert_cli_site_unmake(const ecert_cli_site_t *site)

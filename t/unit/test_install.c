@@ -9,6 +9,7 @@
 #include "ecert_load.h"
 #include "ecert_request.h"
 #include "ecert_store.h"
+#include "ecert_swap.h"
 
 #define OTHER "other.example.hk"
 
@@ -439,7 +440,7 @@ static void test_stop_in_stage(void **state)
     folders(of_site("pending/.stage-0123abcd"));
     put(of_site("pending/.stage-0123abcd/key.pem"), "");
     assert_int_equal(agent_sees(pki->leaf), 0);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(entries(of_site("generations")), 1);
     assert_false(is_there(of_site(".site.json.ecert-0123abcd")));
     assert_false(is_there(of_site("pending/.stage-0123abcd")));
@@ -457,7 +458,7 @@ static void test_stop_behind_commit(void **state)
     (void)state;
     put_renewed(leaf, number, "2");
     assert_int_equal(agent_sees(pki->leaf), 0);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(current_number(), 1);
     assert_int_equal(pending(), 1);
     assert_site_names("example.hk");
@@ -477,7 +478,7 @@ static void test_stop_behind_names(void **state)
     put_renewed(leaf, number, "2");
     assert_int_equal(ecert_site_write(site_dir, names, 1, NULL, &err), 0);
     assert_int_equal(agent_sees(pki->leaf), 0);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(pending(), 1);
     finish(leaf, number);
     X509_free(leaf);
@@ -496,7 +497,7 @@ static void test_stop_behind_use(void **state)
     assert_int_equal(ecert_site_write(site_dir, names, 1, NULL, &err), 0);
     assert_int_equal(ecert_generation_use(site_dir, 2, &err), 0);
     assert_int_equal(agent_sees(leaf), 0);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_site_names(OTHER);
     assert_int_equal(pending(), 0);
     assert_int_equal(entries(of_site("pending")), 0);
@@ -504,7 +505,7 @@ static void test_stop_behind_use(void **state)
     assert_non_null(json_object_get(json, "subject"));
     json_decref(json);
     assert_int_equal(agent_sees(leaf), 0);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(current_number(), 2);
     X509_free(leaf);
 }
@@ -517,18 +518,16 @@ static void test_steps(void **state)
 
     (void)state;
     put_renewed(leaf, renewal(pki->leaf), "2");
-    assert_int_equal(ecert_install_use(site_dir, 2, leaf, names, 2, NULL, &err),
-                     0);
+    assert_int_equal(ecert_swap(site_dir, 2, leaf, names, 2, NULL, &err), 0);
     assert_site_names(OTHER);
     assert_int_equal(agent_sees(leaf), 0);
     names[1] = "example.hk"; /* and back */
-    assert_int_equal(
-        ecert_install_use(site_dir, 1, pki->leaf, names, 2, NULL, &err), 0);
+    assert_int_equal(ecert_swap(site_dir, 1, pki->leaf, names, 2, NULL, &err),
+                     0);
     assert_site_names("example.hk");
     assert_int_equal(agent_sees(pki->leaf), 0);
     put(of_site("site.json"), "broken");
-    assert_int_equal(ecert_install_use(site_dir, 2, leaf, names, 2, NULL, &err),
-                     -1);
+    assert_int_equal(ecert_swap(site_dir, 2, leaf, names, 2, NULL, &err), -1);
     assert_err(&err, ECERT_ERR_SITE);
     assert_int_equal(current_number(), 1);
     X509_free(leaf);
@@ -546,20 +545,20 @@ static void test_tidy_keeps(void **state)
     put_key(of_site("pending/3/key.pem"), pki->leaf_key);
     in.wanted = 2;
     install(&in);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(pending(), 1);
     folders(of_site("pending/2")); /* the number, but another key */
     put_key(of_site("pending/2/key.pem"), pki->sub_key);
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(pending(), 2);
     put_key(of_site("pending/2/key.pem"), pki->leaf_key);
     put(of_site("site.json"), "broken"); /* its names could not be written */
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(pending(), 2);
     unlink(at(of_site("site.json")));
-    ecert_install_tidy(site_dir, STORE_ASCII);
+    ecert_install_tidy(site_dir, STORE_ASCII, &err);
     assert_int_equal(pending(), 1);
-    ecert_install_tidy(at("none"), STORE_ASCII);
+    ecert_install_tidy(at("none"), STORE_ASCII, &err);
 }
 
 int main(void)

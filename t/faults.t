@@ -1,0 +1,112 @@
+#!/usr/bin/perl
+
+# Commands to which the system refuses a call: the disk is full or broken, the
+# file system read-only, memory or descriptors are used up.  A command that says
+# it is done has done all of it; one that fails says so in one line, with the
+# file and the system's reason, and leaves the old state or the new one.
+#
+# Tried: each call that changes or commits something, and a part of those that
+# read.  ECERT_TEST_ALL=1: all of them, with every error.  ECERT_SCENES: only
+# these scenes, by a regular expression.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Errno ();
+
+use Ecert::Scenes;
+use Ecert::Strace;
+use Ecert::Test;
+use Ecert::Tries;
+use Ecert::Whole;
+
+my $missing = Ecert::Strace->missing;
+plan skip_all => $missing if $missing;
+
+my $only = qr/$ENV{ECERT_SCENES}/ if defined $ENV{ECERT_SCENES};
+my $reads = 10; # of a scene, without ECERT_TEST_ALL
+
+# What can become of which call.
+my @errors = (
+    [qr/^(?:openat|mkdirat)$/, qw(ENOSPC EROFS EMFILE EIO)],
+    [qr/^(?:p?write|fsync|fallocate)/, qw(ENOSPC EIO)],
+    [qr/^(?:rename|unlink|symlink|link|fchmod)/, qw(EROFS EIO ENOSPC)],
+    [qr/^flock/, qw(ENOLCK EIO)],
+    [qr/^mmap/, qw(ENOMEM)],
+    [qr/./, qw(EIO ENOMEM)],
+);
+my $reading = qr/^(?:openat|p?read(?:64)?|newfstatat|fstat|getdents64|readlinkat)$/;
+
+for my $name (grep { !$only || $_ =~ $only } Ecert::Scenes->names) {
+    my $scene = scene_of($name);
+    tries($scene, 'refused', [points(@{ $scene->{calls} })],
+        sub ($dir, $point) { return refused($scene, $dir, $point) });
+}
+done_testing;
+
+sub points (@calls) {
+    my @mine = grep { !$_->{child} } @calls;
+    my @change = grep { $_->{changes} || $_->{commits} } @mine;
+    my @read = grep { $_->{ours} && $_->{name} =~ $reading
+        && !$_->{changes} } @mine;
+    # The memory of a program that runs already; the first calls are the
+    # loader's.  brk(2) does not fail by an error that could be put in.
+    my ($begun) = grep { $mine[$_]{ours} } 0 .. $#mine;
+    my @memory = grep { $_->{name} =~ /^(?:mmap|clone3?|pipe2)$/ }
+        @mine[$begun .. $#mine];
+    @read = spread($reads, @read) if !$ENV{ECERT_TEST_ALL};
+    @memory = spread(2, @memory) if !$ENV{ECERT_TEST_ALL};
+    my $i = 0;
+    return map { with_errors($_, $i++) } @change, @read, @memory;
+}
+
+# So many of a list, from all over it.
+sub spread ($n, @list) {
+    return @list if @list <= $n;
+    return map { $list[($_ + 0.5) * @list / $n] } 0 .. $n - 1;
+}
+
+sub with_errors ($call, $i) {
+    my ($fits) = grep { $call->{name} =~ $_->[0] } @errors;
+    my ($pattern, @names) = @$fits;
+    @names = $names[$i % @names] if !$ENV{ECERT_TEST_ALL};
+    return map { { %$call, error => $_ } } @names;
+}
+
+sub refused ($scene, $dir, $point) {
+    my ($status, $out) = Ecert::Strace->run($point, "error=$point->{error}",
+        $scene->command($dir));
+    my @wrong = $status == 0 ? is_done($scene, $dir, $out)
+        : $status == 1 ? is_told($scene, $dir, $point, $out)
+        : "ends with $status: $out";
+    @wrong = map { "$point->{error}: $_" } @wrong,
+        Ecert::Whole::wrong($dir, $scene->{old}, $scene->{new},
+            $scene->{log});
+    return (@wrong, map { "$point->{error}: $_" }
+        again_and_again($scene, $dir), Ecert::Whole::broken_pairs($dir));
+}
+
+# It went another way, and all is as if nothing had been.  What comes last may
+# be missing if that is said: the line in the log, the note that a request was
+# handed out, and the removal of the request whose certificate is there, which
+# the next command takes care of.
+sub is_done ($scene, $dir, $out) {
+    my $warned = $out =~ /^ecert: warning: /m;
+    my @wrong = map { "exit 0, but $_" }
+        grep { !$warned || !/^request/ } not_new($scene, $dir);
+    push @wrong, 'exit 0, without a word in the log nor a warning'
+        if !$warned && length($scene->{log})
+            == length(slurp("$dir/store/log") // '');
+    return @wrong;
+}
+
+sub is_told ($scene, $dir, $point, $out) {
+    my @lines = grep { /^ecert: (?!warning)/ } split /\n/, $out;
+    return 'exit 1, and says ' . @lines . " times why: $out" if @lines != 1;
+    my $errno = Errno->can($point->{error})->();
+    my $text = do { local $! = $errno; "$!" };
+    return () if $lines[0] =~ m{\Q$dir\E|^ecert: memory: }
+        && $lines[0] =~ /\Q$text\E|not enough memory/;
+    return "does not say file and reason: $lines[0]";
+}

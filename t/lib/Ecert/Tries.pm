@@ -1,0 +1,134 @@
+package Ecert::Tries;
+
+# Many tries of one scene (Ecert::Scenes), each in a copy of its folder, shared
+# out among two processes.
+
+use v5.36;
+
+use Exporter 'import';
+use File::Path ();
+use JSON::PP ();
+use POSIX ();
+use Test::More;
+use Time::HiRes ();
+
+use Ecert::Scenes;
+use Ecert::Strace;
+use Ecert::Test ();
+use Ecert::Whole;
+
+our @EXPORT = qw(scene_of tries again_and_again not_new);
+
+my $processes = 2;
+
+# A scene with its template, its calls, and what is old and new: facts before
+# the command and after it.
+sub scene_of ($name) {
+    my $scene = Ecert::Scenes->make($name);
+    my $base = Ecert::Test::tmp() . '/' . $name =~ s/\W+/-/gr;
+    $scene->{dir} = $scene->prepare("$base-old");
+    $scene->{log} = Ecert::Test::slurp("$base-old/store/log") // '';
+    $scene->{old} = Ecert::Whole::facts("$base-old");
+
+    my $dir = copy($scene, "$base-new");
+    my ($status, $out, @calls) = Ecert::Strace->calls(
+        [map { "$dir/$_" } qw(store out in)], $scene->command($dir));
+    die "$name: $status: $out" if $status != 0;
+    $scene->{calls} = \@calls;
+    $scene->{new} = Ecert::Whole::facts($dir);
+    $scene->{changed} =
+        grep { ($scene->{old}{$_} // '') ne $scene->{new}{$_} }
+        keys %{ $scene->{new} };
+    my @wrong = (Ecert::Whole::wrong($dir, $scene->{new}, $scene->{new},
+        $scene->{log}), Ecert::Whole::leftovers($dir));
+    die "$name, left alone: @wrong" if @wrong;
+    File::Path::remove_tree($dir);
+    return $scene;
+}
+
+sub copy ($scene, $to) {
+    my ($status, $out) = Ecert::Test::run('cp', '-a', $scene->{dir}, $to);
+    $status == 0 or die "cp: $out";
+    return $to;
+}
+
+# Tries all points: $try->($dir, $point) in a copy of the scene's folder gives
+# sentences about what is wrong.  One test; returns how many were wrong.
+sub tries ($scene, $what, $points, $try) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $begin = Time::HiRes::time();
+    my @children = map { _fork($scene, $points, $try, $_) }
+        0 .. $processes - 1;
+    my @wrong = map { _gather($_) } @children;
+    my $took = Time::HiRes::time() - $begin;
+
+    ok @$points && !@wrong, "$scene->{name}: $what";
+    diag $_ for @wrong > 20 ? (@wrong[0 .. 19], 'and more') : @wrong;
+    note sprintf '%s: %d points, %.1f s', $scene->{name}, scalar @$points,
+        $took;
+    return scalar @wrong;
+}
+
+sub _fork ($scene, $points, $try, $k) {
+    pipe my $in, my $out or die "pipe: $!";
+    my $pid = fork // die "fork: $!";
+    if ($pid) {
+        close $out;
+        return { pid => $pid, in => $in };
+    }
+
+    close $in;
+    my @wrong;
+    for (my $i = $k; $i < @$points; $i += $processes) {
+        my $dir = copy($scene, "$scene->{dir}-$k-$i");
+        my @new = eval { $try->($dir, $points->[$i]) };
+        push @new, "died: $@" if $@;
+        push @wrong, map { "$scene->{name}, "
+            . Ecert::Strace->name($points->[$i]) . ": $_" } @new;
+        File::Path::remove_tree($dir) if !@new || !$ENV{ECERT_TEST_KEEP};
+    }
+    print $out JSON::PP::encode_json([map { s{\Q$scene->{dir}\E-\d+-\d+/}{}gr }
+        @wrong]);
+    close $out;
+    POSIX::_exit(0);
+}
+
+sub _gather ($child) {
+    local $/;
+    my $text = readline $child->{in};
+    waitpid $child->{pid}, 0;
+    my $wrong = Ecert::Test::quietly(
+        sub { JSON::PP::decode_json($text // '') });
+    return $wrong ? @$wrong : "the process of these tries died: $?";
+}
+
+# The same command again: it ends well, or says that all is done already; then
+# all is new, and nothing is left behind.
+sub again_and_again ($scene, $dir) {
+    my ($status, $out) = Ecert::Test::run('timeout', 30,
+        $scene->command($dir));
+    my @wrong = $status == 0 || _done_already($scene, $dir, $out)
+        ? () : "again: $status: $out";
+    return (@wrong, not_new($scene, $dir, $scene->{again}),
+        Ecert::Whole::leftovers($dir));
+}
+
+# A backup is never written over; nothing was left to do if it was recorded.
+sub _done_already ($scene, $dir, $out) {
+    my $recorded = Ecert::Test::slurp("$dir/store/sites/"
+        . Ecert::Scenes->site . '/backups.json') // '';
+    return $scene->{name} =~ /^backup/ && $out =~ /^ecert: exists: /
+        && $recorded =~ m{"file": "\Q$dir\E/out/};
+}
+
+# What is not as the command leaves it; more: so many requests may be there
+# beside its own.
+sub not_new ($scene, $dir, $more = 0) {
+    my @wrong = Ecert::Whole::differing($dir, $scene->{new});
+    my @requests = grep { /^request \d+ is made, not nothing/ } @wrong;
+    return grep { !/^request \d+ is made, not nothing/ } @wrong
+        if @requests <= $more;
+    return @wrong;
+}
+
+1;
