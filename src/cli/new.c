@@ -355,9 +355,7 @@ static const ecert_cli_option_t options[] = {
      "common name (default: as NAME is written)",
      0},
     {"san", 'a', NULL,
-     "put all names into the request, too; not needed here, as this CA takes "
-     "them from the application form",
-     0},
+     "put all names into the request, too; this CA does not need them", 0},
     {"subscription-until", 'u', "DATE",
      "when the subscription ends, for ecert calendar", 0},
     ECERT_CLI_STORE,
