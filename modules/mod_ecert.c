@@ -429,12 +429,29 @@ static int certify(SSL *ssl, void *arg)
     return rc >= 0;
 }
 
+/* RFC 6066, 8: the staple, for clients that ask for one. */
+static int staple(SSL *ssl, void *arg)
+{
+    server_rec *s = arg;
+
+    if (state == NULL
+        || !ecert_live_staple(state->live, (uint32_t)ecert_srv(s)->site, ssl,
+                              (int64_t)apr_time_sec(apr_time_now()))) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+    return SSL_TLSEXT_ERR_OK;
+}
+
 static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
                              SSL_CTX *ctx)
 {
     (void)p;
     if (!is_proxy && ecert_srv(s)->site >= 0) {
         SSL_CTX_set_cert_cb(ctx, certify, s);
+        if (ecert_srv(s)->stapling != 0) {
+            SSL_CTX_set_tlsext_status_cb(ctx, staple);
+            SSL_CTX_set_tlsext_status_arg(ctx, s);
+        }
     }
     return OK;
 }

@@ -39,7 +39,9 @@ typedef struct {
     ecert_jail_limits_t limits;
     const char *file;
     pid_t parent;
-    int change; /* become this user */
+    int network;   /* leave it the network, and what resolving names needs */
+    int unlimited; /* no limits: it only forks those that have them */
+    int change;    /* become this user */
     uid_t uid;
     gid_t gid;
 } ecert_jail_t;

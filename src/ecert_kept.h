@@ -37,6 +37,10 @@ typedef struct {
     ecert_snap_t *snap; /* written; NULL: nothing is published (a test) */
     int64_t now;        /* Unix time */
     int64_t ms;         /* monotonic */
+    /* Asked before a new leaf takes another one's place; 1: not yet. */
+    int (*hold_off)(void *ctx, const ecert_kept_t *kept,
+                    const ecert_loaded_t *next);
+    void *ctx;
 } ecert_keeper_t;
 
 void ecert_kept_init(ecert_kept_t *kept, const ecert_site_t *site,

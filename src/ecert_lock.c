@@ -34,29 +34,51 @@ static int open_lock(const ecert_walk_t *walk)
                   O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
-int ecert_lock(const char *store, void (*waiting)(void), ecert_err_t *err)
+static int failed(const char *store, int fd, ecert_err_t *err)
+{
+    ecert_err(err, ECERT_ERR_SYSTEM, store, "lock the store");
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+static int open_store(const char *store, ecert_err_t *err)
 {
     ecert_walk_t walk;
-    int fd, rc;
+    int fd;
 
     if (ecert_walk(&walk, store, ECERT_WALK_FOLDER, NULL, err) != 0) {
         return -1;
     }
     fd = open_lock(&walk);
     ecert_walk_end(&walk);
-    rc = fd >= 0 ? take(fd, LOCK_EX | LOCK_NB) : -1;
-    if (fd >= 0 && rc != 0 && errno == EWOULDBLOCK) {
+    return fd >= 0 ? fd : failed(store, fd, err);
+}
+
+int ecert_lock_try(const char *store, ecert_err_t *err)
+{
+    int fd = open_store(store, err);
+
+    if (fd < 0) {
+        return -1;
+    }
+    return take(fd, LOCK_EX | LOCK_NB) == 0 ? fd : failed(store, fd, err);
+}
+
+int ecert_lock(const char *store, void (*waiting)(void), ecert_err_t *err)
+{
+    int rc, fd = open_store(store, err);
+
+    if (fd < 0) {
+        return -1;
+    }
+    rc = take(fd, LOCK_EX | LOCK_NB);
+    if (rc != 0 && errno == EWOULDBLOCK) {
         if (waiting != NULL) {
             waiting();
         }
         rc = take(fd, LOCK_EX);
     }
-    if (rc != 0) {
-        ecert_err(err, ECERT_ERR_SYSTEM, store, "lock the store");
-        if (fd >= 0) {
-            close(fd);
-        }
-        return -1;
-    }
-    return fd;
+    return rc == 0 ? fd : failed(store, fd, err);
 }
