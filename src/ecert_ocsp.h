@@ -24,7 +24,7 @@ typedef enum {
 
 typedef struct {
     ecert_ocsp_status_t status;
-    int64_t this_update, next_update; /* Unix time */
+    int64_t this_update, next_update; /* Unix time; it ends with its signer */
     int64_t revoked_at;               /* 0: it is not */
     const char *reason;               /* of a revocation, static; or NULL */
 } ecert_ocsp_t;
