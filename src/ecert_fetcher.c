@@ -110,10 +110,9 @@ static _Noreturn void child(const fetcher_t *fetcher,
                             pid_t parent)
 {
     ecert_jail_t jail = {
-        .limits = {ECERT_JAIL_SECONDS, ECERT_JAIL_MEMORY},
+        .limits = {ECERT_JAIL_SECONDS, ECERT_JAIL_MEMORY, 1},
         .file = wire->url,
         .parent = parent,
-        .network = 1,
     };
     ecert_frames_t frames = {0};
     ecert_err_t err;
@@ -187,7 +186,7 @@ static int enter(int socket, pid_t parent)
     const struct passwd *nobody = getpwnam("nobody");
     ecert_jail_t jail = {.file = NULL,
                          .parent = parent,
-                         .network = 1,
+                         .limits.network = 1,
                          .unlimited = 1,
                          .change = geteuid() == 0 || getuid() == 0,
                          .uid = nobody ? nobody->pw_uid : NOBODY,

@@ -183,7 +183,7 @@ static int set_limits(const ecert_jail_t *jail, size_t size)
                    && lower(RLIMIT_FSIZE, 0, 0) == 0
                    && lower(RLIMIT_CORE, 0, 0) == 0
                    /* libcurl resolves names in a thread */
-                   && (jail->network || lower(RLIMIT_NPROC, 0, 0) == 0)
+                   && (jail->limits.network || lower(RLIMIT_NPROC, 0, 0) == 0)
                    && lower(RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS) == 0
                ? 0
                : -1;
@@ -200,7 +200,7 @@ int ecert_jail_enter(const ecert_jail_t *jail, ecert_err_t *err)
                          "cannot leave its files behind to read it");
     }
     size = present_size();
-    if (!jail->network && unshare(CLONE_NEWNET) != 0) {
+    if (!jail->limits.network && unshare(CLONE_NEWNET) != 0) {
         /* without the right to it, or in a container: the rest must do */
     }
     if (drop_rights(jail, err) != 0) {

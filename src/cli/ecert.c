@@ -30,6 +30,7 @@ const ecert_cli_command_t *const ecert_cli_commands[] = {
     &ecert_cmd_restore,
     &ecert_cmd_rollback,
     &ecert_cmd_status,
+    &ecert_cmd_verify,
     &ecert_cmd_check,
     &ecert_cmd_chain,
     &ecert_cmd_log,
