@@ -61,8 +61,9 @@ static void load_site(ecert_agent_t *agent, size_t i)
 
 static void look_site(ecert_agent_t *agent, size_t i)
 {
-    ecert_kept_look(&agent->keeper, &agent->kept[i]);
-    ecert_net_look(agent->net, &agent->kept[i]);
+    if (ecert_kept_look(&agent->keeper, &agent->kept[i])) {
+        ecert_net_look(agent->net, &agent->kept[i]);
+    }
     watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
 }
 
@@ -224,7 +225,7 @@ static void set_fds(const ecert_agent_t *agent, struct pollfd *fds)
 /* 0 to go on, 1 when the server is gone or the agent is reborn. */
 static int wait_once(ecert_agent_t *agent)
 {
-    struct pollfd fds[POLL_N + ECERT_ERRANDS_MAX];
+    struct pollfd fds[POLL_N + ECERT_NET_FDS];
     size_t n;
 
     ecert_agent_clocks(agent);
@@ -298,7 +299,7 @@ static void load_all(ecert_agent_t *agent, int ready)
 static void await_staples(ecert_agent_t *agent, int ready)
 {
     int64_t end = agent->keeper.ms + ECERT_NET_PATIENCE_MS;
-    struct pollfd fds[ECERT_ERRANDS_MAX];
+    struct pollfd fds[ECERT_NET_FDS];
 
     ecert_net_work(agent->net, touch, agent);
     while (ready >= 0 && ecert_net_is_awaited(agent->net)

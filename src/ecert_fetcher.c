@@ -122,6 +122,7 @@ static _Noreturn void child(const fetcher_t *fetcher,
         _exit(1);
     }
     if (ecert_jail_enter(&jail, &err) == 0) {
+        alarm(ECERT_ERRAND_SECONDS); /* whatever holds it up */
         rc = run_errand(fetcher, wire, &frames, &err);
     }
     ecert_answer_write(ECERT_JAIL_PIPE, rc == 0 ? &frames : NULL, &err);
@@ -129,6 +130,14 @@ static _Noreturn void child(const fetcher_t *fetcher,
 }
 
 /* ---- the fetcher ------------------------------------------------------- */
+
+static int is_sound(const ecert_errand_wire_t *wire)
+{
+    return (wire->kind == ECERT_ERRAND_CERTIFICATES
+            || wire->kind == ECERT_ERRAND_OCSP)
+           && wire->post_len <= sizeof(wire->post)
+           && memchr(wire->url, '\0', sizeof(wire->url)) != NULL;
+}
 
 /* The next errand and the pipe to answer through; 0 when nobody is there. */
 static int receive(ecert_errand_wire_t *wire, int *answer)
@@ -149,15 +158,15 @@ static int receive(ecert_errand_wire_t *wire, int *answer)
     do {
         n = recvmsg(SOCKET, &message, MSG_CMSG_CLOEXEC);
     } while (n < 0 && errno == EINTR);
-    header = CMSG_FIRSTHDR(&message);
-    if (header != NULL && header->cmsg_type == SCM_RIGHTS) {
+    header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header != NULL && header->cmsg_level == SOL_SOCKET
+        && header->cmsg_type == SCM_RIGHTS
+        && header->cmsg_len == CMSG_LEN(sizeof(int))) {
         memcpy(answer, CMSG_DATA(header), sizeof(int));
     }
-    if (n == (ssize_t)sizeof(*wire)) {
-        wire->url[sizeof(wire->url) - 1] = '\0';
-        if (wire->post_len > sizeof(wire->post)) {
-            wire->post_len = 0;
-        }
+    if (*answer >= 0 && (n != (ssize_t)sizeof(*wire) || !is_sound(wire))) {
+        close(*answer); /* which is the answer */
+        *answer = -1;
     }
     return n > 0;
 }
@@ -196,6 +205,7 @@ static int enter(int socket, pid_t parent)
     if (socket != SOCKET && dup2(socket, SOCKET) < 0) {
         return -1;
     }
+    prctl(PR_SET_NAME, "ecert-fetcher");
     return ecert_jail_enter(&jail, &err);
 }
 

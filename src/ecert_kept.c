@@ -444,17 +444,19 @@ void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept)
     follow_dates(keeper, kept);
 }
 
-void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
+int ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
 {
     if (keeper->ms < kept->busy_until) {
         kept->retry_at = kept->busy_until;
         kept->torn_at = 0; /* as below */
-        return;
+        return 0;
     }
-    if (!ecert_load_unchanged(keeper->loader, kept->site, kept->look)) {
-        kept->torn_at = 0; /* something moved: a new patience */
-        ecert_kept_load(keeper, kept);
+    if (ecert_load_unchanged(keeper->loader, kept->site, kept->look)) {
+        return 0;
     }
+    kept->torn_at = 0; /* something moved: a new patience */
+    ecert_kept_load(keeper, kept);
+    return 1;
 }
 
 int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept)

@@ -50,8 +50,8 @@ void ecert_kept_free(ecert_kept_t *kept);
 /* Looks at the site's files and publishes what should be served; logs. */
 void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept);
 
-/* The same when something may have changed; cheap when nothing has. */
-void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept);
+/* The same when something may have changed; 0, and cheap, when nothing has. */
+int ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept);
 
 /* Whether its time has come (a retry, a date). */
 int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept);

@@ -53,9 +53,16 @@ static int is_offered(const ecert_load_t *load, const ecert_chain_t *chain,
     if (entry->role != ECERT_CA_CROSS) {
         return entry->role == ECERT_CA_SUB && !chain->complete;
     }
-    return load->out->cross.kind != ECERT_CROSS_OFF
-           && (entry->useful_until == 0 || load->now < entry->useful_until
-               || load->out->cross.kind == ECERT_CROSS_ON);
+    switch (load->out->cross.kind) {
+    case ECERT_CROSS_OFF:
+        return 0;
+    case ECERT_CROSS_ON:
+        return 1;
+    case ECERT_CROSS_UNTIL:
+        return load->now < load->out->cross.until;
+    default:
+        return entry->useful_until == 0 || load->now < entry->useful_until;
+    }
 }
 
 static void add(urls_t *urls, const char *url, size_t len)
@@ -142,9 +149,13 @@ int ecert_load_urls(ecert_loader_t *loader, const ecert_site_t *site,
         }
     }
     end(&load);
+    if (rc != 0) {
+        ecert_names_free(found.list, found.n);
+        return -1;
+    }
     *urls = found.list;
     *n = found.n;
-    return rc;
+    return 0;
 }
 
 static STACK_OF(X509) *pool_with(const ecert_chain_t *chain, X509 *cert)
@@ -162,8 +173,24 @@ static STACK_OF(X509) *pool_with(const ecert_chain_t *chain, X509 *cert)
     return pool;
 }
 
+/*
+ * A Sub CA from before browsers asked for the purpose is still verified by
+ * OpenSSL; whoever sits on the way could send it in place of the present one.
+ */
+static int check_purpose(const ecert_ca_t *ca, const ecert_considered_t *one,
+                         const char *name, ecert_err_t *err)
+{
+    if (ecert_x509_server_auth(one->cert) || one->role == ECERT_CA_CROSS
+        || ecert_ca_find(ca, one->cert) != NULL) {
+        return 0;
+    }
+    return ecert_err(err, ECERT_ERR_PURPOSE, name,
+                     "it has no extended key usage for TLS servers");
+}
+
 /* The reason that the chain's builder gave for this certificate. */
-static int judge(const ecert_chain_t *chain, X509 *cert, ecert_err_t *err)
+static int judge(const ecert_chain_t *chain, const ecert_ca_t *ca, X509 *cert,
+                 ecert_err_t *err)
 {
     char name[256];
 
@@ -175,7 +202,7 @@ static int judge(const ecert_chain_t *chain, X509 *cert, ecert_err_t *err)
             continue;
         }
         if (one->why == ECERT_WHY_TAKEN && chain->complete) {
-            return 0;
+            return check_purpose(ca, one, name, err);
         }
         return ecert_err(
             err,
@@ -207,7 +234,7 @@ int ecert_load_wants(ecert_loader_t *loader, const ecert_site_t *site,
             ecert_load_chain(&load, held->chain->considered[0].cert, pool, err);
     }
     if (rc == 0) {
-        rc = judge(scratch.chain, cert, err);
+        rc = judge(scratch.chain, catalogue(&load), cert, err);
     }
     sk_X509_pop_free(pool, X509_free);
     end(&load);

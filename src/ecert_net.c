@@ -10,19 +10,23 @@
 
 #define FLOOR_MS 30000
 #define ROOF_MS  3600000
-#define BUSY_MS  1000 /* when no errand can be sent out */
 
 /* ---- wants ------------------------------------------------------------- */
 
-/* A fifth more or less, so that many do not come at once. */
-static int64_t jitter(int64_t ms)
+/* Something below n, n > 0. */
+static int64_t any_below(int64_t n)
 {
-    unsigned char random = 128;
+    uint32_t random = 0;
 
-    if (getrandom(&random, 1, GRND_NONBLOCK) != 1) {
-        random = 128;
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random)) {
+        random = UINT32_MAX / 2;
     }
-    return ms - ms / 5 + ms * 2 / 5 * random / 255;
+    return (int64_t)((double)n * random / ((double)UINT32_MAX + 1));
+}
+
+int64_t ecert_net_spread(int64_t ms)
+{
+    return ms - any_below(ms / 10 + 1);
 }
 
 int64_t ecert_net_backoff(unsigned failures)
@@ -33,8 +37,11 @@ int64_t ecert_net_backoff(unsigned failures)
         ms *= 2;
         failures--;
     }
-    ms = jitter(ms < ROOF_MS ? ms : ROOF_MS);
-    return ms > FLOOR_MS ? ms : FLOOR_MS;
+    ms = ms < ROOF_MS ? ms : ROOF_MS;
+    if (ms == FLOOR_MS) {
+        return ms + any_below(ms / 5); /* never sooner */
+    }
+    return ms - ms / 5 + any_below(ms * 2 / 5);
 }
 
 const char *ecert_net_label(const ecert_net_site_t *site)
@@ -48,6 +55,14 @@ void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
     if (want->error.code != err->code
         || strcmp(want->error.detail, err->detail) != 0) {
         ecert_log_err(ECERT_LOG_WARN, ecert_net_label(site), err);
+    }
+    ecert_net_note(net, want, err);
+}
+
+void ecert_net_note(const ecert_net_t *net, ecert_want_t *want,
+                    const ecert_err_t *err)
+{
+    if (want->error.code == ECERT_OK) {
         want->error_at = net->keeper->now;
     }
     want->error = *err;
@@ -121,6 +136,33 @@ static void come(ecert_net_site_t *site)
     ecert_net_staple_clear(&site->served);
     site->served = site->coming;
     memset(&site->coming, 0, sizeof(site->coming));
+    site->is_ahead = 0;
+}
+
+/* The leaf that waited will not come: its files went, or were refused. */
+static void give_up_coming(ecert_net_t *net, ecert_net_site_t *site)
+{
+    ecert_net_staple_clear(&site->coming);
+    if (site->is_ahead && site->served.leaf != NULL) {
+        ecert_net_staple_publish(net, site, &site->served);
+    }
+    site->is_ahead = 0;
+}
+
+static void look_at_coming(ecert_net_t *net, ecert_net_site_t *site)
+{
+    const ecert_chain_t *chain = site->kept->held.chain;
+
+    if (site->coming.leaf == NULL) {
+        return;
+    }
+    if (chain != NULL && chain->n_considered > 0
+        && is_of(&site->coming, chain->considered[0].cert)) {
+        come(site);
+    } else if (!site->is_waiting) {
+        give_up_coming(net, site);
+    }
+    site->is_waiting = 0;
 }
 
 static X509 *issuer_of(const ecert_chain_t *chain)
@@ -134,9 +176,6 @@ static void look_at_staple(ecert_net_t *net, ecert_net_site_t *site)
     const ecert_chain_t *chain = site->kept->held.chain;
     X509 *leaf = chain->considered[0].cert, *issuer = issuer_of(chain);
 
-    if (is_of(&site->coming, leaf)) {
-        come(site);
-    }
     if (issuer == NULL || !ecert_net_wants_staple(net, site)) {
         ecert_net_staple_clear(&site->served);
         return;
@@ -152,6 +191,7 @@ void ecert_net_look(ecert_net_t *net, const ecert_kept_t *kept)
     ecert_net_site_t *site = &net->sites[kept->slot];
 
     site->kept = kept;
+    look_at_coming(net, site);
     if (kept->held.state == ECERT_STATE_PLACEHOLDER || kept->held.chain == NULL
         || kept->held.chain->n_considered == 0) {
         ecert_net_staple_clear(&site->served);
@@ -180,10 +220,13 @@ int ecert_net_hold_off(void *ctx, const ecert_kept_t *kept,
     }
     if (coming->der != NULL) {
         ecert_net_staple_publish(net, site, coming);
+        site->is_ahead = 1;
         return 0;
     }
-    return coming->url != NULL && coming->want.failures == 0
-           && net->keeper->ms - coming->since < ECERT_NET_PATIENCE_MS;
+    site->is_waiting =
+        coming->url != NULL && coming->want.failures == 0
+        && net->keeper->ms - coming->since < ECERT_NET_PATIENCE_MS;
+    return site->is_waiting;
 }
 
 int ecert_net_is_awaited(const ecert_net_t *net)
@@ -211,7 +254,27 @@ size_t ecert_net_fds(const ecert_net_t *net, struct pollfd *fds)
                                        .events = POLLIN};
         }
     }
+    if (net->fetcher >= 0) {
+        fds[n++] = (struct pollfd){.fd = net->fetcher}; /* POLLHUP */
+    }
     return n;
+}
+
+/* Told once, for all sites; from now on nothing is asked for. */
+static void see_fetcher(ecert_net_t *net)
+{
+    struct pollfd fd = {.fd = net->fetcher};
+    ecert_err_t err;
+
+    if (net->fetcher < 0 || poll(&fd, 1, 0) <= 0) {
+        return;
+    }
+    net->fetcher = -1;
+    ecert_err(&err, ECERT_ERR_FETCH, NULL,
+              "the fetcher has ended; nothing is downloaded, and staples are "
+              "sent until they end");
+    ecert_err_hint(&err, "reload the server: that starts a new one");
+    ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
 }
 
 static ecert_net_errand_t *free_errand(ecert_net_t *net)
@@ -249,16 +312,18 @@ static void send_staple(ecert_net_t *net, ecert_net_site_t *site,
 static void send_issuers(ecert_net_t *net, ecert_net_site_t *site)
 {
     ecert_net_errand_t *errand = free_errand(net);
+    const char *url;
     ecert_err_t err;
 
     if (errand == NULL || !is_due(net, &site->issuers)) {
         return;
     }
+    url = site->urls[site->next_url];
     errand->site = (uint32_t)(site - net->sites);
     if (ecert_net_issuers_ask(net, site, errand, &err) == 0) {
         site->issuers.busy = 1;
     } else {
-        ecert_net_failed(net, site, &site->issuers, &err);
+        ecert_net_issuers_failed(net, site, url, &err);
     }
 }
 
@@ -304,6 +369,7 @@ void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
             take_errand(net, &net->errands[i], touch, ctx);
         }
     }
+    see_fetcher(net);
     if (net->fetcher >= 0) {
         send_due(net);
     }
@@ -325,20 +391,17 @@ static void sooner_want(int64_t *when, const ecert_want_t *want)
 
 int64_t ecert_net_due(const ecert_net_t *net)
 {
-    int64_t when = 0, full = net->keeper->ms + BUSY_MS;
+    int64_t when = 0;
     int has_free = 0;
 
-    if (net->fetcher < 0) {
-        return 0;
-    }
     for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
         has_free |= net->errands[i].errand.fd < 0;
         if (net->errands[i].errand.fd >= 0) {
             sooner(&when, net->errands[i].errand.deadline);
         }
     }
-    if (!has_free) {
-        return when < full ? when : full;
+    if (!has_free || net->fetcher < 0) {
+        return when; /* the next end of an errand makes room */
     }
     for (size_t i = 0; i < net->conf->n_sites; i++) {
         sooner_want(&when, &net->sites[i].coming.want);

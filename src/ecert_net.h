@@ -20,6 +20,7 @@
 #include "ecert_kept.h"
 
 #define ECERT_NET_PATIENCE_MS 3000 /* that something waits for its staple */
+#define ECERT_NET_FDS         (ECERT_ERRANDS_MAX + 1)
 
 typedef struct ecert_net_s ecert_net_t;
 
@@ -39,7 +40,8 @@ void ecert_net_look(ecert_net_t *net, const ecert_kept_t *kept);
 int ecert_net_hold_off(void *ctx, const ecert_kept_t *kept,
                        const ecert_loaded_t *next);
 
-/* Descriptors of the errands under way, at most ECERT_ERRANDS_MAX. */
+/* Descriptors of the errands under way and of the fetcher, whose end is told;
+ * at most ECERT_NET_FDS. */
 size_t ecert_net_fds(const ecert_net_t *net, struct pollfd *fds);
 
 /*

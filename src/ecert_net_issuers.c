@@ -12,6 +12,17 @@
 #include "ecert_net_work.h"
 #include "ecert_pool.h"
 
+/* FNV-1a. */
+static uint32_t hash(const char *text)
+{
+    uint32_t sum = 2166136261U;
+
+    for (; *text; text++) {
+        sum = (sum ^ (unsigned char)*text) * 16777619U;
+    }
+    return sum;
+}
+
 /* Whether the same addresses are to be tried as before. */
 static int same_urls(const ecert_net_site_t *site, char **urls, size_t n)
 {
@@ -47,6 +58,7 @@ void ecert_net_issuers_look(ecert_net_t *net, ecert_net_site_t *site)
     site->urls = urls;
     site->n_urls = n;
     site->next_url = 0;
+    memset(site->told, 0, sizeof(site->told));
     ecert_net_came(&site->issuers);
     site->issuers.due = n > 0 ? net->keeper->ms : 0;
 }
@@ -57,6 +69,7 @@ int ecert_net_issuers_ask(ecert_net_t *net, ecert_net_site_t *site,
     ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_CERTIFICATES,
                               .url = site->urls[site->next_url]};
 
+    site->next_url = (site->next_url + 1) % site->n_urls;
     if (ecert_errand_begin(net->fetcher, &ask, net->keeper->ms, &errand->errand,
                            err)
         != 0) {
@@ -64,7 +77,6 @@ int ecert_net_issuers_ask(ecert_net_t *net, ecert_net_site_t *site,
     }
     errand->kind = ECERT_ERRAND_CERTIFICATES;
     snprintf(errand->url, sizeof(errand->url), "%.2047s", ask.url);
-    site->next_url = (site->next_url + 1) % site->n_urls;
     return 0;
 }
 
@@ -126,6 +138,34 @@ static int take_one(const ecert_net_t *net, const ecert_net_site_t *site,
     return rc;
 }
 
+/* Each URL's failure is told once, until it is another one. */
+static void tell(ecert_net_site_t *site, const char *url,
+                 const ecert_err_t *err)
+{
+    char line[1700];
+    uint32_t sum;
+
+    ecert_err_line(err, NULL, line, sizeof(line));
+    sum = hash(line);
+    for (size_t i = 0; i < site->n_urls && i < ECERT_NET_URLS; i++) {
+        if (strcmp(site->urls[i], url) == 0 && site->told[i] != sum) {
+            site->told[i] = sum;
+            ecert_log_err(ECERT_LOG_WARN, ecert_net_label(site), err);
+        }
+    }
+}
+
+void ecert_net_issuers_failed(ecert_net_t *net, ecert_net_site_t *site,
+                              const char *url, const ecert_err_t *err)
+{
+    tell(site, url, err);
+    ecert_net_note(net, &site->issuers, err);
+    if (site->next_url != 0) { /* there is another place to look */
+        site->issuers.failures--;
+        site->issuers.due = net->keeper->ms;
+    }
+}
+
 int ecert_net_issuers_take(ecert_net_t *net, ecert_net_site_t *site,
                            const char *url, const ecert_frames_t *frames,
                            const ecert_err_t *err)
@@ -140,13 +180,12 @@ int ecert_net_issuers_take(ecert_net_t *net, ecert_net_site_t *site,
         rc = take_one(net, site, url, &frames->frames[0], &bad);
     }
     if (frames != NULL && rc == 0) {
+        /* the chain is built anew; if it lacks the same then, go on slowly */
         ecert_net_came(&site->issuers);
+        site->issuers.due = net->keeper->ms + ecert_net_backoff(1);
         return 1;
     }
-    ecert_net_failed(net, site, &site->issuers, frames ? &bad : err);
-    if (site->next_url != 0) { /* there is another place to look */
-        site->issuers.due = net->keeper->ms;
-    }
+    ecert_net_issuers_failed(net, site, url, frames ? &bad : err);
     return 0;
 }
 

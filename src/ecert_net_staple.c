@@ -13,6 +13,7 @@
 #include "ecert_staple.h"
 
 #define HOUR 3600
+#define DAY  (24 * HOUR)
 
 int ecert_net_wants_staple(const ecert_net_t *net, const ecert_net_site_t *site)
 {
@@ -63,23 +64,25 @@ static void keep(const ecert_net_t *net, const ecert_net_site_t *site,
 
 /* ---- judging ----------------------------------------------------------- */
 
-/* Half-way to its end, a tenth of the time earlier or later; soon when that is
- * over. */
+/*
+ * Half-way to its end.  When that is over, and the responder still gives the
+ * same, an eighth of what is left, between a minute and an hour.
+ */
 static int64_t refresh_ms(const ecert_net_t *net,
                           const ecert_net_staple_t *staple)
 {
     const ecert_ocsp_t *facts = &staple->facts;
     int64_t life = facts->next_update - facts->this_update;
     int64_t wait = facts->this_update + life / 2 - net->keeper->now;
-    int64_t spread = ecert_net_backoff(1) - 30000; /* 0 to 6 seconds */
 
     if (wait <= 0) {
-        return ecert_net_backoff(2);
+        wait = (facts->next_update - net->keeper->now) / 8;
+        wait = wait < 60 ? 60 : wait > HOUR ? HOUR : wait;
     }
-    if (wait > 24 * HOUR) {
-        wait = 24 * HOUR; /* a revocation should be known in a day */
+    if (wait > DAY) {
+        wait = DAY; /* a revocation should be known in a day */
     }
-    return wait * 1000 - spread * (wait / 60 < 100 ? wait / 60 : 100) / 6;
+    return ecert_net_spread(wait * 1000);
 }
 
 static int take_der(const ecert_net_t *net, ecert_net_staple_t *staple,
@@ -136,28 +139,55 @@ void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
     ecert_staple_t record = {.next_update = staple->facts.next_update,
                              .der = staple->der,
                              .len = staple->len};
+    uint32_t slot = ecert_snap_staple_slot(net->keeper->snap, site->kept->slot);
     ecert_snap_t *snap = net->keeper->snap;
     unsigned char *bytes;
     ecert_err_t err;
     size_t len;
 
-    if (staple->der == NULL || staple->facts.status != ECERT_OCSP_GOOD) {
+    if (staple->der == NULL) {
         return;
+    }
+    if (staple->facts.status != ECERT_OCSP_GOOD) {
+        record.len = 0; /* the good one from before is no more true */
     }
     memcpy(record.leaf, staple->digest, sizeof(record.leaf));
     if (ecert_staple_encode(&record, &bytes, &len, &err) != 0) {
         ecert_log_err(ECERT_LOG_WARN, ecert_net_label(site), &err);
         return;
     }
-    if (ecert_snap_publish(snap, ecert_snap_staple_slot(snap, site->kept->slot),
-                           bytes, len, &err)
-        != 0) {
+    if (ecert_snap_publish(snap, slot, bytes, len, &err) != 0) {
         ecert_log_err(ECERT_LOG_WARN, ecert_net_label(site), &err);
     }
     ecert_snap_free(bytes, len);
 }
 
 /* ---- asking ------------------------------------------------------------ */
+
+/* What is published already: by an agent before, for the same leaf. */
+static int read_published(ecert_net_t *net, const ecert_net_site_t *site,
+                          ecert_net_staple_t *staple)
+{
+    ecert_snap_t *snap = net->keeper->snap;
+    ecert_staple_t record;
+    unsigned char *bytes;
+    uint64_t generation;
+    ecert_err_t ignored;
+    size_t len;
+    int rc = -1;
+
+    if (ecert_snap_read(snap, ecert_snap_staple_slot(snap, site->kept->slot),
+                        &bytes, &len, &generation, &ignored)
+        != 0) {
+        return -1;
+    }
+    if (ecert_staple_decode(bytes, len, &record, &ignored) == 0
+        && memcmp(record.leaf, staple->digest, sizeof(record.leaf)) == 0) {
+        rc = take_der(net, staple, record.der, record.len, &ignored);
+    }
+    ecert_snap_free(bytes, len);
+    return rc;
+}
 
 static int read_kept(ecert_net_t *net, ecert_net_staple_t *staple)
 {
@@ -193,7 +223,7 @@ void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
         return; /* silent: not every CA has a responder */
     }
     staple->since = net->keeper->ms;
-    if (read_kept(net, staple) == 0) {
+    if (read_kept(net, staple) == 0 || read_published(net, site, staple) == 0) {
         tell_status(site, staple);
         if (staple == &site->served) {
             ecert_net_staple_publish(net, site, staple);

@@ -27,13 +27,18 @@ typedef struct {
     ecert_want_t want;
 } ecert_net_staple_t;
 
+#define ECERT_NET_URLS 16 /* where a missing certificate is looked for */
+
 typedef struct {
     const ecert_kept_t *kept;
     ecert_net_staple_t served;
     ecert_net_staple_t coming; /* of a leaf that waits for it */
-    ecert_want_t issuers;
-    char **urls; /* where they may be got */
+    int is_waiting;            /* the last look held that leaf off */
+    int is_ahead;              /* what is published is about that leaf */
+    ecert_want_t issuers;      /* its failures are rounds over all URLs */
+    char **urls;               /* where they may be got */
     size_t n_urls, next_url;
+    uint32_t told[ECERT_NET_URLS]; /* what was told of each: a failure's hash */
 } ecert_net_site_t;
 
 typedef struct {
@@ -55,10 +60,15 @@ struct ecert_net_s {
 /* When to try again after so many failures, in ms: from 30 seconds, doubled, to
  * an hour, and a fifth more or less. */
 int64_t ecert_net_backoff(unsigned failures);
+/* ms, less up to a tenth by chance: what is due in one second is spread. */
+int64_t ecert_net_spread(int64_t ms);
 
 /* Notes a failure; tells it when it is another one than before. */
 void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
                       ecert_want_t *want, const ecert_err_t *err);
+/* The same without a word. */
+void ecert_net_note(const ecert_net_t *net, ecert_want_t *want,
+                    const ecert_err_t *err);
 void ecert_net_came(ecert_want_t *want);
 
 const char *ecert_net_label(const ecert_net_site_t *site);
@@ -79,6 +89,7 @@ void ecert_net_staple_take(ecert_net_t *net, ecert_net_site_t *site,
                            const unsigned char *digest,
                            const ecert_frames_t *frames,
                            const ecert_err_t *err);
+/* What may not be sent takes back what was published before. */
 void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
                               const ecert_net_staple_t *staple);
 json_t *ecert_net_staple_report(const ecert_net_t *net,
@@ -88,6 +99,9 @@ json_t *ecert_net_staple_report(const ecert_net_t *net,
 void ecert_net_issuers_look(ecert_net_t *net, ecert_net_site_t *site);
 int ecert_net_issuers_ask(ecert_net_t *net, ecert_net_site_t *site,
                           ecert_net_errand_t *errand, ecert_err_t *err);
+/* The next URL is tried at once, the first again after a pause. */
+void ecert_net_issuers_failed(ecert_net_t *net, ecert_net_site_t *site,
+                              const char *url, const ecert_err_t *err);
 /* 1 when the pool has something new. */
 int ecert_net_issuers_take(ecert_net_t *net, ecert_net_site_t *site,
                            const char *url, const ecert_frames_t *frames,

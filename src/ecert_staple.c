@@ -17,14 +17,16 @@ int ecert_staple_encode(const ecert_staple_t *staple, unsigned char **out,
     }
     memcpy(*out, staple->leaf, 32);
     memcpy(*out + 32, &staple->next_update, sizeof(int64_t));
-    memcpy(*out + HEAD, staple->der, staple->len);
+    if (staple->len > 0) {
+        memcpy(*out + HEAD, staple->der, staple->len);
+    }
     return 0;
 }
 
 int ecert_staple_decode(const unsigned char *bytes, size_t len,
                         ecert_staple_t *staple, ecert_err_t *err)
 {
-    if (len <= HEAD) {
+    if (len < HEAD) {
         return ecert_err(err, ECERT_ERR_SNAPSHOT, NULL,
                          "the record of an OCSP response is cut off");
     }
@@ -40,7 +42,7 @@ int ecert_staple_fits(const ecert_staple_t *staple, const X509 *leaf,
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
 
-    return now < staple->next_update
+    return staple->len > 0 && now < staple->next_update
            && X509_digest(leaf, EVP_sha256(), digest, NULL) == 1
            && memcmp(digest, staple->leaf, 32) == 0;
 }

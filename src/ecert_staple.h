@@ -20,7 +20,10 @@ typedef struct {
     size_t len;
 } ecert_staple_t;
 
-/* *out is the caller's, free with ecert_snap_free. */
+/*
+ * Nothing is sent for a record without bytes: it takes back the one before.
+ * *out is the caller's, free with ecert_snap_free.
+ */
 int ecert_staple_encode(const ecert_staple_t *staple, unsigned char **out,
                         size_t *len, ecert_err_t *err);
 
