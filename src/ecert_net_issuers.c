@@ -111,6 +111,14 @@ static int put(const ecert_net_t *net, X509 *cert, ecert_err_t *err)
     return rc < 0 ? -1 : 0;
 }
 
+/* From where it came matters more than what it calls itself. */
+static void refuse(const char *url, ecert_err_t *err)
+{
+    ecert_err_t why = *err;
+
+    ecert_err(err, why.code, url, "%s: %s", why.file, why.detail);
+}
+
 /* Verified to a root that is known, through the chain that it is for. */
 static int take_one(const ecert_net_t *net, const ecert_net_site_t *site,
                     const char *url, const ecert_frame_t *frame,
@@ -125,6 +133,9 @@ static int take_one(const ecert_net_t *net, const ecert_net_site_t *site,
     }
     rc = ecert_load_wants(net->keeper->loader, site->kept->site,
                           &site->kept->held, cert, net->keeper->now, err);
+    if (rc != 0) {
+        refuse(url, err);
+    }
     if (rc == 0) {
         rc = put(net, cert, err);
     }
@@ -158,8 +169,14 @@ static void tell(ecert_net_site_t *site, const char *url,
 void ecert_net_issuers_failed(ecert_net_t *net, ecert_net_site_t *site,
                               const char *url, const ecert_err_t *err)
 {
-    tell(site, url, err);
-    ecert_net_note(net, &site->issuers, err);
+    ecert_err_t told = *err;
+
+    if (err->code != ECERT_ERR_FETCH) {
+        ecert_err_hint(&told, "nothing of it is used; it is tried again by "
+                              "itself");
+    }
+    tell(site, url, &told);
+    ecert_net_note(net, &site->issuers, &told);
     if (site->next_url != 0) { /* there is another place to look */
         site->issuers.failures--;
         site->issuers.due = net->keeper->ms;

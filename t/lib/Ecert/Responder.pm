@@ -12,7 +12,8 @@ use Ecert::Test ();
 
 my @started;
 
-# issuer: the CA's certificate; port: a free one unless given.
+# issuer: the CA's certificate; port: a free one unless given; days or minutes:
+# how long an answer is good.
 sub new ($class, $issuer, %o) {
     state $n = 0;
     my $dir = Ecert::Test::tmp() . '/responder' . $n++;
@@ -20,7 +21,7 @@ sub new ($class, $issuer, %o) {
     $issuer->file("$dir/ca.pem");
     $issuer->key_file("$dir/ca.key");
     my $responder = bless { dir => $dir, issuer => $issuer, lines => [],
-        port => $o{port} // _free_port(), days => $o{days} // 7 }, $class;
+        port => $o{port} // _free_port(), days => $o{days} // 7, minutes => $o{minutes} }, $class;
     return $responder;
 }
 
@@ -60,8 +61,9 @@ sub start ($responder) {
         open STDERR, '>&', \*STDOUT;
         my @command = ('openssl', 'ocsp', '-index', "$dir/index.txt", '-port',
             $responder->{port}, '-rsigner', "$dir/ca.pem", '-rkey',
-            "$dir/ca.key", '-CA', "$dir/ca.pem", '-ndays',
-            $responder->{days});
+            "$dir/ca.key", '-CA', "$dir/ca.pem", $responder->{minutes}
+                ? ('-nmin', $responder->{minutes})
+                : ('-ndays', $responder->{days}));
         exec { $command[0] } @command or print STDERR "openssl: $!\n";
         POSIX::_exit(127);
     }
