@@ -86,7 +86,7 @@ sub stop ($responder) {
 # What it was asked, as often as it was.
 sub asked ($responder) {
     my $text = Ecert::Test::slurp("$responder->{dir}/out") // '';
-    return scalar(() = $text =~ /OCSP Request Data/g);
+    return scalar(() = $text =~ /Received request/g);
 }
 
 sub _free_port {
