@@ -46,7 +46,8 @@ sub knows ($responder, $cert, $revoked = undef) {
     return $responder;
 }
 
-sub start ($responder) {
+# Writes the list of what it knows.
+sub list ($responder) {
     my $dir = $responder->{dir};
     open my $out, '>', "$dir/index.txt" or die "$dir/index.txt: $!";
     print $out map { "$_\n" } @{ $responder->{lines} };
@@ -54,6 +55,11 @@ sub start ($responder) {
     open $out, '>', "$dir/index.txt.attr" or die "$dir/index.txt.attr: $!";
     print $out "unique_subject = no\n";
     close $out;
+}
+
+sub start ($responder) {
+    my $dir = $responder->{dir};
+    $responder->list;
     my $pid = fork // die "fork: $!";
     if (!$pid) {
         open STDIN, '<', '/dev/null';
