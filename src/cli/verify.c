@@ -23,6 +23,7 @@
 #include "ecert_report.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"
+#include "port.h"
 #include "say.h"
 #include "servers.h"
 #include "site.h"
@@ -401,28 +402,6 @@ static void look_everywhere(verify_t *verify, const char *host,
     freeaddrinfo(list);
 }
 
-/* "host", "host:port", "[address]:port": the port goes off; NULL when there is
- * none. */
-static char *split_port(char *text)
-{
-    char *colon = strrchr(text, ':'), *close = strchr(text, ']');
-
-    if (close != NULL) {
-        colon = close[1] == ':' ? close + 1 : NULL;
-        *close = '\0';
-        memmove(text, text + 1, strlen(text));
-        if (colon != NULL) {
-            colon[0] = '\0';
-        }
-        return colon ? colon + 1 : NULL;
-    }
-    if (colon == NULL) {
-        return NULL;
-    }
-    *colon = '\0';
-    return colon + 1;
-}
-
 static void verify_name(verify_t *verify, const char *word)
 {
     const options_t *options = verify->options;
@@ -431,7 +410,7 @@ static void verify_name(verify_t *verify, const char *word)
     ecert_err_t err;
 
     snprintf(text, sizeof(text), "%.500s", word);
-    port = split_port(text);
+    port = ecert_cli_split_port(text);
     if (ecert_name_ascii(text, ascii, &err) != 0) {
         ecert_cli_fail(NULL, &err);
         verify->bad = 1;
@@ -444,7 +423,7 @@ static void verify_name(verify_t *verify, const char *word)
         char node[512], *to;
 
         snprintf(node, sizeof(node), "%.500s", options->connect[i]);
-        to = split_port(node);
+        to = ecert_cli_split_port(node);
         look_everywhere(verify, ascii, options->connect[i], node,
                         to     ? to
                         : port ? port
@@ -464,6 +443,9 @@ static void verify_all(verify_t *verify)
     {
         json_array_foreach(json_object_get(server, "sites"), k, site)
         {
+            if (!ecert_json_flag(site, "store_site", 0)) {
+                continue; /* its files are elsewhere: nothing to compare */
+            }
             json_array_foreach(json_object_get(site, "vhosts"), m, name)
             {
                 const char *text = json_string_value(name);

@@ -17,7 +17,6 @@
 #include "ecert_live.h"
 #include "ecert_seen.h"
 #include "ecert_snap.h"
-#include "ecert_staple.h"
 #include "pki.h"
 #include "wire.h"
 
@@ -175,70 +174,6 @@ static void test_swap(void **state)
     assert_peer(&world, 0, second->leaf, 0);
     publish(&world, 0, first);
     assert_peer(&world, 0, first->leaf, 0);
-    close_world(&world);
-}
-
-static void publish_staple(world_t *world, uint32_t site, const X509 *leaf,
-                           const char *der)
-{
-    ecert_staple_t staple = {.next_update = NOW + 60,
-                             .der = (const unsigned char *)der,
-                             .len = strlen(der)};
-    unsigned char *bytes;
-    size_t len;
-
-    assert_int_equal(X509_digest(leaf, EVP_sha256(), staple.leaf, NULL), 1);
-    assert_int_equal(ecert_staple_encode(&staple, &bytes, &len, &err), 0);
-    assert_int_equal(
-        ecert_snap_publish(world->agent,
-                           ecert_snap_staple_slot(world->agent, site), bytes,
-                           len, &err),
-        0);
-    ecert_snap_free(bytes, len);
-}
-
-/* What is sent beside the first credential's leaf; "": nothing. */
-static void assert_staple(world_t *world, int64_t now, const char *want)
-{
-    SSL_CTX *ctx = wire_server(first->leaf, first->key, NULL, NULL);
-    SSL *ssl = SSL_new(ctx);
-    const unsigned char *der = NULL;
-    long len;
-
-    assert_non_null(ssl);
-    assert_int_equal(ecert_live_staple(world->live, 0, ssl, now),
-                     want[0] != '\0');
-    len = SSL_get_tlsext_status_ocsp_resp(ssl, &der);
-    assert_int_equal(len > 0 ? len : 0, (long)strlen(want));
-    if (len > 0) {
-        assert_memory_equal(der, want, strlen(want));
-    }
-    SSL_free(ssl);
-    SSL_CTX_free(ctx);
-}
-
-static void test_staple(void **state)
-{
-    world_t world;
-
-    (void)state;
-    open_world(&world);
-    assert_staple(&world, NOW, "");
-    publish_staple(&world, 1, first->leaf, "other site");
-    assert_staple(&world, NOW, "");
-    publish_staple(&world, 0, first->leaf, "one");
-    assert_staple(&world, NOW, "one");
-    assert_staple(&world, NOW + 60, "");
-    publish_staple(&world, 0, first->leaf, "another");
-    assert_staple(&world, NOW + 59, "another");
-    publish_staple(&world, 0, second->leaf, "other leaf");
-    assert_staple(&world, NOW, "");
-    publish_staple(&world, 0, first->leaf, "back");
-    assert_staple(&world, NOW, "back");
-    publish_staple(&world, 0, first->leaf, ""); /* taken back */
-    assert_staple(&world, NOW, "");
-    assert_int_equal(ecert_live_staple(world.live, 2, NULL, NOW), 0);
-    assert_int_equal(ecert_live_staple(NULL, 0, NULL, NOW), 0);
     close_world(&world);
 }
 
@@ -612,7 +547,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swap),
-        cmocka_unit_test(test_staple),
+
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_placeholder),
