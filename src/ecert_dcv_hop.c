@@ -178,6 +178,7 @@ static void explain(exchange_t *exchange, CURLcode code)
 {
     ecert_dcv_answer_t *answer = exchange->hop->answer;
     curl_off_t connected = 0;
+    long error = 0;
 
     curl_easy_getinfo(exchange->curl, CURLINFO_CONNECT_TIME_T, &connected);
     answer->trouble = ECERT_DCV_NOT_HTTP;
@@ -191,6 +192,9 @@ static void explain(exchange_t *exchange, CURLcode code)
             connected > 0 ? ECERT_DCV_SLOW_READ : ECERT_DCV_SLOW_CONNECT;
     } else if (code == CURLE_COULDNT_CONNECT) {
         answer->trouble = ECERT_DCV_NO_CONNECTION;
+        curl_easy_getinfo(exchange->curl, CURLINFO_OS_ERRNO, &error);
+        snprintf(answer->why, sizeof(answer->why), "%s",
+                 error ? strerror((int)error) : "no connection");
     } else if (code == CURLE_SSL_CONNECT_ERROR) {
         answer->trouble = ECERT_DCV_NO_TLS;
     } else if (code == CURLE_GOT_NOTHING) {

@@ -50,8 +50,8 @@ static const char *slip_of(const ecert_dns_record_t *record, const char *code)
         || strchr(value, '\'') != NULL) {
         return "quotes were typed into the value";
     }
-    if (strspn(value, " \t") + strlen(code) == len
-        || strspn(at + strlen(code), " \t") == strlen(at + strlen(code))) {
+    if ((size_t)(at - value) == strspn(value, " \t")
+        && at[strlen(code) + strspn(at + strlen(code), " \t")] == '\0') {
         return "blanks stand around the code";
     }
     return "something else stands in the value besides the code";

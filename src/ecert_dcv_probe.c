@@ -210,6 +210,10 @@ static void follow(const ecert_dcv_probe_t *probe, target_t *target,
         hop.milliseconds = left < HOP_MS ? (long)left : HOP_MS;
         hop.location[0] = '\0';
         ecert_dcv_hop(&hop);
+        if (answer->trouble == ECERT_DCV_NOT_PUBLIC && answer->n_hops > 1) {
+            snprintf(why, sizeof(why), "%s", answer->why);
+            refuse(answer, "to %.100s, which is no public address", why);
+        }
         now->status = answer->status;
         snprintf(now->location, sizeof(now->location), "%.511s", hop.location);
     } while (redirect(&hop, target));

@@ -43,8 +43,10 @@ static void find_zone(const job_t *job, ecert_dcv_survey_t *out,
     for (const char *at = job->name; at != NULL && !is_late(job);) {
         if (ecert_dcv_ask(job->net->servers, job->net->n_servers, 1, at,
                           ECERT_DNS_NS, servers, why)
-                == 0
-            && servers->code == ECERT_DNS_OK && servers->n > 0) {
+            != 0) {
+            break; /* nor will the next question be answered */
+        }
+        if (servers->code == ECERT_DNS_OK && servers->n > 0) {
             snprintf(out->zone, sizeof(out->zone), "%s", at);
             return;
         }
@@ -128,29 +130,43 @@ static void ask_given(const job_t *job, ecert_dcv_survey_t *out)
 
 /* ---- other names ------------------------------------------------------- */
 
+static int holds(const ecert_dcv_reply_t *reply, const char *code)
+{
+    for (size_t i = 0; i < reply->n; i++) {
+        const ecert_dns_record_t *record = &reply->records[i];
+        size_t len =
+            record->len < ECERT_DNS_VALUE ? record->len : ECERT_DNS_VALUE;
+
+        if (memmem(record->value, len, code, strlen(code)) != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int has_code(const job_t *job, const char *name)
 {
     ecert_dcv_reply_t reply;
     char why[ECERT_DNS_NAME];
 
-    if (ecert_dcv_ask(job->net->servers, job->net->n_servers, 1, name,
-                      ECERT_DNS_TXT, &reply, why)
-            != 0
-        || reply.code != ECERT_DNS_OK) {
-        return 0;
-    }
-    for (size_t i = 0; i < reply.n; i++) {
-        if (reply.records[i].len >= strlen(job->code)
-            && memmem(reply.records[i].value,
-                      reply.records[i].len < ECERT_DNS_VALUE
-                          ? reply.records[i].len
-                          : ECERT_DNS_VALUE,
-                      job->code, strlen(job->code))
-                   != NULL) {
-            return 1;
+    return ecert_dcv_ask(job->net->servers, job->net->n_servers, 1, name,
+                         ECERT_DNS_TXT, &reply, why)
+               == 0
+           && holds(&reply, job->code);
+}
+
+/* Somebody answers, and nobody has it. */
+static int is_astray(const job_t *job, const ecert_dcv_survey_t *out)
+{
+    size_t answers = 0;
+
+    for (size_t i = 0; i < out->n; i++) {
+        if (holds(&out->asked[i].reply, job->code)) {
+            return 0;
         }
+        answers += out->asked[i].silence[0] == '\0';
     }
-    return 0;
+    return answers > 0;
 }
 
 /* Where such records end up by mistake. */
@@ -201,7 +217,9 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
         ask_authorities(job, &servers, survey);
         ask_resolvers(job, survey);
     }
-    look_elsewhere(job, survey);
+    if (is_astray(job, survey)) {
+        look_elsewhere(job, survey);
+    }
     rc = ecert_frames_add(out, SURVEY, survey, sizeof(*survey), err);
     free(survey);
     return rc;
