@@ -310,12 +310,11 @@ static size_t look_up(const ecert_dcv_net_t *net, const char *host,
     return n;
 }
 
-size_t ecert_dcv_places(const ecert_dcv_net_t *net, const char *host,
-                        unsigned port, ecert_dcv_place_t *out, char *why)
+static size_t from_routes(const ecert_dcv_net_t *net, const char *host,
+                          unsigned port, ecert_dcv_place_t *out)
 {
     size_t n = 0;
 
-    why[0] = '\0';
     for (size_t i = 0; i < net->n_routes && n < ECERT_DCV_ADDRESSES; i++) {
         if (net->routes[i].port == port
             && strcasecmp(net->routes[i].host, host) == 0) {
@@ -323,6 +322,15 @@ size_t ecert_dcv_places(const ecert_dcv_net_t *net, const char *host,
             out[n++].given = 1;
         }
     }
+    return n;
+}
+
+size_t ecert_dcv_places(const ecert_dcv_net_t *net, const char *host,
+                        unsigned port, ecert_dcv_place_t *out, char *why)
+{
+    size_t n = from_routes(net, host, port, out);
+
+    why[0] = '\0';
     if (n > 0) {
         return n;
     }
@@ -374,6 +382,7 @@ static int take_places(const ecert_frames_t *frames, ecert_dcv_place_t *out,
         }
         out[i].len = family == AF_INET ? sizeof(struct sockaddr_in)
                                        : sizeof(struct sockaddr_in6);
+        out[i].given = 0; /* that is not the child's to say */
     }
     ecert_frame_text(why, ECERT_DNS_NAME, (const char *)words->bytes,
                      words->len);
@@ -388,7 +397,11 @@ int ecert_dcv_places_jailed(const ecert_dcv_net_t *net, const char *host,
     ecert_frames_t frames;
     int rc;
 
-    *n = 0;
+    why[0] = '\0';
+    *n = from_routes(net, host, port, out);
+    if (*n > 0) {
+        return 0;
+    }
     if (ecert_jail_run_outside(work, &job, host, &frames, err) != 0) {
         return -1;
     }
