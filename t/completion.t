@@ -56,7 +56,7 @@ sub commands {
     is_deeply offered(''), \@first, 'all that --help tells of, each once';
     is_deeply offered('re'), ['restore'], 're';
     is_deeply offered('c'), [qw(csr check chain calendar)], 'c';
-    is_deeply offered('dcv', ''), [qw(add list remove sectigo dns mail)],
+    is_deeply offered('dcv', ''), [qw(add list remove sectigo dns mail check)],
         'second words';
     is_deeply offered('issuers', 'r'), ['remove'], 'and the beginning of one';
     is_deeply offered('serve'), [], 'none that is not there';
