@@ -429,12 +429,43 @@ static int certify(SSL *ssl, void *arg)
     return rc >= 0;
 }
 
+/* RFC 6066, 8: the staple, for clients that ask for one. */
+static int staple(SSL *ssl, void *arg)
+{
+    server_rec *s = arg;
+
+    if (state == NULL
+        || !ecert_live_staple(state->live, (uint32_t)ecert_srv(s)->site, ssl,
+                              (int64_t)apr_time_sec(apr_time_now()))) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/*
+ * mod_ssl's own stapling sees the placeholder alone, and would complain of it:
+ * where the certificate is ours, so is the staple.
+ */
+static int ecert_ocsp_prime(server_rec *s, apr_pool_t *p, const char *id,
+                            apr_size_t id_len, const char *pem)
+{
+    (void)p;
+    (void)id;
+    (void)id_len;
+    (void)pem;
+    return ecert_srv(s)->site >= 0 ? OK : DECLINED;
+}
+
 static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
                              SSL_CTX *ctx)
 {
     (void)p;
     if (!is_proxy && ecert_srv(s)->site >= 0) {
         SSL_CTX_set_cert_cb(ctx, certify, s);
+        if (ecert_srv(s)->stapling != 0) {
+            SSL_CTX_set_tlsext_status_cb(ctx, staple);
+            SSL_CTX_set_tlsext_status_arg(ctx, s);
+        }
     }
     return OK;
 }
@@ -517,6 +548,7 @@ static void ecert_register_hooks(apr_pool_t *p)
     ap_hook_quick_handler(ecert_quick_handler, NULL, NULL,
                           APR_HOOK_REALLY_FIRST);
     ap_hook_ssl_add_cert_files(ecert_add_cert_files, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_ssl_ocsp_prime_hook(ecert_ocsp_prime, NULL, NULL, APR_HOOK_FIRST);
     /* Optional: the module loads before mod_ssl, after it and without it. */
     APR_OPTIONAL_HOOK(ssl, init_server, ecert_init_server, NULL, NULL,
                       APR_HOOK_MIDDLE);

@@ -19,16 +19,18 @@
 
 extern module AP_MODULE_DECLARE_DATA ecert_module;
 
-/* One server's directives; of these a virtual host inherits the first five. */
+/* One server's directives; of these a virtual host inherits the first six. */
 typedef struct {
     const char *catalogue;
     apr_array_header_t *issuers; /* const char * */
     ecert_cross_t cross;
-    int dcv;  /* -1: not said */
+    int dcv;      /* -1: not said */
+    int stapling; /* the same */
     int used; /* any directive of ours stands somewhere */
 
     const char *store; /* main server only */
     const char *agent;
+    apr_array_header_t *fetch; /* const char *: on, off, allow=CIDR */
 
     int own; /* ECert on: the site is called as the virtual host */
     const char *name;

@@ -27,7 +27,9 @@ void *ecert_srv_create(apr_pool_t *p, server_rec *s)
 
     (void)s;
     srv->issuers = apr_array_make(p, 2, sizeof(const char *));
+    srv->fetch = apr_array_make(p, 2, sizeof(const char *));
     srv->dcv = -1;
+    srv->stapling = -1;
     srv->site = -1;
     return srv;
 }
@@ -47,6 +49,9 @@ void *ecert_srv_merge(apr_pool_t *p, void *basev, void *addv)
     }
     if (srv->dcv == -1) {
         srv->dcv = base->dcv;
+    }
+    if (srv->stapling == -1) {
+        srv->stapling = base->stapling;
     }
     return srv;
 }
@@ -221,13 +226,32 @@ static const char *set_cross(cmd_parms *cmd, void *dir, const char *arg)
     return NULL;
 }
 
-static const char *set_dcv(cmd_parms *cmd, void *dir, int on)
+/* Sets the number at offset cmd->info of the server's record. */
+static const char *set_flag(cmd_parms *cmd, void *dir, int on)
 {
     const char *err = check_context(cmd, 0);
 
     (void)dir;
-    ecert_srv(cmd->server)->dcv = on;
+    *(int *)(void *)((char *)ecert_srv(cmd->server) + (size_t)cmd->info) = on;
     return err;
+}
+
+/* Looked at here so that httpd names file and line; used in set_conf. */
+static const char *add_fetch(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *refused = check_context(cmd, GLOBAL_ONLY);
+    ecert_conf_t *scratch = ecert_conf_new();
+    ecert_err_t err;
+
+    (void)dir;
+    if (refused == NULL
+        && (scratch == NULL || ecert_conf_fetch(scratch, arg, &err) != 0)) {
+        refused = apr_pstrcat(cmd->pool, cmd->cmd->name, ": ",
+                              scratch ? err.detail : "no memory", NULL);
+    }
+    ecert_conf_free(scratch);
+    APR_ARRAY_PUSH(ecert_srv(cmd->server)->fetch, const char *) = arg;
+    return refused;
 }
 
 void mod_ecert_log(server_rec *s, int level, const char *site,
@@ -303,6 +327,7 @@ static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf)
     site.n_issuers = (size_t)srv->issuers->nelts;
     site.catalogue = srv->catalogue;
     site.cross = srv->cross;
+    site.stapling = srv->stapling != 0;
     site.where = srv->where;
     srv->site = ecert_conf_add(conf, &site, &err);
     if (srv->site < 0) {
@@ -321,6 +346,7 @@ static int set_conf(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
     const char *server;
     ap_version_t v;
     ecert_err_t err;
+    int i;
 
     ap_get_server_revision(&v);
     server = apr_psprintf(p, "Apache/%d.%d.%d", v.major, v.minor, v.patch);
@@ -329,6 +355,14 @@ static int set_conf(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
         || ecert_conf_set(&conf->agent, agent, &err) != 0) {
         mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
         return -1;
+    }
+    for (i = 0; i < srv->fetch->nelts; i++) {
+        if (ecert_conf_fetch(conf, APR_ARRAY_IDX(srv->fetch, i, const char *),
+                             &err)
+            != 0) {
+            mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
+            return -1;
+        }
     }
     return 0;
 }
@@ -408,6 +442,11 @@ const command_rec ecert_commands[] = {
     AP_INIT_TAKE1("ECertCatalogue", set_path,
                   (void *)offsetof(ecert_srv_t, catalogue), RSRC_CONF,
                   "what is known about the CA, a JSON file"),
-    AP_INIT_FLAG("ECertDCV", set_dcv, NULL, RSRC_CONF,
-                 "on or off: answer validation files"),
+    AP_INIT_FLAG("ECertDCV", set_flag, (void *)offsetof(ecert_srv_t, dcv),
+                 RSRC_CONF, "on or off: answer validation files"),
+    AP_INIT_FLAG("ECertStapling", set_flag,
+                 (void *)offsetof(ecert_srv_t, stapling), RSRC_CONF,
+                 "on or off: staple OCSP responses"),
+    AP_INIT_ITERATE("ECertFetch", add_fetch, NULL, RSRC_CONF,
+                    "on, off, allow=CIDR: what the agent may download"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

@@ -33,6 +33,7 @@ typedef struct {
     ngx_array_t *issuers; /* const char *; the http block's, then the own */
     ecert_cross_t cross;
     ngx_flag_t dcv;
+    ngx_flag_t stapling;
 
     ngx_uint_t said; /* the directive ecert was there */
     ngx_uint_t own;  /* ecert on: the site is called as the server */

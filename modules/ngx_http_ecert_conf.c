@@ -14,7 +14,10 @@ static char *ngx_http_ecert_issuers(ngx_conf_t *cf, ngx_command_t *cmd,
                                     void *conf);
 static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
                                   void *conf);
-static char *ngx_http_ecert_dcv(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_ecert_flag(ngx_conf_t *cf, ngx_command_t *cmd,
+                                 void *conf);
+static char *ngx_http_ecert_fetch(ngx_conf_t *cf, ngx_command_t *cmd,
+                                  void *conf);
 
 ngx_command_t ngx_http_ecert_commands[] = {
     {ngx_string("ecert_store"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
@@ -50,8 +53,17 @@ ngx_command_t ngx_http_ecert_commands[] = {
      ngx_http_ecert_cross, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL},
 
     {ngx_string("ecert_dcv"),
-     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_FLAG, ngx_http_ecert_dcv,
-     NGX_HTTP_SRV_CONF_OFFSET, offsetof(ngx_http_ecert_srv_conf_t, dcv), NULL},
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_FLAG,
+     ngx_http_ecert_flag, NGX_HTTP_SRV_CONF_OFFSET,
+     offsetof(ngx_http_ecert_srv_conf_t, dcv), NULL},
+
+    {ngx_string("ecert_stapling"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_CONF_FLAG,
+     ngx_http_ecert_flag, NGX_HTTP_SRV_CONF_OFFSET,
+     offsetof(ngx_http_ecert_srv_conf_t, stapling), NULL},
+
+    {ngx_string("ecert_fetch"), NGX_HTTP_MAIN_CONF | NGX_CONF_1MORE,
+     ngx_http_ecert_fetch, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL},
 
     ngx_null_command};
 
@@ -229,10 +241,30 @@ static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
     return NGX_CONF_OK;
 }
 
-static char *ngx_http_ecert_dcv(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+static char *ngx_http_ecert_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_ecert_used(cf);
     return ngx_conf_set_flag_slot(cf, cmd, conf);
+}
+
+static char *ngx_http_ecert_fetch(ngx_conf_t *cf, ngx_command_t *cmd,
+                                  void *conf)
+{
+    ngx_http_ecert_main_conf_t *emcf = conf;
+    ngx_str_t *value = cf->args->elts;
+    ecert_err_t err;
+    ngx_uint_t i;
+
+    (void)cmd;
+    ngx_http_ecert_used(cf);
+    for (i = 1; i < cf->args->nelts; i++) {
+        if (ecert_conf_fetch(emcf->conf, (char *)value[i].data, &err) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"ecert_fetch\" directive: %s", err.detail);
+            return NGX_CONF_ERROR;
+        }
+    }
+    return NGX_CONF_OK;
 }
 
 void *ngx_http_ecert_create_srv_conf(ngx_conf_t *cf)
@@ -241,6 +273,7 @@ void *ngx_http_ecert_create_srv_conf(ngx_conf_t *cf)
 
     if (escf != NULL) {
         escf->dcv = NGX_CONF_UNSET;
+        escf->stapling = NGX_CONF_UNSET;
         escf->site = -1;
     }
     return escf;
@@ -448,6 +481,7 @@ static char *ngx_http_ecert_make_site(ngx_conf_t *cf,
         site.n_issuers = escf->issuers->nelts;
     }
     site.cross = escf->cross;
+    site.stapling = escf->stapling != 0;
     rv = ngx_http_ecert_add(cf, escf, &site);
     if (rv != NGX_CONF_OK) {
         return rv;
@@ -491,6 +525,7 @@ char *ngx_http_ecert_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     escf->main = ngx_http_conf_get_module_main_conf(cf, ngx_http_ecert_module);
     ngx_conf_merge_value(escf->dcv, outer->dcv, 1);
+    ngx_conf_merge_value(escf->stapling, outer->stapling, 1);
     if (escf->catalogue.data == NULL) {
         escf->catalogue = outer->catalogue;
     }

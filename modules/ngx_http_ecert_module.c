@@ -67,6 +67,29 @@ static int ngx_http_ecert_certify(ngx_ssl_conn_t *ssl, void *data)
     return rc >= 0;
 }
 
+static int ngx_http_ecert_staple(ngx_ssl_conn_t *ssl, void *data)
+{
+    const ngx_http_ecert_srv_conf_t *escf = data;
+
+    if (escf->site < 0
+        || !ecert_live_staple(escf->main->live, (uint32_t)escf->site, ssl,
+                              (int64_t)ngx_time())) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* The callbacks of a site's context; nginx's own stapling has none then. */
+static void ngx_http_ecert_own_context(SSL_CTX *ctx,
+                                       ngx_http_ecert_srv_conf_t *escf)
+{
+    SSL_CTX_set_cert_cb(ctx, ngx_http_ecert_certify, escf);
+    if (escf->stapling) {
+        SSL_CTX_set_tlsext_status_cb(ctx, ngx_http_ecert_staple);
+        SSL_CTX_set_tlsext_status_arg(ctx, escf);
+    }
+}
+
 /* Whether a socket for TLS or QUIC. */
 static ngx_uint_t ngx_http_ecert_is_tls(const ngx_http_listen_opt_t *opt)
 {
@@ -120,7 +143,7 @@ static void ngx_http_ecert_own_contexts(ngx_conf_t *cf, ecert_conf_t *conf)
         if (escf->site < 0) {
             continue;
         }
-        SSL_CTX_set_cert_cb(sscf->ssl.ctx, ngx_http_ecert_certify, escf);
+        ngx_http_ecert_own_context(sscf->ssl.ctx, escf);
         if (cmcf->ports == NULL
             || !ngx_http_ecert_listens(cmcf->ports, servers[s])) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,

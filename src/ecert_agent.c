@@ -45,6 +45,18 @@ static int open_maps(ecert_agent_t *agent, ecert_err_t *err)
     return 0;
 }
 
+/* Before anything is given up, and before the first key is read. */
+static void start_fetcher(ecert_agent_t *agent)
+{
+    ecert_err_t err;
+
+    agent->fetcher =
+        agent->conf->fetch ? ecert_fetcher_start(agent->conf, &err) : -1;
+    if (agent->conf->fetch && agent->fetcher < 0) {
+        ecert_log_err(ECERT_LOG_WARN, NULL, &err);
+    }
+}
+
 int ecert_agent_inherit(void)
 {
     ecert_agent_t agent = {.control = ECERT_FD_CONTROL};
@@ -59,10 +71,11 @@ int ecert_agent_inherit(void)
     ecert_log_open(agent.conf);
     close(ECERT_FD_CONF);
     prepare_store(&agent);
+    start_fetcher(&agent);
     if (open_maps(&agent, &err) != 0 || ecert_priv_drop(&err) != 0) {
         return fail(&err);
     }
-    agent.pair = ecert_pair_start(ECERT_FD_CONTROL, &err);
+    agent.pair = ecert_pair_start(ECERT_FD_CONTROL, agent.fetcher, &err);
     if (agent.pair == NULL) {
         return fail(&err);
     }
@@ -80,7 +93,7 @@ int ecert_agent_inherit(void)
 
 int ecert_agent_test(void)
 {
-    ecert_agent_t agent = {.control = -1};
+    ecert_agent_t agent = {.control = -1, .fetcher = -1};
     ecert_err_t err;
     int bad;
     size_t i;
@@ -144,7 +157,7 @@ static int ending_signals(void)
 
 int ecert_agent_foreground(const char *store)
 {
-    ecert_agent_t agent = {.control = -1};
+    ecert_agent_t agent = {.control = -1, .fetcher = -1};
     ecert_err_t err;
     int fd;
 
@@ -156,6 +169,7 @@ int ecert_agent_foreground(const char *store)
         return fail(&err);
     }
     agent.conf->dcv = 1;
+    agent.conf->fetch = 0; /* it only looks */
     agent.control = ending_signals();
     prepare_store(&agent);
     fd = ecert_snap_create((uint32_t)agent.conf->n_sites, &err);

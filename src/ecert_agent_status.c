@@ -55,6 +55,7 @@ static json_t *report_sites(const ecert_agent_t *agent)
                                 agent->keeper.snap, kept->slot)));
         json_object_set_new(site, "workers",
                             report_workers(agent, rows, n, kept->slot));
+        ecert_net_report(agent->net, kept->slot, site);
         json_array_append_new(array, site);
     }
     return array;

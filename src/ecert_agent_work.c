@@ -55,12 +55,15 @@ static void watch_trail(ecert_agent_t *agent, uint32_t subject,
 static void load_site(ecert_agent_t *agent, size_t i)
 {
     ecert_kept_load(&agent->keeper, &agent->kept[i]);
+    ecert_net_look(agent->net, &agent->kept[i]);
     watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
 }
 
 static void look_site(ecert_agent_t *agent, size_t i)
 {
-    ecert_kept_look(&agent->keeper, &agent->kept[i]);
+    if (ecert_kept_look(&agent->keeper, &agent->kept[i])) {
+        ecert_net_look(agent->net, &agent->kept[i]);
+    }
     watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
 }
 
@@ -119,7 +122,7 @@ static int is_later(const ecert_agent_t *agent, int64_t when)
 static int patience(ecert_agent_t *agent)
 {
     int64_t unix_ms = clock_ms(CLOCK_REALTIME);
-    int64_t wait, next = agent->dcv.next_change;
+    int64_t wait, due, next = agent->dcv.next_change;
     size_t i;
 
     if (agent->again) {
@@ -132,6 +135,10 @@ static int patience(ecert_agent_t *agent)
     }
     if (is_later(agent, agent->answer_at)) {
         wait = lesser(wait, agent->answer_at - agent->keeper.ms);
+    }
+    due = ecert_net_due(agent->net);
+    if (due != 0) {
+        wait = lesser(wait, due - agent->keeper.ms);
     }
     if (agent->dcv.retry_at != 0) {
         wait = lesser(wait, agent->dcv.retry_at - agent->keeper.ms);
@@ -218,11 +225,13 @@ static void set_fds(const ecert_agent_t *agent, struct pollfd *fds)
 /* 0 to go on, 1 when the server is gone or the agent is reborn. */
 static int wait_once(ecert_agent_t *agent)
 {
-    struct pollfd fds[POLL_N];
+    struct pollfd fds[POLL_N + ECERT_NET_FDS];
+    size_t n;
 
     ecert_agent_clocks(agent);
     set_fds(agent, fds);
-    if (poll(fds, POLL_N, patience(agent)) < 0) {
+    n = POLL_N + ecert_net_fds(agent->net, fds + POLL_N);
+    if (poll(fds, n, patience(agent)) < 0) {
         return 0;
     }
     if (fds[POLL_CONTROL].revents) {
@@ -251,6 +260,7 @@ static void run_loop(ecert_agent_t *agent)
             agent->rescan_at = agent->keeper.ms + RESCAN_MS;
             touch_all(agent);
         }
+        ecert_net_work(agent->net, touch, agent);
         look_at_touched(agent);
     }
 }
@@ -280,6 +290,25 @@ static void load_all(ecert_agent_t *agent, int ready)
     }
     ecert_agent_clocks(agent);
     ecert_agent_load_dcv(agent);
+}
+
+/*
+ * The first handshake is to have its staple: the server waits a moment for
+ * those that the store does not keep.
+ */
+static void await_staples(ecert_agent_t *agent, int ready)
+{
+    int64_t end = agent->keeper.ms + ECERT_NET_PATIENCE_MS;
+    struct pollfd fds[ECERT_NET_FDS];
+
+    ecert_net_work(agent->net, touch, agent);
+    while (ready >= 0 && ecert_net_is_awaited(agent->net)
+           && agent->keeper.ms < end) {
+        say(ready, '.');
+        poll(fds, ecert_net_fds(agent->net, fds), 100);
+        ecert_agent_clocks(agent);
+        ecert_net_work(agent->net, touch, agent);
+    }
 }
 
 int ecert_agent_uses_store(const ecert_agent_t *agent)
@@ -313,7 +342,14 @@ int ecert_agent_prepare(ecert_agent_t *agent, ecert_err_t *err)
     ecert_dcv_kept_init(&agent->dcv);
     agent->keeper.store = agent->conf->store;
     agent->keeper.loader = ecert_loader_new(agent->conf->store, err);
-    return agent->keeper.loader != NULL ? 0 : -1;
+    if (agent->keeper.loader == NULL) {
+        return -1;
+    }
+    agent->net =
+        ecert_net_new(&agent->keeper, agent->conf, agent->fetcher, err);
+    agent->keeper.hold_off = ecert_net_hold_off;
+    agent->keeper.ctx = agent->net;
+    return agent->net != NULL ? 0 : -1;
 }
 
 static void open_eyes(ecert_agent_t *agent)
@@ -347,6 +383,7 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
     }
     open_eyes(agent);
     load_all(agent, ready);
+    await_staples(agent, ready);
     say(ready, 'R');
     if (ready >= 0) {
         close(ready);
@@ -375,6 +412,8 @@ void ecert_agent_forget(ecert_agent_t *agent)
     free(agent->kept);
     free(agent->touched);
     ecert_dcv_kept_free(&agent->dcv);
+    ecert_net_free(agent->net);
+    agent->net = NULL;
     ecert_loader_free(agent->keeper.loader);
     agent->watch = NULL;
     agent->watch_failed = 0;

@@ -6,6 +6,7 @@
 #include "ecert_conf.h"
 #include "ecert_door.h"
 #include "ecert_kept.h"
+#include "ecert_net.h"
 #include "ecert_pair.h"
 #include "ecert_seen.h"
 #include "ecert_tokens.h"
@@ -14,6 +15,8 @@
 typedef struct {
     ecert_conf_t *conf;
     ecert_keeper_t keeper;
+    ecert_net_t *net;
+    int fetcher; /* -1: none */
     ecert_seen_t *seen;
     ecert_kept_t *kept; /* conf->n_sites */
     ecert_dcv_kept_t dcv;

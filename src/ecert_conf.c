@@ -10,12 +10,19 @@
 
 #include <openssl/evp.h>
 
+#include "ecert_addr.h"
+
 #define VALUE_MAX 4096
 #define NAMES_MAX 4096
 
 ecert_conf_t *ecert_conf_new(void)
 {
-    return calloc(1, sizeof(ecert_conf_t));
+    ecert_conf_t *conf = calloc(1, sizeof(*conf));
+
+    if (conf != NULL) {
+        conf->fetch = 1;
+    }
+    return conf;
 }
 
 static void free_list(const char *const *list, size_t n)
@@ -55,6 +62,10 @@ void ecert_conf_free(ecert_conf_t *conf)
     free(conf->agent);
     free(conf->log_file);
     free(conf->log_prefix);
+    for (i = 0; i < conf->n_allowed; i++) {
+        free(conf->allowed[i]);
+    }
+    free(conf->allowed);
     free(conf);
 }
 
@@ -152,6 +163,7 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
 {
     memset(to, 0, sizeof(*to));
     to->cross = from->cross;
+    to->stapling = from->stapling;
     ecert_site_identity(from, to->id);
     if (copy_value(&to->name, from->name, err) != 0
         || copy_value(&to->certificate, from->certificate, err) != 0
@@ -206,10 +218,45 @@ int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
     ecert_site_identity(site, id);
     for (i = 0; i < conf->n_sites; i++) {
         if (memcmp(conf->sites[i].id, id, sizeof(id)) == 0) {
+            conf->sites[i].stapling |= site->stapling;
             return join_names(&conf->sites[i], site, err) == 0 ? (int)i : -1;
         }
     }
     return add_new(conf, site, err);
+}
+
+static int allow(ecert_conf_t *conf, const char *network, ecert_err_t *err)
+{
+    ecert_network_t ignored;
+    char **list;
+
+    if (ecert_network_parse(network, &ignored, err) != 0) {
+        return -1;
+    }
+    list = realloc(conf->allowed, (conf->n_allowed + 1) * sizeof(*list));
+    if (list != NULL) {
+        conf->allowed = list;
+        list[conf->n_allowed] = strdup(network);
+    }
+    if (list == NULL || list[conf->n_allowed] == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    conf->n_allowed++;
+    return 0;
+}
+
+int ecert_conf_fetch(ecert_conf_t *conf, const char *value, ecert_err_t *err)
+{
+    if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
+        conf->fetch = value[1] == 'n';
+        return 0;
+    }
+    if (strncmp(value, "allow=", 6) == 0) {
+        return allow(conf, value + 6, err);
+    }
+    ecert_err(err, ECERT_ERR_CONF, NULL,
+              "\"%s\" is none of on, off, allow=CIDR", value);
+    return ecert_err_hint(err, "write one of on, off, allow=CIDR");
 }
 
 const char *ecert_site_label(const ecert_site_t *site)

@@ -42,6 +42,7 @@ typedef struct {
     const char *const *names; /* the vhost's names, as written */
     size_t n_names;
     ecert_cross_t cross;
+    int stapling;         /* a vhost of it answers with OCSP responses */
     const char *where;    /* "/etc/nginx/conf.d/a.conf:12" */
     unsigned char id[32]; /* ecert_site_identity; set by ecert_conf_add */
 } ecert_site_t;
@@ -54,10 +55,14 @@ typedef struct {
                          it again after a rotation; NULL: no file */
     char *log_prefix; /* strftime(3) format, then {level} and {pid} replaced */
     int dcv;          /* anything to answer for at all */
+    int fetch;        /* 0: the agent downloads nothing */
+    char **allowed;   /* networks that it may connect to besides public ones */
+    size_t n_allowed;
     size_t n_sites;
     ecert_site_t *sites;
 } ecert_conf_t;
 
+/* Empty; fetch is on. */
 ecert_conf_t *ecert_conf_new(void);
 void ecert_conf_free(ecert_conf_t *conf);
 
@@ -66,6 +71,12 @@ void ecert_conf_free(ecert_conf_t *conf);
  * than 4,096 bytes with CONF.
  */
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err);
+
+/*
+ * A value of the directive ecert_fetch: on, off, allow=CIDR.  CONF otherwise,
+ * naming the choices or what is wrong with the network.
+ */
+int ecert_conf_fetch(ecert_conf_t *conf, const char *value, ecert_err_t *err);
 
 /*
  * Adds a site (deep copy) and returns its index, which is its slot in the

@@ -36,6 +36,7 @@ static void put_site(FILE *out, const ecert_site_t *site)
     }
     fprintf(out, "cross %d %lld\n", (int)site->cross.kind,
             (long long)site->cross.until);
+    put(out, "stapling", site->stapling ? "on" : NULL);
     put(out, "where", site->where);
     fputs("end\n", out);
 }
@@ -69,6 +70,10 @@ int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err)
     put(out, "log-file", conf->log_file);
     put(out, "log-prefix", conf->log_prefix);
     put(out, "dcv", conf->dcv ? "on" : "off");
+    put(out, "fetch", conf->fetch ? "on" : "off");
+    for (i = 0; i < conf->n_allowed; i++) {
+        fprintf(out, "fetch allow=%s\n", conf->allowed[i]);
+    }
     for (i = 0; i < conf->n_sites; i++) {
         put_site(out, &conf->sites[i]);
     }
@@ -104,6 +109,9 @@ static int top_line(ecert_conf_t *conf, const char *key, const char *value,
     if (strcmp(key, "dcv") == 0) {
         conf->dcv = strcmp(value, "on") == 0;
         return 0;
+    }
+    if (strcmp(key, "fetch") == 0) {
+        return ecert_conf_fetch(conf, value, err);
     }
     for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         if (strcmp(key, fields[i].key) == 0) {
@@ -174,6 +182,10 @@ static int draft_line(draft_t *draft, const char *key, const char *value,
     }
     if (strcmp(key, "vhost") == 0) {
         return draft_list(draft, 1, value, err);
+    }
+    if (strcmp(key, "stapling") == 0) {
+        draft->site.stapling = 1;
+        return 0;
     }
     if (strcmp(key, "cross") == 0
         && sscanf(value, "%d %lld", &kind, &until) == 2 && kind >= 0

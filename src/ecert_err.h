@@ -114,6 +114,12 @@
       "give it up with --force, or leave it")                                  \
     X(NOT_SERVED, "not-served", "a running server does not serve it",          \
       "see ecert status, and the server's error log")                          \
+    X(FETCH, "fetch", "the download failed",                                   \
+      "see the reason; it is tried again by itself")                           \
+    X(OCSP, "ocsp", "the OCSP answer cannot be used",                          \
+      "it is asked for again by itself; if it stays, tell the CA")             \
+    X(REVOKED, "revoked", "the CA has revoked the certificate",                \
+      "ask the CA why, and request and install a new one at once")             \
     X(WATCH, "watch", "changes cannot be watched",                             \
       "raise fs.inotify.max_user_watches; until then files are looked at "     \
       "every 30 seconds")                                                      \

@@ -268,7 +268,18 @@ int ecert_jail_run(int (*work)(void *ctx, ecert_frames_t *out,
                    ecert_err_t *err)
 {
     static const ecert_jail_limits_t limits = {ECERT_JAIL_SECONDS,
-                                               ECERT_JAIL_MEMORY};
+                                               ECERT_JAIL_MEMORY, 0};
+
+    return ecert_jail_run_within(&limits, work, ctx, file, out, err);
+}
+
+int ecert_jail_run_outside(int (*work)(void *ctx, ecert_frames_t *out,
+                                       ecert_err_t *err),
+                           void *ctx, const char *file, ecert_frames_t *out,
+                           ecert_err_t *err)
+{
+    static const ecert_jail_limits_t limits = {ECERT_JAIL_SECONDS,
+                                               ECERT_JAIL_MEMORY, 1};
 
     return ecert_jail_run_within(&limits, work, ctx, file, out, err);
 }

@@ -51,4 +51,10 @@ int ecert_jail_run(int (*work)(void *ctx, ecert_frames_t *out,
                    void *ctx, const char *file, ecert_frames_t *out,
                    ecert_err_t *err);
 
+/* The same, for work that needs the network: it alone is left. */
+int ecert_jail_run_outside(int (*work)(void *ctx, ecert_frames_t *out,
+                                       ecert_err_t *err),
+                           void *ctx, const char *file, ecert_frames_t *out,
+                           ecert_err_t *err);
+
 #endif

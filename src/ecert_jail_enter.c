@@ -122,8 +122,13 @@ static int drop_rights(const ecert_jail_t *jail, ecert_err_t *err)
 static int close_doors(const ecert_jail_t *jail)
 {
     if (prctl(PR_SET_DUMPABLE, 0) != 0
-        || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-        || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+        || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return -1;
+    }
+    if (jail->unlimited) {
+        return 0; /* it outlives a parent that another one follows */
+    }
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
         return -1;
     }
     if (getppid() != jail->parent) {
@@ -162,11 +167,14 @@ static int lower(int what, rlim_t soft, rlim_t hard)
     return setrlimit(what, &limit);
 }
 
-static int set_limits(const ecert_jail_limits_t *limits, size_t size)
+static int set_limits(const ecert_jail_t *jail, size_t size)
 {
-    rlim_t seconds = (rlim_t)limits->seconds;
-    rlim_t memory = size + limits->memory;
+    rlim_t seconds = (rlim_t)jail->limits.seconds;
+    rlim_t memory = size + jail->limits.memory;
 
+    if (jail->unlimited) {
+        return lower(RLIMIT_CORE, 0, 0);
+    }
     if (ECERT_JAIL_BOUNDS_MEMORY && lower(RLIMIT_AS, memory, memory) != 0) {
         return -1;
     }
@@ -174,7 +182,8 @@ static int set_limits(const ecert_jail_limits_t *limits, size_t size)
     return lower(RLIMIT_CPU, seconds, seconds + 1) == 0
                    && lower(RLIMIT_FSIZE, 0, 0) == 0
                    && lower(RLIMIT_CORE, 0, 0) == 0
-                   && lower(RLIMIT_NPROC, 0, 0) == 0
+                   /* libcurl resolves names in a thread */
+                   && (jail->limits.network || lower(RLIMIT_NPROC, 0, 0) == 0)
                    && lower(RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS) == 0
                ? 0
                : -1;
@@ -191,13 +200,13 @@ int ecert_jail_enter(const ecert_jail_t *jail, ecert_err_t *err)
                          "cannot leave its files behind to read it");
     }
     size = present_size();
-    if (unshare(CLONE_NEWNET) != 0) {
+    if (!jail->limits.network && unshare(CLONE_NEWNET) != 0) {
         /* without the right to it, or in a container: the rest must do */
     }
     if (drop_rights(jail, err) != 0) {
         return -1;
     }
-    if (close_doors(jail) != 0 || set_limits(&jail->limits, size) != 0) {
+    if (close_doors(jail) != 0 || set_limits(jail, size) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, jail->file,
                          "cannot set limits to read it");
     }

@@ -26,6 +26,7 @@
 typedef struct {
     int seconds;   /* of CPU; by the clock three times that */
     size_t memory; /* beyond what the process has at the fork */
+    int network;   /* it keeps the network, and what resolving names needs */
 } ecert_jail_limits_t;
 
 /* ecert_jail_run with other limits. */
@@ -39,7 +40,8 @@ typedef struct {
     ecert_jail_limits_t limits;
     const char *file;
     pid_t parent;
-    int change; /* become this user */
+    int unlimited; /* no limits: it only forks those that have them */
+    int change;    /* become this user */
     uid_t uid;
     gid_t gid;
 } ecert_jail_t;

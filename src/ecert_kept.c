@@ -340,6 +340,24 @@ static int stands_in(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
                   == 0;
 }
 
+/* Another leaf is to come, and something that belongs to it is on its way. */
+static int is_held_off(const ecert_keeper_t *keeper, ecert_kept_t *kept,
+                       const ecert_loaded_t *next)
+{
+    const ecert_chain_t *held = kept->held.chain;
+
+    if (keeper->hold_off == NULL || !kept->published
+        || (held->n_considered > 0
+            && X509_cmp(held->considered[0].cert,
+                        next->chain->considered[0].cert)
+                   == 0)
+        || !keeper->hold_off(keeper->ctx, kept, next)) {
+        return 0;
+    }
+    kept->retry_at = keeper->ms + ECERT_SETTLE_MS;
+    return 1;
+}
+
 /* rc, next and err as ecert_load gave them. */
 static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   ecert_loaded_t *next, ecert_err_t *err)
@@ -367,6 +385,9 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
     }
     if (rc != 0 && !torn) {
         tell_error(keeper, kept, err);
+    }
+    if (rc == 0 && is_held_off(keeper, kept, next)) {
+        return;
     }
     if (rc == 0) {
         ecert_err_clear(&kept->error);
@@ -423,17 +444,19 @@ void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept)
     follow_dates(keeper, kept);
 }
 
-void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
+int ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
 {
     if (keeper->ms < kept->busy_until) {
         kept->retry_at = kept->busy_until;
         kept->torn_at = 0; /* as below */
-        return;
+        return 0;
     }
-    if (!ecert_load_unchanged(keeper->loader, kept->site, kept->look)) {
-        kept->torn_at = 0; /* something moved: a new patience */
-        ecert_kept_load(keeper, kept);
+    if (ecert_load_unchanged(keeper->loader, kept->site, kept->look)) {
+        return 0;
     }
+    kept->torn_at = 0; /* something moved: a new patience */
+    ecert_kept_load(keeper, kept);
+    return 1;
 }
 
 int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept)

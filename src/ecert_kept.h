@@ -37,6 +37,10 @@ typedef struct {
     ecert_snap_t *snap; /* written; NULL: nothing is published (a test) */
     int64_t now;        /* Unix time */
     int64_t ms;         /* monotonic */
+    /* Asked before a new leaf takes another one's place; 1: not yet. */
+    int (*hold_off)(void *ctx, const ecert_kept_t *kept,
+                    const ecert_loaded_t *next);
+    void *ctx;
 } ecert_keeper_t;
 
 void ecert_kept_init(ecert_kept_t *kept, const ecert_site_t *site,
@@ -46,8 +50,8 @@ void ecert_kept_free(ecert_kept_t *kept);
 /* Looks at the site's files and publishes what should be served; logs. */
 void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept);
 
-/* The same when something may have changed; cheap when nothing has. */
-void ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept);
+/* The same when something may have changed; 0, and cheap, when nothing has. */
+int ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept);
 
 /* Whether its time has come (a retry, a date). */
 int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept);

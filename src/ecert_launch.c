@@ -266,6 +266,8 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
         old = ecert_snap_find(from, conf->sites[i].id, i);
         if (old >= 0) {
             copy_slot(to, i, from, (uint32_t)old);
+            copy_slot(to, ecert_snap_staple_slot(to, i), from,
+                      ecert_snap_staple_slot(from, (uint32_t)old));
         }
     }
     if (to != NULL) {

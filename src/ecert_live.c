@@ -6,11 +6,14 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
+
 #include "ecert_cred.h"
 #include "ecert_dcv.h"
 #include "ecert_placeholder.h"
 #include "ecert_seen.h"
 #include "ecert_snap.h"
+#include "ecert_staple.h"
 
 /*
  * One slot of the snapshot as this worker knows it.
@@ -27,7 +30,7 @@ typedef struct view_s view_t;
 struct view_s {
     uint64_t generation;
     ecert_cred_t *cred;   /* of a site */
-    unsigned char *table; /* of the validation files */
+    unsigned char *table; /* of the validation files; an OCSP record */
     size_t table_len;
     view_t *next; /* among the retired */
 };
@@ -45,6 +48,7 @@ struct ecert_live_s {
     ecert_snap_t *snap;
     ecert_seen_t *seen;
     int row;
+    uint32_t n_sites;
     uint32_t n_slots;
     slot_t *slots;
 };
@@ -85,7 +89,8 @@ ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
         ecert_live_free(live);
         return NULL;
     }
-    live->n_slots = ecert_snap_sites(live->snap) + 1;
+    live->n_sites = ecert_snap_sites(live->snap);
+    live->n_slots = 2 * live->n_sites + 1;
     live->slots = calloc(live->n_slots, sizeof(*live->slots));
     if (live->slots == NULL) {
         ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
@@ -119,6 +124,24 @@ void ecert_live_worker(ecert_live_t *live)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
+static int decode_bytes(const ecert_live_t *live, uint32_t slot, view_t *view,
+                        ecert_err_t *err)
+{
+    ecert_staple_t staple;
+
+    if (slot < live->n_sites) {
+        view->cred = ecert_cred_decode(view->table, view->table_len, err);
+        ecert_snap_free(view->table, view->table_len);
+        view->table = NULL;
+        return view->cred != NULL ? 0 : -1;
+    }
+    if (slot == ecert_snap_dcv_slot(live->snap)) {
+        return ecert_dcv_check(view->table, view->table_len, err);
+    }
+    return ecert_staple_decode(view->table, view->table_len, &staple, err);
+}
+
+/* Takes the bytes. */
 static view_t *decode_view(const ecert_live_t *live, uint32_t slot,
                            unsigned char *bytes, size_t len, ecert_err_t *err)
 {
@@ -129,18 +152,10 @@ static view_t *decode_view(const ecert_live_t *live, uint32_t slot,
         ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
         return NULL;
     }
-    if (slot == ecert_snap_dcv_slot(live->snap)) {
-        view->table = bytes;
-        view->table_len = len;
-        if (ecert_dcv_check(bytes, len, err) == 0) {
-            return view;
-        }
-    } else {
-        view->cred = ecert_cred_decode(bytes, len, err);
-        ecert_snap_free(bytes, len);
-        if (view->cred != NULL) {
-            return view;
-        }
+    view->table = bytes;
+    view->table_len = len;
+    if (decode_bytes(live, slot, view, err) == 0) {
+        return view;
     }
     free_view(view);
     return NULL;
@@ -229,7 +244,9 @@ static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
         if (old != NULL) {
             retire(slot, old);
         }
-        ecert_seen_set(live->seen, live->row, index, view->generation);
+        if (index < live->n_sites) {
+            ecert_seen_set(live->seen, live->row, index, view->generation);
+        }
     } else {
         *own = view;
     }
@@ -290,7 +307,7 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     if (SSL_num_renegotiations(ssl) > 0) {
         return 0; /* a certificate never changes within a connection */
     }
-    if (live == NULL || site >= live->n_slots - 1) {
+    if (live == NULL || site >= live->n_sites) {
         return ecert_err(err, ECERT_ERR_SNAPSHOT, NULL, "no slot %u", site);
     }
     slot = &live->slots[site];
@@ -303,6 +320,50 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     }
     if (rc == 0 && err->code != ECERT_OK) {
         rc = 1;
+    }
+    leave(slot);
+    free_view(own);
+    return rc;
+}
+
+/* OpenSSL takes the copy. */
+static int put_staple(const view_t *view, SSL *ssl, int64_t now)
+{
+    const X509 *leaf = SSL_get_certificate(ssl);
+    ecert_staple_t staple;
+    unsigned char *copy;
+    ecert_err_t err;
+
+    if (leaf == NULL
+        || ecert_staple_decode(view->table, view->table_len, &staple, &err) != 0
+        || !ecert_staple_fits(&staple, leaf, now)) {
+        return 0;
+    }
+    copy = OPENSSL_memdup(staple.der, staple.len);
+    if (copy == NULL) {
+        return 0;
+    }
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)staple.len);
+    return 1;
+}
+
+int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now)
+{
+    view_t *view, *own = NULL;
+    ecert_err_t err;
+    uint32_t index;
+    slot_t *slot;
+    int rc = 0;
+
+    if (live == NULL || site >= live->n_sites) {
+        return 0;
+    }
+    index = ecert_snap_staple_slot(live->snap, site);
+    slot = &live->slots[index];
+    enter(slot);
+    view = current(live, index, &own, &err);
+    if (view != NULL) {
+        rc = put_staple(view, ssl, now);
     }
     leave(slot);
     free_view(own);
@@ -366,9 +427,9 @@ void ecert_live_answer(ecert_live_t *live, const char *method,
         || ecert_dcv_host(host, host_len, name) != 0) {
         return;
     }
-    slot = &live->slots[live->n_slots - 1];
+    slot = &live->slots[live->n_sites];
     enter(slot);
-    view = current(live, live->n_slots - 1, &own, &err);
+    view = current(live, live->n_sites, &own, &err);
     if (view != NULL
         && ecert_dcv_find(view->table, view->table_len, name, file, file_len,
                           &token)

@@ -42,6 +42,14 @@ void ecert_live_worker(ecert_live_t *live);
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err);
 
+/*
+ * For the status callback (SSL_CTX_set_tlsext_status_cb), which OpenSSL calls
+ * when the client asks for a staple and after the certificate was chosen: 1
+ * when the site's OCSP response was put into ssl (RFC 6066, 8), 0 when there is
+ * none for the certificate of this connection.  now is Unix time.
+ */
+int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now);
+
 typedef struct {
     int status;          /* 200 or 405; 0: not ours, the server goes on */
     const char *allow;   /* value of Allow with 405 */

@@ -9,7 +9,7 @@
 
 /* ---- which files ------------------------------------------------------- */
 
-static int open_site(ecert_load_t *load, ecert_err_t *err)
+int ecert_load_open(ecert_load_t *load, ecert_err_t *err)
 {
     const char *store = load->loader->store;
 
@@ -39,7 +39,7 @@ static int open_site(ecert_load_t *load, ecert_err_t *err)
                             &load->json, err);
 }
 
-static void close_site(ecert_load_t *load)
+void ecert_load_close(ecert_load_t *load)
 {
     ecert_site_json_free(&load->json);
     ecert_ca_free(load->own_ca);
@@ -137,7 +137,7 @@ static const char *catalogue_path(const ecert_load_t *load)
 }
 
 /* A broken catalogue costs what it knows, not the certificate. */
-static void open_catalogue(ecert_load_t *load)
+void ecert_load_catalogue(ecert_load_t *load)
 {
     const char *path = catalogue_path(load);
     ecert_err_t err;
@@ -151,8 +151,8 @@ static void open_catalogue(ecert_load_t *load)
     }
 }
 
-static int build_chain(ecert_load_t *load, X509 *leaf,
-                       const STACK_OF(X509) *pool, ecert_err_t *err)
+int ecert_load_chain(ecert_load_t *load, X509 *leaf, const STACK_OF(X509) *pool,
+                     ecert_err_t *err)
 {
     ecert_chain_in_t in = {
         .leaf = leaf,
@@ -205,7 +205,7 @@ static int use_leaf(ecert_load_t *load, X509 *leaf,
 
     if (ecert_leaf_check(leaf, file, err) != 0
         || check_names(load, leaf, file, err) != 0
-        || build_chain(load, leaf, bundle->pool, err) != 0
+        || ecert_load_chain(load, leaf, bundle->pool, err) != 0
         || check_time(load, file, err) != 0) {
         return -1;
     }
@@ -246,7 +246,7 @@ static int load_files(ecert_load_t *load, ecert_err_t *err)
     ecert_bundle_files_t files = ecert_load_files(load, NULL, NULL);
     int rc;
 
-    open_catalogue(load);
+    ecert_load_catalogue(load);
     rc = ecert_load_try(load, &files, err);
     load->out->look = load->out->trail.digest;
     load->out->waiting = rc != 0 && ecert_loaded_may_mend(err->code);
@@ -263,7 +263,7 @@ static int load_store(ecert_load_t *load, ecert_err_t *err)
         load->out->look = load->out->trail.digest;
         return -1;
     }
-    open_catalogue(load);
+    ecert_load_catalogue(load);
     return ecert_load_current(load, &files, err);
 }
 
@@ -277,7 +277,7 @@ int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
     memset(out, 0, sizeof(*out));
     out->store_generation = -1;
     ecert_trail_init(&out->trail);
-    rc = open_site(&load, err);
+    rc = ecert_load_open(&load, err);
     if (rc != 0) {
         out->look = out->trail.digest;
         out->waiting = ecert_loaded_may_mend(err->code);
@@ -285,7 +285,7 @@ int ecert_load(ecert_loader_t *loader, const ecert_site_t *site, int64_t now,
         rc = site->name != NULL ? load_store(&load, err)
                                 : load_files(&load, err);
     }
-    close_site(&load);
+    ecert_load_close(&load);
     return rc;
 }
 
@@ -300,7 +300,7 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
     int same;
 
     ecert_trail_init(&out.trail);
-    if (open_site(&load, &err) == 0) {
+    if (ecert_load_open(&load, &err) == 0) {
         files = ecert_load_files(&load, "current", &paths);
         if (catalogue_path(&load) != NULL
             && (site->name == NULL || ecert_load_has_current(&load, &err))) {
@@ -309,7 +309,7 @@ int ecert_load_unchanged(ecert_loader_t *loader, const ecert_site_t *site,
         ecert_bundle_look(&files, &out.trail);
     }
     same = out.trail.digest == look;
-    close_site(&load);
+    ecert_load_close(&load);
     ecert_trail_free(&out.trail);
     return same;
 }
@@ -340,8 +340,8 @@ static int rebuild(ecert_load_t *load, const ecert_cred_t *cred,
     if (bundle.pool == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    open_catalogue(load);
-    rc = build_chain(load, cred->leaf, bundle.pool, err);
+    ecert_load_catalogue(load);
+    rc = ecert_load_chain(load, cred->leaf, bundle.pool, err);
     if (rc == 0) {
         rc = finish(load, cred->leaf, &bundle, err);
     }
@@ -361,11 +361,11 @@ int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
     memset(out, 0, sizeof(*out));
     out->store_generation = -1;
     ecert_trail_init(&out->trail);
-    if (open_site(&load, &ignored) != 0 && held != NULL) {
+    if (ecert_load_open(&load, &ignored) != 0 && held != NULL) {
         load.json.cross = held->cross; /* site.json may be what is broken */
     }
     rc = rebuild(&load, cred, held ? held->chain : NULL, err);
-    close_site(&load);
+    ecert_load_close(&load);
     if (rc != 0) {
         ecert_loaded_free(out);
         return -1;

@@ -1,4 +1,4 @@
-/* One load on its way; for ecert_load.c and ecert_load_store.c alone. */
+/* One load on its way; for ecert_load*.c alone. */
 
 #ifndef ECERT_LOAD_WORK_H
 #define ECERT_LOAD_WORK_H
@@ -23,6 +23,17 @@ typedef struct {
     ecert_site_json_t json;
     ecert_ca_t *own_ca; /* when the site has another catalogue */
 } ecert_load_t;
+
+/* Finds the site and reads its site.json; ecert_load_close in any case. */
+int ecert_load_open(ecert_load_t *load, ecert_err_t *err);
+void ecert_load_close(ecert_load_t *load);
+
+/* The site's own catalogue into own_ca, where it has one. */
+void ecert_load_catalogue(ecert_load_t *load);
+
+/* Builds out->chain for the leaf from this pool, under the site's policy. */
+int ecert_load_chain(ecert_load_t *load, X509 *leaf, const STACK_OF(X509) *pool,
+                     ecert_err_t *err);
 
 /* The three files of one generation; kept together for their memory. */
 typedef struct {

@@ -14,4 +14,7 @@
  */
 int ecert_lock(const char *store, void (*waiting)(void), ecert_err_t *err);
 
+/* The same, but SYSTEM at once when somebody else has it. */
+int ecert_lock_try(const char *store, ecert_err_t *err);
+
 #endif

@@ -20,23 +20,32 @@
 struct ecert_pair_s {
     int control;
     int link;    /* this side's end */
+    int keep;    /* -1: none */
     pid_t other; /* the guard, seen from the worker, and the reverse */
     unsigned restarts;
 };
 
-/* Only 0, 1, 2, the control pipe and the link: a guard owns nothing else. */
-static void close_others(int control, int link)
+static int by_number(const void *a, const void *b)
 {
-    int low = control < link ? control : link;
-    int high = control < link ? link : control;
+    return *(const int *)a - *(const int *)b;
+}
 
-    if (low > 3) {
-        close_range(3, (unsigned)low - 1, 0);
+/* Only 0, 1, 2, and what a guard owns. */
+static void close_others(const ecert_pair_t *pair)
+{
+    int kept[] = {pair->control, pair->link, pair->keep};
+    int next = 3;
+
+    qsort(kept, 3, sizeof(kept[0]), by_number);
+    for (int i = 0; i < 3; i++) {
+        if (kept[i] > next) {
+            close_range((unsigned)next, (unsigned)kept[i] - 1, 0);
+        }
+        if (kept[i] >= next) {
+            next = kept[i] + 1;
+        }
     }
-    if (high > low + 1) {
-        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
-    }
-    close_range((unsigned)high + 1, ~0U, 0);
+    close_range((unsigned)next, ~0U, 0);
 }
 
 /* Waits until one of the two ends, or for timeout ms. 1: control; 2: link. */
@@ -149,7 +158,7 @@ static void guard(ecert_pair_t *pair)
     int pause = FIRST_PAUSE_MS, status;
     time_t born = time(NULL);
 
-    close_others(pair->control, pair->link);
+    close_others(pair);
     for (;;) {
         if (wait_end(pair, -1) == 1) {
             leave_guard(pair);
@@ -169,7 +178,7 @@ static void guard(ecert_pair_t *pair)
     }
 }
 
-ecert_pair_t *ecert_pair_start(int control, ecert_err_t *err)
+ecert_pair_t *ecert_pair_start(int control, int keep, ecert_err_t *err)
 {
     ecert_pair_t *pair = calloc(1, sizeof(*pair));
     int rc;
@@ -179,6 +188,7 @@ ecert_pair_t *ecert_pair_start(int control, ecert_err_t *err)
         return NULL;
     }
     pair->control = control;
+    pair->keep = keep;
     pair->link = -1;
     rc = fork_worker(pair);
     if (rc < 0) {

@@ -15,9 +15,10 @@ typedef struct ecert_pair_s ecert_pair_t;
  * Forks the worker and guards it.  Returns in the worker only, with its end;
  * once more in each worker that follows one that died (then restarts counts
  * up).  The guard never returns: it leaves with _exit(0).
- * control is the read end of the control pipe.
+ * control is the read end of the control pipe; keep is one more descriptor that
+ * both hold on to (-1: none).
  */
-ecert_pair_t *ecert_pair_start(int control, ecert_err_t *err);
+ecert_pair_t *ecert_pair_start(int control, int keep, ecert_err_t *err);
 
 /* For the worker's poll: readable when the guard is gone. */
 int ecert_pair_fd(const ecert_pair_t *pair);

@@ -224,7 +224,10 @@ static int write_pem(int fd, const ecert_cred_t *cred)
         close(fd);
         return -1;
     }
+    /* twice: mod_ssl's stapling looks for the issuer behind the certificate,
+     * and has an error for one without */
     ok = PEM_write_X509(out, cred->leaf) == 1
+         && PEM_write_X509(out, cred->leaf) == 1
          && PEM_write_PKCS8PrivateKey(out, cred->key, NULL, NULL, 0, NULL, NULL)
                 == 1
          && fflush(out) == 0 && fsync(fd) == 0;

@@ -145,6 +145,26 @@ static void print_state(const json_t *site, FILE *out, int64_t now)
     print_certificate(leaf, out, "leaf");
 }
 
+/* What is stapled, and what the agent could not get. */
+static void print_downloads(const json_t *site, FILE *out)
+{
+    const json_t *staple = json_object_get(site, "staple");
+    const json_t *download = json_object_get(site, "download");
+
+    if (json_is_object(staple)) {
+        fprintf(out, "    %-18s %s%s%.10s (%s)\n", "staple",
+                str(staple, "state"),
+                str(staple, "next_update")[0] ? ", until " : "",
+                str(staple, "next_update"), str(staple, "responder"));
+    }
+    if (str(staple, "error")[0] != '\0') {
+        fprintf(out, "    %-18s %s\n", "", str(staple, "error"));
+    }
+    if (str(download, "error")[0] != '\0') {
+        fprintf(out, "    %-18s %s\n", "download", str(download, "error"));
+    }
+}
+
 void ecert_report_print_site(const json_t *site, FILE *out, int explain,
                              int64_t now)
 {
@@ -155,6 +175,7 @@ void ecert_report_print_site(const json_t *site, FILE *out, int explain,
             where[0] ? ")" : "");
     print_state(site, out, now);
     print_chain(site, out);
+    print_downloads(site, out);
     print_workers(site, out);
     print_lines(json_object_get(site, "uncovered"), out, "not covered",
                 ": the certificate does not have this name");

@@ -18,13 +18,13 @@
 #endif
 
 #define MAGIC      "ecertsnp"
-#define VERSION    1
+#define VERSION    2
 #define PAGE       4096
 #define READ_TRIES 100
 
 /*
  *  0        head_t
- *  4096     slot_t[sites + 1]      the last one is for validation files
+ *  4096     slot_t[2 * sites + 1]  sites, validation files, OCSP responses
  *  data     for each slot two buffers of its capacity, page-aligned
  */
 typedef struct {
@@ -59,18 +59,34 @@ static size_t page_up(size_t n)
 
 static size_t data_offset(uint32_t sites)
 {
-    return PAGE + page_up(((size_t)sites + 1) * sizeof(slot_t));
+    return PAGE + page_up((2 * (size_t)sites + 1) * sizeof(slot_t));
 }
 
 static size_t capacity(uint32_t sites, uint32_t slot)
 {
-    return slot == sites ? ECERT_SNAP_DCV_MAX : ECERT_SNAP_RECORD_MAX;
+    if (slot == sites) {
+        return ECERT_SNAP_DCV_MAX;
+    }
+    return slot < sites ? ECERT_SNAP_RECORD_MAX : ECERT_SNAP_STAPLE_MAX;
 }
 
 static size_t map_size(uint32_t sites)
 {
-    return data_offset(sites) + (size_t)sites * 2 * ECERT_SNAP_RECORD_MAX
+    return data_offset(sites)
+           + (size_t)sites * 2
+                 * (ECERT_SNAP_RECORD_MAX + (size_t)ECERT_SNAP_STAPLE_MAX)
            + 2 * (size_t)ECERT_SNAP_DCV_MAX;
+}
+
+/* Where a slot's two buffers begin, behind data_offset. */
+static size_t buffers_offset(uint32_t sites, uint32_t slot)
+{
+    if (slot <= sites) {
+        return (size_t)slot * 2 * ECERT_SNAP_RECORD_MAX;
+    }
+    return (size_t)sites * 2 * ECERT_SNAP_RECORD_MAX
+           + 2 * (size_t)ECERT_SNAP_DCV_MAX
+           + ((size_t)slot - sites - 1) * 2 * ECERT_SNAP_STAPLE_MAX;
 }
 
 static slot_t *slot_at(const ecert_snap_t *snap, uint32_t slot)
@@ -82,7 +98,7 @@ static unsigned char *buffer_at(const ecert_snap_t *snap, uint32_t slot,
                                 unsigned which)
 {
     return snap->map + data_offset(snap->sites)
-           + (size_t)slot * 2 * ECERT_SNAP_RECORD_MAX
+           + buffers_offset(snap->sites, slot)
            + which * capacity(snap->sites, slot);
 }
 
@@ -213,9 +229,19 @@ uint32_t ecert_snap_dcv_slot(const ecert_snap_t *snap)
     return snap->sites;
 }
 
+uint32_t ecert_snap_staple_slot(const ecert_snap_t *snap, uint32_t site)
+{
+    return snap->sites + 1 + site;
+}
+
+static int is_slot(const ecert_snap_t *snap, uint32_t slot)
+{
+    return slot <= 2 * snap->sites;
+}
+
 uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot)
 {
-    if (slot > snap->sites) {
+    if (!is_slot(snap, slot)) {
         return 0;
     }
     return atomic_load_explicit(&slot_at(snap, slot)->generation,
@@ -293,24 +319,40 @@ void ecert_snap_free(unsigned char *bytes, size_t len)
     OPENSSL_clear_free(bytes, len);
 }
 
+static int too_large(const ecert_snap_t *snap, uint32_t slot, size_t len,
+                     size_t room, ecert_err_t *err)
+{
+    if (slot == snap->sites) {
+        ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
+                  "all validation files take %zu bytes together; there is "
+                  "room for %zu",
+                  len, room);
+        return ecert_err_hint(err, "remove those that are done with");
+    }
+    if (slot > snap->sites) {
+        return ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
+                         "the OCSP response takes %zu bytes; there is room "
+                         "for %zu",
+                         len, room);
+    }
+    ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
+              "key, certificate and chain take %zu bytes together; there is "
+              "room for %zu",
+              len, room);
+    return ecert_err_hint(err, "use a certificate with fewer names or a "
+                               "shorter chain");
+}
+
 int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
                        const unsigned char *bytes, size_t len, ecert_err_t *err)
 {
     uint64_t next = ecert_snap_generation(snap, slot) + 1;
-    size_t room = slot > snap->sites ? 0 : capacity(snap->sites, slot);
+    size_t room = is_slot(snap, slot) ? capacity(snap->sites, slot) : 0;
     unsigned char *buffer;
     record_t *record;
 
     if (len == 0 || len > room) {
-        ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
-                  "%s take %zu bytes together; there is room for %zu",
-                  slot == snap->sites ? "all validation files"
-                                      : "key, certificate and chain",
-                  len, room);
-        return slot == snap->sites
-                   ? ecert_err_hint(err, "remove those that are done with")
-                   : ecert_err_hint(err, "use a certificate with fewer names "
-                                         "or a shorter chain");
+        return too_large(snap, slot, len, room, err);
     }
     if (next == 0) { /* 0 means that nothing was ever published */
         next = 2;    /* even, as 0: the idle buffer */

@@ -2,7 +2,8 @@
  * The snapshot: what the agent has published, in sealed shared memory that
  * workers can only read.  docs/snapshot.md draws the layout.
  *
- * One slot per site, and the last one for validation files.  A slot has two
+ * One slot per site, one for validation files, and one per site for its OCSP
+ * response.  A slot has two
  * buffers; the writer fills the idle one, then raises the generation by one.
  * A reader copies the buffer of the generation it saw and looks again: the
  * copy is whole if the generation has not moved.  A writer that is killed half
@@ -20,6 +21,7 @@
 
 #define ECERT_SNAP_SITES_MAX  16384
 #define ECERT_SNAP_RECORD_MAX (64 * 1024) /* bytes of one site's record */
+#define ECERT_SNAP_STAPLE_MAX (20 * 1024) /* bytes of one OCSP record */
 #define ECERT_SNAP_DCV_MAX                                                     \
     (4 * 1024 * 1024) /* bytes of all validation files                         \
                        */
@@ -49,6 +51,7 @@ void ecert_snap_close(ecert_snap_t *snap);
 
 uint32_t ecert_snap_sites(const ecert_snap_t *snap);
 uint32_t ecert_snap_dcv_slot(const ecert_snap_t *snap);
+uint32_t ecert_snap_staple_slot(const ecert_snap_t *snap, uint32_t site);
 
 /* 0: nothing published yet.  One atomic load; out of range: 0. */
 uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot);

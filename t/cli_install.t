@@ -283,7 +283,7 @@ sub not_yet {
         [['install', $site, $leaf, '--wait'], 1,
             qr/: not-yet-valid: .*valid fr/],
         [['status', $site], 1, qr/installed +generation 1, from $when until /,
-            qr/^  next: Nothing now\.  The certificate goes live by itself/m]);
+            qr/^  next: Nothing to do now\.  The certificate goes live by itself/m]);
 }
 
 sub twice {

@@ -188,7 +188,7 @@ sub usage {
     my $store = Ecert::Store->new;
     says($store,
         [['issuers'], 2,
-            qr/^ecert issuers: say what\n(?:  ecert issuers \w+ .*\n)/],
+            qr/^ecert issuers: which of these\?\n(?:  ecert issuers \w+ .*\n)/],
         [['issuers', 'add'], 2, qr/^ecert issuers add: a FILE is wanted/],
         [['issuers', 'remove'], 2,
             qr/^ecert issuers remove: a FILE of the pool/],

@@ -236,7 +236,7 @@ sub way {
         '+installed +chain-complete -served -certificate-backed-up orenewal');
 
     ecert($store, 'backup', $site, '-o', "$dir/c.pfx", @password);
-    next_is($store, 'configure', qr/^Put `ecert \Q$site\E;` .*`ECert \Q$site/,
+    next_is($store, 'configure', qr/Put `ecert \Q$site\E;` .*`ECert \Q$site/,
         '+installed +chain-complete -served +certificate-backed-up orenewal');
 
     my $wild = '*.example.hk';
@@ -259,7 +259,7 @@ sub way_of_served {
     my $rest = '+installed +chain-complete';
     ok wait_for(sub { progress($store)->{next}{step} eq 'renew-later' }),
         'it is served';
-    next_is($store, 'renew-later', qr/^Nothing now\.  Renew from \S+ on: /,
+    next_is($store, 'renew-later', qr/^Nothing to do now\.  Renew from \S+ on: /,
         "$rest +served +certificate-backed-up orenewal");
 
     $store->install($site, $pki->leaf(names => [$site]));

@@ -111,7 +111,7 @@ sub names {
 sub expired {
     my $store = Ecert::Store->new;
     restores($store, $file{expired},
-        qr/generation 1, for its key: the certificate has expired on 2/);
+        qr/generation 1, for its key: the certificate has expired on\s2/);
     is_deeply stored($store->site_dir($site) . '/generations/1'),
         { key => key_text_of('expired'), certificates => [
             map { $_->fingerprint } $leaf{expired}, $pki->sub] },

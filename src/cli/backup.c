@@ -205,7 +205,7 @@ static int no_generation(const ecert_cli_site_t *site, uint64_t number,
     }
     ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site->ascii, NULL);
     return ecert_err_hint(err,
-                          "for the key of a request that waits: ecert "
+                          "for the key of a pending request: ecert "
                           "backup %.150s --pending -o FILE.pfx",
                           ecert_cli_word(site->ascii));
 }
@@ -380,11 +380,12 @@ static void say(const options_t *options, const goods_t *goods)
         snprintf(what, sizeof(what),
                  "private key, certificate and %d more of its path", n - 1);
     }
-    ecert_say_line(stdout, "%s: %s, for %s; opened again and compared.",
-                   options->file, what,
-                   options->profile == ECERT_PFX_WINDOWS
-                       ? "Windows Server 2016 and older too"
-                       : "present-day systems");
+    ecert_say_line(stdout, "%s: %s; opened again and compared.", options->file,
+                   what);
+    puts(options->profile == ECERT_PFX_WINDOWS
+             ? "All versions of Windows Server can open it."
+             : "Windows Server from 2019 on can open it (older ones: --profile "
+               "windows).");
     puts("Keep it off this machine, and do not forget its password.");
 }
 
@@ -483,13 +484,14 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 static const ecert_cli_option_t options[] = {
     {"output", 'o', "FILE", "the PFX file to make; never written over", 'o'},
     {"pending", 'p', NULL,
-     "the key of the request that waits, before it is submitted", 0},
-    {"request", 'r', "N", "of several that wait (default: the newest)", 0},
-    {"generation", 'g', "N", "an earlier certificate (default: the current)",
-     0},
+     "the key of a pending request, before it is submitted", 0},
+    {"request", 'r', "N",
+     "the pending request N (default: the newest); implies --pending", 0},
+    {"generation", 'g', "N",
+     "the certificate of generation N (default: the current one)", 0},
     {"profile", 'P', "PROFILE",
-     "windows: 3DES and SHA-1, for Windows Server 2016 and older; modern "
-     "(default): AES-256, PBKDF2, SHA-256",
+     "modern (default): AES-256, PBKDF2, SHA-256; windows: 3DES and SHA-1, "
+     "which Windows Server 2016 and older need",
      0},
     ECERT_CLI_PASSWORD_FILE('f'),
     ECERT_CLI_PASSWORD_FD('d'),
@@ -503,8 +505,9 @@ const ecert_cli_command_t ecert_cmd_backup = {
     .arguments = "NAME -o FILE",
     .about = "Writes the private key with its certificate and all certificates "
              "of the path into a PKCS#12 file, everything encrypted; with "
-             "--pending the key of a request.  The file is opened again and "
-             "compared before it counts.  The password is asked for, twice.",
+             "--pending the key of a request that has none yet.  The file is "
+             "opened again and compared before it counts.  The password is "
+             "asked for, twice.",
     .options = options,
     .example = "ecert backup www.example.hk -o www.example.hk.pfx --profile "
                "windows",

@@ -343,8 +343,7 @@ static const ecert_cli_option_t options[] = {
     {"ics", 'i', NULL, "as an iCalendar file (RFC 5545), with alarms", 0},
     {"json", 'j', NULL, "as JSON", 0},
     {"subscription-until", 'u', "DATE",
-     "plan to the end of the subscription (default: what ecert new was told, "
-     "else one renewal)",
+     "plan to this day (default: what ecert new was told, else one renewal)",
      0},
     ECERT_CLI_STORE,
     {0},
@@ -354,9 +353,9 @@ const ecert_cli_command_t ecert_cmd_calendar = {
     .name = "calendar",
     .what = "when to renew, to the end of the subscription",
     .arguments = "[NAME]...",
-    .about = "Shows when each site's certificate is to be renewed and how long "
-             "the next ones may live, under the ceilings in force on the day "
-             "of their issue (200, 100 and 47 days).",
+    .about = "Shows when each site's certificate is to be renewed, to the end "
+             "of the subscription, and how long the next ones may live: 200 "
+             "days, 100 from 2027-03-15, 47 from 2029-03-15 on.",
     .options = options,
     .example = "ecert calendar --ics --subscription-until 2027-11-30 > "
                "renewals.ics",

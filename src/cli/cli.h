@@ -50,8 +50,9 @@ extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
     ecert_cmd_dcv_add, ecert_cmd_dcv_dns, ecert_cmd_dcv_list,
     ecert_cmd_dcv_mail, ecert_cmd_dcv_remove, ecert_cmd_dcv_sectigo,
     ecert_cmd_install, ecert_cmd_issuers_add, ecert_cmd_issuers_list,
-    ecert_cmd_issuers_remove, ecert_cmd_log, ecert_cmd_new, ecert_cmd_restore,
-    ecert_cmd_rollback, ecert_cmd_status;
+    ecert_cmd_issuers_remove, ecert_cmd_issuers_update, ecert_cmd_log,
+    ecert_cmd_new, ecert_cmd_restore, ecert_cmd_rollback, ecert_cmd_status,
+    ecert_cmd_verify;
 
 /* The option --store, which all of them have. */
 #define ECERT_CLI_STORE                                                        \

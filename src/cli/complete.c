@@ -59,13 +59,14 @@ static void print_commands(int argc, char **argv)
     }
 }
 
-static void print_sites(void)
+/* Names of sites in the store that these words name, else in the usual one. */
+static void print_sites(const char *store)
 {
     ecert_err_t ignored;
     char **names;
     size_t n;
 
-    if (ecert_store_sites(ecert_cli_store(NULL), &names, &n, &ignored) == 0) {
+    if (ecert_store_sites(ecert_cli_store(store), &names, &n, &ignored) == 0) {
         for (size_t i = 0; i < n; i++) {
             puts(names[i]);
         }
@@ -73,38 +74,79 @@ static void print_sites(void)
     }
 }
 
-/* The last word is an option that wants a value of another kind. */
-static int wants_value(const ecert_cli_command_t *command, const char *word)
+/* The word is an option that wants a value: which one, else NULL. */
+static const ecert_cli_option_t *wants_value(const ecert_cli_command_t *command,
+                                             const char *word)
 {
     for (const ecert_cli_option_t *o = command->options; o->name; o++) {
         if (o->argument != NULL
             && ((strncmp(word, "--", 2) == 0 && strcmp(word + 2, o->name) == 0)
                 || (o->brief && word[0] == '-' && word[1] == o->brief
                     && word[2] == '\0'))) {
-            return 1;
+            return o;
         }
     }
-    return 0;
+    return NULL;
+}
+
+/* What stands behind the command's name. */
+typedef struct {
+    size_t operands;
+    const char *store; /* of --store; NULL: not given */
+    int value;         /* an option's value comes next */
+} behind_t;
+
+/* A shell makes three words of --store=DIR. */
+static void look_behind(const ecert_cli_command_t *command, int argc,
+                        char **argv, behind_t *behind)
+{
+    memset(behind, 0, sizeof(*behind));
+    for (int i = 0; i < argc; i++) {
+        const ecert_cli_option_t *option = wants_value(command, argv[i]);
+
+        if (option == NULL) {
+            behind->operands += argv[i][0] != '-' || argv[i][1] == '\0';
+            continue;
+        }
+        i += i + 1 < argc && strcmp(argv[i + 1], "=") == 0 ? 2 : 1;
+        behind->value = i >= argc;
+        if (i < argc && strcmp(option->name, "store") == 0) {
+            behind->store = argv[i];
+        }
+    }
+}
+
+/* "[NAME]...", or "NAME FILE" while there is no NAME yet. */
+static int wants_site(const ecert_cli_command_t *command,
+                      const behind_t *behind)
+{
+    const char *name =
+        command->arguments ? strstr(command->arguments, "NAME") : NULL;
+
+    return name != NULL
+           && (behind->operands == 0 || strncmp(name, "NAME]...", 8) == 0);
 }
 
 int ecert_cli_complete(int argc, char **argv)
 {
     int used;
     const ecert_cli_command_t *command = command_of(argc, argv, &used);
+    behind_t behind;
 
     if (command == NULL) {
         print_commands(argc, argv);
         return ECERT_EXIT_DONE;
     }
-    if (argc > used && wants_value(command, argv[argc - 1])) {
+    look_behind(command, argc - used, argv + used, &behind);
+    if (behind.value) {
         return ECERT_EXIT_DONE; /* the shell offers files */
     }
     for (const ecert_cli_option_t *o = command->options; o->name; o++) {
         printf("--%s\n", o->name);
     }
     puts("--help");
-    if (command->arguments != NULL && strstr(command->arguments, "NAME")) {
-        print_sites();
+    if (wants_site(command, &behind)) {
+        print_sites(behind.store);
     }
     return ECERT_EXIT_DONE;
 }

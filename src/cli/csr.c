@@ -151,8 +151,8 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"request", 'r', "N", "of several that wait (default: the newest)", 0},
-    {"no-backup", 'n', NULL, "also without a backup of the private key", 0},
+    {"request", 'r', "N", "the pending request N (default: the newest)", 0},
+    {"no-backup", 'n', NULL, "although the private key has no backup", 0},
     ECERT_CLI_STORE,
     {0},
 };
@@ -162,8 +162,9 @@ const ecert_cli_command_t ecert_cmd_csr = {
     .what = "the request, for pasting into the portal (guide, C.5)",
     .arguments = "NAME",
     .about = "Prints the certificate signing request of a site on standard "
-             "output; the next step is said on standard error.  Refuses while "
-             "the private key has no backup, as the CA's guide wants one "
+             "output, to be pasted into the CA's portal from its BEGIN line to "
+             "its END line; the next step is said on standard error.  Refuses "
+             "while the private key has no backup: the CA's guide wants one "
              "before the request is submitted.",
     .options = options,
     .example = "ecert csr www.example.hk",

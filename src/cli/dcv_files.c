@@ -422,12 +422,13 @@ static int run_remove(const ecert_cli_command_t *command, int argc, char **argv)
 #define REQUEST                                                                \
     {                                                                          \
         "request", 'r', "N",                                                   \
-            "for the names of this request (default: the newest)", 0           \
+            "for the names of request N (default: the newest)", 0              \
     }
 
 static const ecert_cli_option_t add_options[] = {
     {"as", 'a', "FILE",
-     "the name that the CA asks for (default: the file's own, or fileauth.txt)",
+     "serve it under this name (default: the file's own, as the portal gave "
+     "it)",
      0},
     REQUEST,
     ECERT_CLI_STORE,
@@ -435,7 +436,7 @@ static const ecert_cli_option_t add_options[] = {
 };
 
 static const ecert_cli_option_t sectigo_options[] = {
-    {"unique", 'u', "VALUE", "the unique value that Sectigo may give", 0},
+    {"unique", 'u', "VALUE", "the unique value, where Sectigo gives one", 0},
     REQUEST,
     ECERT_CLI_STORE,
     {0},
@@ -456,11 +457,12 @@ const ecert_cli_command_t ecert_cmd_dcv_add = {
     .name = "dcv add",
     .what = "the portal's validation file (guide, C.4.A)",
     .arguments = "NAME FILE",
-    .about = "Has the validation file that the CA's portal offers answered for "
-             "every name of the site, whatever the virtual hosts redirect or "
-             "protect.  What breaks validators (a byte order mark, line ends "
-             "of Windows, a blank line in front) is mended; a web page saved "
-             "in place of the file is refused.  - is standard input.",
+    .about = "Has the running servers answer with the validation file that the "
+             "CA's portal offers, for every name of the pending request (else "
+             "of the site), whatever the virtual hosts redirect or protect.  "
+             "What breaks validators (a byte order mark, line ends of Windows, "
+             "a blank line in front) is mended; a web page saved in place of "
+             "the file is refused.  FILE may be -, standard input.",
     .options = add_options,
     .example = "ecert dcv add www.example.hk fileauth.txt",
     .run = run_add,
@@ -470,8 +472,8 @@ const ecert_cli_command_t ecert_cmd_dcv_list = {
     .name = "dcv list",
     .what = "validation files, where and until when",
     .arguments = "[NAME]",
-    .about = "Lists the validation files that are answered, of all hosts or "
-             "those of one site or host.",
+    .about = "Lists the validation files, of all hosts or of one site or host, "
+             "with the URLs at which the servers answer with them.",
     .options = list_options,
     .example = "ecert dcv list www.example.hk",
     .run = run_list,
@@ -479,10 +481,11 @@ const ecert_cli_command_t ecert_cmd_dcv_list = {
 
 const ecert_cli_command_t ecert_cmd_dcv_remove = {
     .name = "dcv remove",
-    .what = "validation files that are not needed any more",
+    .what = "remove validation files before their 30 days",
     .arguments = "NAME [FILE]",
-    .about = "Removes the validation files of a site or host, or the one FILE. "
-             " They end by themselves after 30 days.",
+    .about =
+        "Removes the validation files of a site or host, or the one FILE.  "
+        "They end by themselves after 30 days.",
     .options = remove_options,
     .example = "ecert dcv remove www.example.hk fileauth.txt",
     .run = run_remove,
@@ -493,8 +496,8 @@ const ecert_cli_command_t ecert_cmd_dcv_sectigo = {
     .what = "Sectigo's validation file, from the request",
     .arguments = "NAME",
     .about = "Computes the validation file that Sectigo asks for from the "
-             "request that waits (MD5 for its name, SHA-256 in it), and has it "
-             "answered for every name.",
+             "pending request (MD5 in its name, SHA-256 in it), and has the "
+             "running servers answer with it, for every name of the request.",
     .options = sectigo_options,
     .example = "ecert dcv sectigo www.example.hk",
     .run = run_sectigo,

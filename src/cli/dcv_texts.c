@@ -119,10 +119,10 @@ static int run_dns(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_fail(NULL, &err);
     }
     ecert_say_line(stderr,
-                   "Add these to the zone, on all of its servers.  In a form "
-                   "of a DNS provider: type TXT, the value without the quotes. "
-                   " When every server answers with it, press Confirm in the "
-                   "portal, within 30 days.");
+                   "Add these to the zone, on all of its name servers.  In the "
+                   "form of a DNS provider choose type TXT, and leave out the "
+                   "quotes.  When all name servers answer with it, press "
+                   "Confirm in the portal, within 30 days.");
     ecert_cli_progress_show(site.store, site.ascii, site.now, stderr);
     return ECERT_EXIT_DONE;
 }
@@ -212,7 +212,7 @@ static int run_mail(const ecert_cli_command_t *command, int argc, char **argv)
 /* ---- the commands ------------------------------------------------------ */
 
 static const ecert_cli_option_t options[] = {
-    {"request", 'r', "N", "for the names of this request (default: the newest)",
+    {"request", 'r', "N", "for the names of request N (default: the newest)",
      0},
     ECERT_CLI_STORE,
     {0},
@@ -224,7 +224,8 @@ const ecert_cli_command_t ecert_cmd_dcv_dns = {
     .arguments = "NAME CODE",
     .about = "Prints the TXT records that DNS Change asks for, one for each "
              "name, in the form of a zone file.  For a wildcard the record "
-             "stands at the name below it.",
+             "stands at the name without the asterisk.  CODE is the "
+             "validation code that the portal shows.",
     .options = options,
     .example = "ecert dcv dns '*.example.hk' 20261124-abcdef",
     .run = run_dns,
@@ -235,7 +236,7 @@ const ecert_cli_command_t ecert_cmd_dcv_mail = {
     .what = "addresses for a validation code (guide, C.4.C)",
     .arguments = "NAME",
     .about = "Prints the five addresses that Constructed E-mail may be sent "
-             "to.  Not for multi-domain certificates.",
+             "to.  The portal does not offer it for multi-domain certificates.",
     .options = options,
     .example = "ecert dcv mail www.example.hk",
     .run = run_mail,

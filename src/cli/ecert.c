@@ -13,17 +13,30 @@
 
 /* In the order of the CA's guide. */
 const ecert_cli_command_t *const ecert_cli_commands[] = {
-    &ecert_cmd_new,          &ecert_cmd_csr,
-    &ecert_cmd_dcv_add,      &ecert_cmd_dcv_list,
-    &ecert_cmd_dcv_remove,   &ecert_cmd_dcv_sectigo,
-    &ecert_cmd_dcv_dns,      &ecert_cmd_dcv_mail,
-    &ecert_cmd_install,      &ecert_cmd_issuers_add,
-    &ecert_cmd_issuers_list, &ecert_cmd_issuers_remove,
-    &ecert_cmd_backup,       &ecert_cmd_restore,
-    &ecert_cmd_rollback,     &ecert_cmd_status,
-    &ecert_cmd_check,        &ecert_cmd_chain,
-    &ecert_cmd_log,          &ecert_cmd_calendar,
-    &ecert_cmd_agent,        NULL,
+    &ecert_cmd_new,
+    &ecert_cmd_csr,
+    &ecert_cmd_dcv_add,
+    &ecert_cmd_dcv_list,
+    &ecert_cmd_dcv_remove,
+    &ecert_cmd_dcv_sectigo,
+    &ecert_cmd_dcv_dns,
+    &ecert_cmd_dcv_mail,
+    &ecert_cmd_install,
+    &ecert_cmd_issuers_add,
+    &ecert_cmd_issuers_list,
+    &ecert_cmd_issuers_remove,
+    &ecert_cmd_issuers_update,
+    &ecert_cmd_backup,
+    &ecert_cmd_restore,
+    &ecert_cmd_rollback,
+    &ecert_cmd_status,
+    &ecert_cmd_verify,
+    &ecert_cmd_check,
+    &ecert_cmd_chain,
+    &ecert_cmd_log,
+    &ecert_cmd_calendar,
+    &ecert_cmd_agent,
+    NULL,
 };
 
 #define ABSOLUTE_MAX 256
@@ -122,21 +135,22 @@ static int words_of(const char *name, int argc, char **argv)
 static int unknown(int argc, char **argv)
 {
     size_t len = strlen(argv[0]);
+    int asked = argc > 1 && strcmp(argv[1], "--help") == 0, found = 0;
+    FILE *out = asked ? stdout : stderr;
     char word[100];
-    int found = 0;
 
     for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
         if (strncmp((*c)->name, argv[0], len) == 0 && (*c)->name[len] == ' ') {
-            if (!found++) {
-                fprintf(stderr, "ecert %s: %s\n", argv[0],
-                        argc > 1 ? "there is no such command; there are"
-                                 : "say what");
+            if (!found++ && !asked) {
+                fprintf(out, "ecert %s: %s\n", argv[0],
+                        argc > 1 ? "there is no such command; there are:"
+                                 : "which of these?");
             }
-            fprintf(stderr, "  ecert %-16s %s\n", (*c)->name, (*c)->what);
+            fprintf(out, "  ecert %-16s %s\n", (*c)->name, (*c)->what);
         }
     }
     if (found) {
-        return ECERT_EXIT_USAGE;
+        return asked ? ECERT_EXIT_DONE : ECERT_EXIT_USAGE;
     }
     fprintf(stderr, "ecert: there is no command \"%s\"\n",
             ecert_escape(word, sizeof(word), argv[0], len));

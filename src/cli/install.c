@@ -341,6 +341,7 @@ static void say(const ecert_installed_t *done, const char *ascii)
         ecert_err_t err;
 
         ecert_err(&err, ECERT_ERR_CHAIN, NULL, "%s", done->missing);
+        ecert_err_hint(&err, "download it, and add it: ecert issuers add FILE");
         ecert_cli_warn(ascii, &err);
     }
 }
@@ -508,6 +509,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
                && access(argv[first], F_OK) != 0) {
         ecert_err(&err, ECERT_ERR_NO_SITE, argv[first],
                   "nor is there a file of this name");
+        ecert_err_hint(&err, "see which sites there are: ecert status");
         return ecert_cli_fail(NULL, &err);
     }
     if (first == argc) {
@@ -519,7 +521,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"wait", 'w', NULL, "return only when every running server serves it", 0},
+    {"wait", 'w', NULL, "wait until every running server serves it", 0},
     {"timeout", 't', "SECONDS", "how long to wait (default 60); implies --wait",
      0},
     ECERT_CLI_PASSWORD_FILE('f'),
@@ -533,11 +535,11 @@ const ecert_cli_command_t ecert_cmd_install = {
     .what = "the certificate that the CA issued (guide, C.7 and E)",
     .arguments = "[NAME] FILE...",
     .about = "Takes the certificate in FILE (PEM, DER, PKCS#7 or PFX, alone or "
-             "with its chain; - is standard input), finds the key of its "
-             "request, checks names, dates, purpose and chain, and has it "
-             "served.  Without NAME the site is found by the key.  A word that "
-             "is a site of the store is taken as NAME: write ./WORD for a "
-             "file.",
+             "with its chain; - is standard input), finds the private key of "
+             "its request, checks names, dates, purpose and chain, and has it "
+             "served, without a reload.  Without NAME the site is found by the "
+             "key.  A first word that is a site of the store is taken as NAME: "
+             "write ./WORD for a file of such a name.",
     .options = options,
     .example = "ecert install www.example.hk cert.crt --wait",
     .run = run,

@@ -439,7 +439,7 @@ static int remove_word(const options_t *options, const ecert_pooled_t *list,
     if (found == NULL) {
         ecert_err(err, ECERT_ERR_MISSING, word, "it is not in the pool");
         return ecert_err_hint(err, "see ecert issuers list: the file's name, "
-                                   "or 8 or more signs of the fingerprint");
+                                   "or 8 or more digits of the fingerprint");
     }
     return remove_one(options, found, err);
 }
@@ -509,14 +509,14 @@ static const ecert_cli_option_t add_options[] = {
 };
 
 static const ecert_cli_option_t remove_options[] = {
-    {"force", 'F', NULL, "also what a site needs for its chain", 0},
+    {"force", 'F', NULL, "even if a site needs it for its chain", 0},
     ECERT_CLI_STORE,
     {0},
 };
 
 const ecert_cli_command_t ecert_cmd_issuers_list = {
     .name = "issuers list",
-    .what = "the pool: what is in it, and until when",
+    .what = "which CA certificates are there, and until when",
     .about = "Lists Sub CA and cross-certificates of the pool with their dates "
              "and fingerprints, and what was set aside.",
     .options = list_options,
@@ -528,8 +528,8 @@ const ecert_cli_command_t ecert_cmd_issuers_add = {
     .name = "issuers add",
     .what = "Sub CA and cross-certificates (guide, D)",
     .arguments = "FILE...",
-    .about = "Adds the CA certificates in these files (PEM, DER, PKCS#7) to "
-             "the pool that all sites' chains are built from.  Old Sub CA "
+    .about = "Adds the CA certificates in these files (PEM, DER, PKCS#7, PFX) "
+             "to the pool that all sites' chains are built from.  Old Sub CA "
              "certificates are known by their fingerprints: they are refused, "
              "and set aside where they are in the pool already, as the CA's "
              "guide demands.",
@@ -540,7 +540,7 @@ const ecert_cli_command_t ecert_cmd_issuers_add = {
 
 const ecert_cli_command_t ecert_cmd_issuers_remove = {
     .name = "issuers remove",
-    .what = "set certificates of the pool aside",
+    .what = "set CA certificates aside, so that no chain has them",
     .arguments = "FILE|FINGERPRINT...",
     .about = "Moves files of the pool to issuers/.aside, where no chain is "
              "built from them.  Nothing is deleted.",

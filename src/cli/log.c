@@ -175,8 +175,9 @@ const ecert_cli_command_t ecert_cmd_log = {
     .name = "log",
     .what = "who did what, when",
     .arguments = "[NAME]",
-    .about = "Shows what commands changed in the store, of all sites or of "
-             "one: when, who, and the fingerprints of keys and certificates.",
+    .about = "Shows what commands changed in the store, for all sites or one: "
+             "when (UTC), who, what, with the first digits of the fingerprints "
+             "of keys and certificates.",
     .options = options,
     .example = "ecert log www.example.hk",
     .run = run,

@@ -43,7 +43,8 @@ static void print_option(const ecert_cli_option_t *option, FILE *out)
 
 void ecert_cli_help(const ecert_cli_command_t *command, FILE *out)
 {
-    static const ecert_cli_option_t help = {"help", 'h', NULL, "this text", 0};
+    static const ecert_cli_option_t help = {"help", 'h', NULL, "this text",
+                                            'h'};
 
     print_forms(command, out);
     ecert_say_wrapped(out, command->about, 0, 0);
@@ -81,6 +82,7 @@ static void make_tables(const ecert_cli_command_t *command,
     }
     options[n++] = (struct option){"help", no_argument, NULL, 'h'};
     options[n] = (struct option){NULL, 0, NULL, 0};
+    brief[b++] = 'h';
     brief[b] = '\0';
 }
 
@@ -113,7 +115,8 @@ int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
             *code = ECERT_EXIT_DONE;
             return -1;
         }
-        if (c == '?') {
+        if (c == '?') { /* getopt has told what is wrong */
+            fprintf(stderr, "See %s --help.\n", argv[0]);
             *code = ECERT_EXIT_USAGE;
             return -1;
         }

@@ -20,13 +20,13 @@ typedef struct {
 /* The two options, for a command's table, with these letters. */
 #define ECERT_CLI_PASSWORD_FILE(c)                                             \
     {                                                                          \
-        "password-file", c, "FILE", "the password is this file's first line",  \
-            0                                                                  \
+        "password-file", c, "FILE",                                            \
+            "take the password from this file's first line", 0                 \
     }
 #define ECERT_CLI_PASSWORD_FD(c)                                               \
     {                                                                          \
         "password-fd", c, "N",                                                 \
-            "the password is the first line that this descriptor gives", 0     \
+            "take the password from this descriptor's first line", 0           \
     }
 
 /* Takes the value of --password-fd. */

@@ -67,7 +67,9 @@ static void request_steps(const ecert_facts_t *facts, json_t *steps)
              "request %llu, %s%s, made %s", (unsigned long long)request->number,
              request->key_name, names, day(request->created, when));
     add_step(steps, "key-backed-up", "backup of the key",
-             facts->pending_backup > 0, "%s", day(facts->pending_backup, when));
+             !request->exportable ? -1 : facts->pending_backup > 0, "%s",
+             !request->exportable ? "not wanted: --no-export"
+                                  : day(facts->pending_backup, when));
     if (file != NULL && request->names[0][0] != '*') {
         int all = up == request->n_names;
 
@@ -247,15 +249,15 @@ static json_t *next_served(const ecert_facts_t *facts, const char *site)
 
     if (facts->servers == 0) {
         return next_step("configure", NULL,
-                         "Put `ecert %s;` into nginx's server block, or "
-                         "`ECert %s` into Apache's virtual host, and reload "
-                         "the server; then it is served.",
+                         "No running server has this site.  Put `ecert %s;` "
+                         "into nginx's server block, or `ECert %s` into "
+                         "Apache's virtual host, and reload the server.",
                          site, site);
     }
     snprintf(command, sizeof(command), "ecert status --explain %s", site);
     return next_step("served", command,
-                     "It is not served by every running server yet.  In a "
-                     "moment it should be; if not, this tells why:");
+                     "Not every running server serves it yet.  It takes a "
+                     "moment; if it stays so, this tells why:");
 }
 
 static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
@@ -266,10 +268,12 @@ static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
 
     snprintf(command, sizeof(command), "ecert new %s", site);
     if (facts->now < from) {
-        return next_step("renew-later", NULL,
-                         "Nothing now.  Renew from %s on: ask the CA for a "
-                         "new PIN envelope in time, then ecert new %s.",
-                         ecert_day_format(from, when), site);
+        return next_step(
+            "renew-later", NULL,
+            "Nothing to do now.  Renew from %s on: apply to the CA "
+            "in time for its e-mail and PIN, then type ecert new "
+            "%s.",
+            ecert_day_format(from, when), site);
     }
     return next_step("renewal-due", command,
                      "The certificate %s %s.  Make a new key and request; "
@@ -292,7 +296,7 @@ static json_t *next_early(const ecert_facts_t *facts)
 
     return next_step(
         "valid-later", NULL,
-        "Nothing now.  The certificate goes live by itself at %s.",
+        "Nothing to do now.  The certificate goes live by itself at %s.",
         ecert_date_format(ecert_x509_not_before(facts->current->leaf), when));
 }
 
@@ -313,7 +317,8 @@ static json_t *next_backup(const char *site)
     snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
              stem_of(site));
     return next_step("back-up", command,
-                     "Back up the key with its certificate:");
+                     "Back up the private key once more, now with its "
+                     "certificate:");
 }
 
 /* What visitors meet comes before what only we know of. */

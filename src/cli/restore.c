@@ -18,6 +18,7 @@
 #include "ecert_x509.h"
 #include "handed.h"
 #include "progress.h"
+#include "say.h"
 #include "site.h"
 
 typedef struct {
@@ -411,13 +412,17 @@ static void say_restored(const ecert_cli_site_t *site,
     if (done->same) {
         printf("It was there already, as generation %llu.\n", number);
     } else if (done->expired) {
-        printf("Restored as generation %llu, for its key: the certificate has "
-               "expired on %s, so it does not become the current one.\n",
-               number, ecert_day_format(done->not_after, when));
+        ecert_say_line(
+            stdout,
+            "Restored as generation %llu, for its key: the certificate "
+            "has expired on %s, so it does not become the current one.",
+            number, ecert_day_format(done->not_after, when));
     } else if (!done->current) {
-        printf("Restored as generation %llu; a certificate that lives longer "
-               "goes on being served.  To go back: ecert rollback %s %llu\n",
-               number, site->ascii, number);
+        ecert_say_line(stdout,
+                       "Restored as generation %llu; a certificate that lives "
+                       "longer goes on being served.  To have this one: ecert "
+                       "rollback %s %llu",
+                       number, ecert_cli_word(site->ascii), number);
     } else {
         printf("Restored as generation %llu.\n", number);
     }
@@ -541,9 +546,12 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"name", 'n', "NAME", "the site (default: the certificate's own name)", 0},
+    {"name", 'n', "NAME", "the site (default: the certificate's common name)",
+     0},
     {"no-export", 'e', NULL,
-     "mark the key as not to be backed up again (the check box of Windows)", 0},
+     "refuse to back this key up again (in Windows: \"Allow this certificate "
+     "to be exported\" unchecked)",
+     0},
     ECERT_CLI_PASSWORD_FILE('f'),
     ECERT_CLI_PASSWORD_FD('d'),
     ECERT_CLI_STORE,
@@ -556,8 +564,9 @@ const ecert_cli_command_t ecert_cmd_restore = {
     .arguments = "FILE",
     .about = "Takes a private key, its certificate and the certificates of the "
              "path out of a PKCS#12 file, as Windows, OpenSSL, Java and others "
-             "write it.  A key without its certificate becomes a request that "
-             "waits.  What is served is replaced only by what lives longer.",
+             "write it.  A key without its certificate becomes a pending "
+             "request.  A certificate in use is replaced only by one that "
+             "lives longer.",
     .options = options,
     .example = "ecert restore www.example.hk.pfx",
     .run = run,

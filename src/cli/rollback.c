@@ -51,7 +51,7 @@ static int none(const ecert_generation_t *list, size_t n, uint64_t number,
                                  list[i].current ? " (current)" : "");
     }
     if (number != 0) {
-        ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL, "generation %llu",
+        ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL, "no generation %llu",
                   (unsigned long long)number);
     } else {
         ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL,
@@ -220,8 +220,8 @@ const ecert_cli_command_t ecert_cmd_rollback = {
     .arguments = "NAME [N]",
     .about = "Makes generation N, or the one before the current one, the "
              "current one again.  Refuses one that has expired or that a "
-             "server would not take.  Nothing is removed: the way forward is "
-             "ecert rollback NAME with the higher number.",
+             "server would not take.  Nothing is removed: to go forward again, "
+             "give the higher number.",
     .options = options,
     .example = "ecert rollback www.example.hk 3",
     .run = run,

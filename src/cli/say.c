@@ -76,34 +76,42 @@ void ecert_say_padded(FILE *out, const char *text, int width)
     fprintf(out, "%s%*s", text, n > 0 ? n : 0, "");
 }
 
+static int word_width(const char *text, int len)
+{
+    char word[256];
+
+    snprintf(word, sizeof(word), "%.*s", len, text);
+    return ecert_say_width(word);
+}
+
 void ecert_say_wrapped(FILE *out, const char *text, int first, int indent)
 {
     int column = first, begun = 0;
 
     while (*text) {
-        size_t len = strcspn(text, " \n");
-        char word[256];
+        int blanks = (int)strspn(text, " "); /* two between sentences */
+        int len = (int)strcspn(text + blanks, " \n");
         int width;
 
-        snprintf(word, sizeof(word), "%.*s", (int)(len < 255 ? len : 255),
-                 text);
-        width = ecert_say_width(word);
-        if (begun && column + 1 + width > LINE) {
+        text += blanks;
+        width = word_width(text, len);
+        if (begun && len > 0 && column + blanks + width > LINE) {
             fprintf(out, "\n%*s", indent, "");
             column = indent;
             begun = 0;
         }
-        column += fprintf(out, "%s", begun ? " " : "");
-        fputs(word, out);
-        column += width;
-        begun = 1;
+        if (len > 0) {
+            fprintf(out, "%*s%.*s", begun ? blanks : 0, "", len, text);
+            column += width + (begun ? blanks : 0);
+            begun = 1;
+        }
         text += len;
         if (*text == '\n') {
-            fprintf(out, "\n%*s", text[1] ? indent : 0, "");
+            text++;
+            fprintf(out, "\n%*s", *text ? indent : 0, "");
             column = indent;
             begun = 0;
         }
-        text += *text != '\0';
     }
     if (begun) {
         putc('\n', out);

@@ -39,6 +39,29 @@ static ecert_conf_t *make(void)
     return conf;
 }
 
+static void test_fetch_values(void **state)
+{
+    static const char *const bad[] = {
+        "", "On", "allow=", "allow=x", "allow=10.0.0.0/33", "allow 10.0.0.1"};
+    ecert_conf_t *conf = ecert_conf_new();
+
+    (void)state;
+    assert_int_equal(conf->fetch, 1);
+    assert_int_equal(ecert_conf_fetch(conf, "off", &err), 0);
+    assert_int_equal(conf->fetch, 0);
+    assert_int_equal(ecert_conf_fetch(conf, "on", &err), 0);
+    assert_int_equal(conf->fetch, 1);
+    assert_int_equal(ecert_conf_fetch(conf, "allow=10.0.0.0/8", &err), 0);
+    assert_int_equal(ecert_conf_fetch(conf, "allow=::1", &err), 0);
+    assert_int_equal(conf->n_allowed, 2);
+    assert_string_equal(conf->allowed[1], "::1");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(ecert_conf_fetch(conf, bad[i], &err), -1);
+    }
+    assert_int_equal(conf->n_allowed, 2);
+    ecert_conf_free(conf);
+}
+
 static int memory(const void *bytes, size_t len)
 {
     int fd = memfd_create("test", MFD_CLOEXEC);
@@ -527,12 +550,13 @@ static void test_bad_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_write_fails),
-        cmocka_unit_test(test_bad_values), cmocka_unit_test(test_needs),
-        cmocka_unit_test(test_sharing),    cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_label),      cmocka_unit_test(test_dates),
-        cmocka_unit_test(test_cross),      cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_garbage),    cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_fetch_values), cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_fails),  cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_needs),        cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_label),
+        cmocka_unit_test(test_dates),        cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_cut),          cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_bad_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

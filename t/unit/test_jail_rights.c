@@ -28,7 +28,7 @@ typedef int work_t(void *ctx, ecert_frames_t *out, ecert_err_t *err);
 static ecert_err_t err;
 static ecert_frames_t frames;
 
-static const ecert_jail_limits_t small = {1, 64 * MIB};
+static const ecert_jail_limits_t small = {1, 64 * MIB, 0};
 
 static int run(work_t *work, void *ctx)
 {

@@ -547,6 +547,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swap),
+
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_placeholder),

@@ -52,7 +52,7 @@ static void begin(const ecert_pair_t *pair)
 static void work(int end)
 {
     ecert_err_t err;
-    ecert_pair_t *pair = ecert_pair_start(end, &err);
+    ecert_pair_t *pair = ecert_pair_start(end, -1, &err);
 
     if (pair == NULL) {
         _exit(9);

@@ -173,7 +173,15 @@ static void test_sizes(void **state)
         -1);
     assert_non_null(strstr(err.detail, "validation files"));
     assert_int_equal(ecert_snap_publish(pair.writer, 0, big, 0, &err), -1);
-    assert_int_equal(ecert_snap_publish(pair.writer, 3, big, 1, &err), -1);
+    assert_int_equal(ecert_snap_staple_slot(pair.writer, 1), 4);
+    assert_int_equal(
+        ecert_snap_publish(pair.writer, 4, big, ECERT_SNAP_STAPLE_MAX, &err),
+        0);
+    assert_int_equal(ecert_snap_publish(pair.writer, 4, big,
+                                        ECERT_SNAP_STAPLE_MAX + 1, &err),
+                     -1);
+    assert_non_null(strstr(err.detail, "OCSP response"));
+    assert_int_equal(ecert_snap_publish(pair.writer, 5, big, 1, &err), -1);
     assert_int_equal(ecert_snap_publish(pair.writer, UINT32_MAX, big, 1, &err),
                      -1);
     /* what was refused has changed nothing */
@@ -324,7 +332,7 @@ static void test_bad_head(void **state)
         {0, 0},
         {4, 0},
         {8, 0},
-        {8, 2},
+        {8, 1},
         {12, 0},
         {12, 3},
         {12, ECERT_SNAP_SITES_MAX + 1},

@@ -46,6 +46,9 @@ sub servers {
 
 sub repository { return $root }
 
+# The process that runs the test; children that it forks must not clean up.
+sub owner { return $owner }
+
 # Where the modules and the executable were built.
 sub build_dir { return Cwd::abs_path($ENV{ECERT_BUILD} || "$root/build") }
 

@@ -1,0 +1,258 @@
+#include "ecert_fetcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+#include <openssl/ocsp.h>
+#include <openssl/x509.h>
+
+#include "ecert_fetch.h"
+#include "ecert_fetcher_work.h"
+#include "ecert_jail_work.h"
+#include "ecert_ocsp.h"
+#include "ecert_pem.h"
+
+#define NOBODY      65534
+#define CERTIFICATE 1 /* kinds of frames */
+#define RESPONSE    2
+#define ISSUER_MAX  (64 * 1024) /* bytes of a file with CA certificates */
+#define SOCKET      3
+
+typedef struct {
+    ecert_network_t *allowed;
+    size_t n_allowed;
+} fetcher_t;
+
+/* ---- one errand, in a child -------------------------------------------- */
+
+static int add_der(ecert_frames_t *out, unsigned char kind, unsigned char *der,
+                   int len, ecert_err_t *err)
+{
+    int rc = len > 0 ? ecert_frames_add(out, kind, der, (size_t)len, err)
+                     : ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL,
+                                         "encode what was downloaded");
+
+    OPENSSL_free(der);
+    return rc;
+}
+
+static int parse_certificates(const ecert_fetched_t *got, const char *url,
+                              ecert_frames_t *out, ecert_err_t *err)
+{
+    STACK_OF(X509) *list = sk_X509_new_null();
+    int rc = list ? ecert_pem_certificates(got->bytes, got->len, url, list, err)
+                  : -1;
+
+    for (int i = 0; i < sk_X509_num(list) && rc == 0; i++) {
+        unsigned char *der = NULL;
+        int len = i2d_X509(sk_X509_value(list, i), &der);
+
+        rc = add_der(out, CERTIFICATE, der, len, err);
+    }
+    sk_X509_pop_free(list, X509_free);
+    return rc;
+}
+
+static int parse_response(const ecert_fetched_t *got, const char *url,
+                          ecert_frames_t *out, ecert_err_t *err)
+{
+    const unsigned char *p = got->bytes;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, (long)got->len);
+    unsigned char *der = NULL;
+    int len;
+
+    ERR_clear_error();
+    if (response == NULL || p != got->bytes + got->len) {
+        OCSP_RESPONSE_free(response);
+        return ecert_err(err, ECERT_ERR_OCSP, url, "it is no OCSP response");
+    }
+    len = i2d_OCSP_RESPONSE(response, &der);
+    OCSP_RESPONSE_free(response);
+    return add_der(out, RESPONSE, der, len, err);
+}
+
+static int run_errand(const fetcher_t *fetcher, const ecert_errand_wire_t *wire,
+                      ecert_frames_t *out, ecert_err_t *err)
+{
+    int ocsp = wire->kind == ECERT_ERRAND_OCSP;
+    ecert_fetch_t what = {
+        .url = wire->url,
+        .post = ocsp ? wire->post : NULL,
+        .post_len = wire->post_len,
+        .post_type = "application/ocsp-request",
+        .max = ocsp ? ECERT_OCSP_MAX : ISSUER_MAX,
+        .seconds = ECERT_ERRAND_SECONDS - 2,
+        .allowed = fetcher->allowed,
+        .n_allowed = fetcher->n_allowed,
+    };
+    ecert_fetched_t got = {0};
+    int rc = ecert_fetch(&what, &got, err);
+
+    if (rc == 0) {
+        rc = ocsp ? parse_response(&got, wire->url, out, err)
+                  : parse_certificates(&got, wire->url, out, err);
+    }
+    free(got.bytes);
+    return rc;
+}
+
+static _Noreturn void child(const fetcher_t *fetcher,
+                            const ecert_errand_wire_t *wire, int answer,
+                            pid_t parent)
+{
+    ecert_jail_t jail = {
+        .limits = {ECERT_JAIL_SECONDS, ECERT_JAIL_MEMORY, 1},
+        .file = wire->url,
+        .parent = parent,
+    };
+    ecert_frames_t frames = {0};
+    ecert_err_t err;
+    int rc = -1;
+
+    if (answer != ECERT_JAIL_PIPE && dup2(answer, ECERT_JAIL_PIPE) < 0) {
+        _exit(1);
+    }
+    if (ecert_jail_enter(&jail, &err) == 0) {
+        alarm(ECERT_ERRAND_SECONDS); /* whatever holds it up */
+        rc = run_errand(fetcher, wire, &frames, &err);
+    }
+    ecert_answer_write(ECERT_JAIL_PIPE, rc == 0 ? &frames : NULL, &err);
+    _exit(0);
+}
+
+/* ---- the fetcher ------------------------------------------------------- */
+
+static int is_sound(const ecert_errand_wire_t *wire)
+{
+    return (wire->kind == ECERT_ERRAND_CERTIFICATES
+            || wire->kind == ECERT_ERRAND_OCSP)
+           && wire->post_len <= sizeof(wire->post)
+           && memchr(wire->url, '\0', sizeof(wire->url)) != NULL;
+}
+
+/* The next errand and the pipe to answer through; 0 when nobody is there. */
+static int receive(ecert_errand_wire_t *wire, int *answer)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {wire, sizeof(*wire)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    const struct cmsghdr *header;
+    ssize_t n;
+
+    *answer = -1;
+    do {
+        n = recvmsg(SOCKET, &message, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header != NULL && header->cmsg_level == SOL_SOCKET
+        && header->cmsg_type == SCM_RIGHTS
+        && header->cmsg_len == CMSG_LEN(sizeof(int))) {
+        memcpy(answer, CMSG_DATA(header), sizeof(int));
+    }
+    if (*answer >= 0 && (n != (ssize_t)sizeof(*wire) || !is_sound(wire))) {
+        close(*answer); /* which is the answer */
+        *answer = -1;
+    }
+    return n > 0;
+}
+
+static _Noreturn void serve(const fetcher_t *fetcher)
+{
+    ecert_errand_wire_t wire;
+    pid_t self = getpid();
+    int answer;
+
+    signal(SIGCHLD, SIG_IGN); /* the kernel reaps them */
+    while (receive(&wire, &answer)) {
+        if (answer >= 0 && fork() == 0) {
+            child(fetcher, &wire, answer, self);
+        }
+        if (answer >= 0) {
+            close(answer);
+        }
+    }
+    _exit(0);
+}
+
+/* Only the socket; another user; no way back.  The network stays. */
+static int enter(int socket, pid_t parent)
+{
+    const struct passwd *nobody = getpwnam("nobody");
+    ecert_jail_t jail = {.file = NULL,
+                         .parent = parent,
+                         .limits.network = 1,
+                         .unlimited = 1,
+                         .change = geteuid() == 0 || getuid() == 0,
+                         .uid = nobody ? nobody->pw_uid : NOBODY,
+                         .gid = nobody ? nobody->pw_gid : NOBODY};
+    ecert_err_t err;
+
+    if (socket != SOCKET && dup2(socket, SOCKET) < 0) {
+        return -1;
+    }
+    prctl(PR_SET_NAME, "ecert-fetcher");
+    return ecert_jail_enter(&jail, &err);
+}
+
+static int read_networks(const ecert_conf_t *conf, fetcher_t *fetcher,
+                         ecert_err_t *err)
+{
+    fetcher->allowed = calloc(conf->n_allowed + 1, sizeof(*fetcher->allowed));
+    if (fetcher->allowed == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    for (size_t i = 0; i < conf->n_allowed; i++) {
+        if (ecert_network_parse(conf->allowed[i], &fetcher->allowed[i], err)
+            != 0) {
+            free(fetcher->allowed);
+            return -1;
+        }
+    }
+    fetcher->n_allowed = conf->n_allowed;
+    return 0;
+}
+
+int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
+{
+    fetcher_t fetcher = {0};
+    pid_t parent = getpid(), pid;
+    int ends[2];
+
+    if (read_networks(conf, &fetcher, err) != 0) {
+        return -1;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+        free(fetcher.allowed);
+        return ecert_err(err, ECERT_ERR_SYSTEM, NULL, "start the fetcher");
+    }
+    pid = fork();
+    if (pid == 0) {
+        if (enter(ends[1], parent) != 0) {
+            _exit(1);
+        }
+        serve(&fetcher);
+    }
+    free(fetcher.allowed);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return ecert_err(err, ECERT_ERR_SYSTEM, NULL, "start the fetcher");
+    }
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    return ends[0];
+}

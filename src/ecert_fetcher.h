@@ -1,0 +1,64 @@
+/*
+ * The fetcher: an unprivileged process with a network and nothing else, forked
+ * before the agent reads its first key.  For each errand it forks a child that
+ * goes out, parses what it gets, and answers through the pipe that came with
+ * the errand (frames, as out of a jail).
+ */
+
+#ifndef ECERT_FETCHER_H
+#define ECERT_FETCHER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ecert_conf.h"
+#include "ecert_err.h"
+#include "ecert_jail.h"
+
+#define ECERT_ERRANDS_MAX     8  /* under way at once */
+#define ECERT_ERRAND_SECONDS  30 /* for one of them */
+#define ECERT_ERRAND_URL_MAX  2048
+#define ECERT_ERRAND_POST_MAX 1024
+
+typedef enum {
+    ECERT_ERRAND_CERTIFICATES = 1, /* frames: DER, one each; PEM, DER, PKCS#7 */
+    ECERT_ERRAND_OCSP              /* POST; one frame: the response's DER */
+} ecert_errand_kind_t;
+
+typedef struct {
+    ecert_errand_kind_t kind;
+    const char *url;
+    const unsigned char *post;
+    size_t post_len;
+} ecert_errand_ask_t;
+
+/*
+ * Forks it.  Returns the descriptor to send errands to; the fetcher ends when
+ * nobody holds it any more.  -1 when it cannot be started.
+ */
+int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err);
+
+/* One errand under way. */
+typedef struct {
+    int fd; /* to poll for reading; -1: none */
+    unsigned char *bytes;
+    size_t len, size;
+    int64_t deadline; /* monotonic ms */
+} ecert_errand_t;
+
+/* Sends it out.  FETCH when the fetcher is gone or has no time; then nothing
+ * is under way. */
+int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
+                       ecert_errand_t *errand, ecert_err_t *err);
+
+/*
+ * Reads what is there.  0: not all yet; 1: done, frames are out's
+ * (ecert_frames_free); -1: done, failed.  After the deadline it fails (FETCH).
+ */
+int ecert_errand_read(ecert_errand_t *errand, const char *url, int64_t ms,
+                      ecert_frames_t *out, ecert_err_t *err);
+
+/* Gives it up; the child ends by itself. */
+void ecert_errand_drop(ecert_errand_t *errand);
+
+#endif

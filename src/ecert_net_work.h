@@ -1,0 +1,111 @@
+/* The workings of ecert_net; for ecert_net*.c alone. */
+
+#ifndef ECERT_NET_WORK_H
+#define ECERT_NET_WORK_H
+
+#include "ecert_net.h"
+#include "ecert_ocsp.h"
+
+/* Something that is asked for until it comes. */
+typedef struct {
+    int64_t due;       /* monotonic ms; 0: nothing is wanted */
+    unsigned failures; /* in a row */
+    int busy;          /* an errand is under way */
+    ecert_err_t error; /* of the last failure; ECERT_OK: none */
+    int64_t error_at;  /* Unix time */
+} ecert_want_t;
+
+/* The OCSP response for one leaf. */
+typedef struct {
+    X509 *leaf, *issuer; /* NULL: there is nothing to ask about */
+    unsigned char digest[32];
+    char *url;
+    unsigned char *der; /* in hand; NULL: none */
+    size_t len;
+    ecert_ocsp_t facts; /* of it */
+    int64_t since;      /* monotonic ms: wanted since then */
+    ecert_want_t want;
+} ecert_net_staple_t;
+
+#define ECERT_NET_URLS 16 /* where a missing certificate is looked for */
+
+typedef struct {
+    const ecert_kept_t *kept;
+    ecert_net_staple_t served;
+    ecert_net_staple_t coming; /* of a leaf that waits for it */
+    int is_waiting;            /* the last look held that leaf off */
+    int is_ahead;              /* what is published is about that leaf */
+    ecert_want_t issuers;      /* its failures are rounds over all URLs */
+    char **urls;               /* where they may be got */
+    size_t n_urls, next_url;
+    uint32_t told[ECERT_NET_URLS]; /* what was told of each: a failure's hash */
+} ecert_net_site_t;
+
+typedef struct {
+    ecert_errand_t errand;
+    uint32_t site;
+    ecert_errand_kind_t kind;
+    unsigned char digest[32]; /* of the leaf it is about */
+    char url[ECERT_ERRAND_URL_MAX];
+} ecert_net_errand_t;
+
+struct ecert_net_s {
+    ecert_keeper_t *keeper;
+    const ecert_conf_t *conf;
+    int fetcher;
+    ecert_net_site_t *sites; /* conf->n_sites */
+    ecert_net_errand_t errands[ECERT_ERRANDS_MAX];
+};
+
+/* When to try again after so many failures, in ms: from 30 seconds, doubled, to
+ * an hour, and a fifth more or less. */
+int64_t ecert_net_backoff(unsigned failures);
+/* ms, less up to a tenth by chance: what is due in one second is spread. */
+int64_t ecert_net_spread(int64_t ms);
+
+/* Notes a failure; tells it when it is another one than before. */
+void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
+                      ecert_want_t *want, const ecert_err_t *err);
+/* The same without a word. */
+void ecert_net_note(const ecert_net_t *net, ecert_want_t *want,
+                    const ecert_err_t *err);
+void ecert_net_came(ecert_want_t *want);
+
+const char *ecert_net_label(const ecert_net_site_t *site);
+
+/* OCSP: ecert_net_staple.c. */
+int ecert_net_wants_staple(const ecert_net_t *net,
+                           const ecert_net_site_t *site);
+/* Turns to this leaf and issuer: what the store keeps, else it is wanted. */
+void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
+                            ecert_net_staple_t *staple, X509 *leaf,
+                            X509 *issuer);
+void ecert_net_staple_clear(ecert_net_staple_t *staple);
+/* Sends the request; -1 with err. */
+int ecert_net_staple_ask(ecert_net_t *net, ecert_net_staple_t *staple,
+                         ecert_net_errand_t *errand, ecert_err_t *err);
+/* An answer for a leaf of this site came. */
+void ecert_net_staple_take(ecert_net_t *net, ecert_net_site_t *site,
+                           const unsigned char *digest,
+                           const ecert_frames_t *frames,
+                           const ecert_err_t *err);
+/* What may not be sent takes back what was published before. */
+void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
+                              const ecert_net_staple_t *staple);
+json_t *ecert_net_staple_report(const ecert_net_t *net,
+                                const ecert_net_site_t *site);
+
+/* CA certificates: ecert_net_issuers.c. */
+void ecert_net_issuers_look(ecert_net_t *net, ecert_net_site_t *site);
+int ecert_net_issuers_ask(ecert_net_t *net, ecert_net_site_t *site,
+                          ecert_net_errand_t *errand, ecert_err_t *err);
+/* The next URL is tried at once, the first again after a pause. */
+void ecert_net_issuers_failed(ecert_net_t *net, ecert_net_site_t *site,
+                              const char *url, const ecert_err_t *err);
+/* 1 when the pool has something new. */
+int ecert_net_issuers_take(ecert_net_t *net, ecert_net_site_t *site,
+                           const char *url, const ecert_frames_t *frames,
+                           const ecert_err_t *err);
+json_t *ecert_net_issuers_report(const ecert_net_site_t *site);
+
+#endif

@@ -1,0 +1,125 @@
+#!/usr/bin/perl
+
+# Whoever sits on the way of a download by plain http can send anything: each
+# is refused in its own words, what is served stays, and the next try waits.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use Time::HiRes ();
+
+use Ecert::Live;
+use Ecert::PKI;
+use Ecert::Server;
+use Ecert::Store;
+use Ecert::Test;
+use Ecert::Web;
+
+my $pki = Ecert::PKI->new;
+my ($root, $sub) = ($pki->root, $pki->sub);
+$root->file(tmp() . '/root.pem');
+
+my $stranger = $pki->stranger($sub->cn);
+my $other_key = like_sub(issuer => $pki->stranger($root->cn));
+my $expired = like_sub(key => $sub->key, not_before => time - 90 * 86400,
+    not_after => time - 86400);
+my $denied = like_sub(key => $sub->key);
+my $secret = Ecert::Web->new(answer => sub { Ecert::Web::ok($sub->pem) });
+
+# label => [what is sent, reason word, words]
+my %attack = (
+    denied => [Ecert::Web::ok($denied->der), 'denied', qr/denied|replaced/],
+    twin => [Ecert::Web::ok($pki->sub_old->pem), 'purpose',
+        qr/no extended key usage for TLS servers/],
+    'other-key' => [Ecert::Web::ok($other_key->pem), 'chain-incomplete', qr/did not sign/],
+    'self-signed' => [Ecert::Web::ok($stranger->pem), 'chain-incomplete',
+        qr/a self-signed root/],
+    expired => [Ecert::Web::ok($expired->pem), 'chain-incomplete', qr/it has expired/],
+    leaf => [Ecert::Web::ok($pki->leaf->pem), 'chain-incomplete',
+        qr/no path from the leaf/],
+    two => [Ecert::Web::ok($sub->pem . $pki->ev->pem), 'too-many',
+        qr/2 certificates where one is expected/],
+    html => [Ecert::Web::ok("<html><body>Please log in</body></html>",
+        'text/html'), 'format', qr/a web page/],
+    empty => [Ecert::Web::ok(''), 'fetch', qr/the body is empty/],
+    endless => [sub ($c) {
+        syswrite $c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+        1 while syswrite $c, 'A' x 65536;
+    }, 'fetch', qr/the body has more than 65536 bytes/],
+    file => [Ecert::Web::status(302, 'Location: file:///etc/passwd'), 'fetch',
+        qr{redirects to file:///etc/passwd: only http:// and https://}],
+    inside => [Ecert::Web::status(302, 'Location: '
+        . $secret->url('/') =~ s/127\.0\.0\.1/127.0.0.2/r), 'fetch',
+        qr/127\.0\.0\.2 port \d+ is not allowed/],
+    missing => [Ecert::Web::status(404), 'fetch', qr/the answer has status 404/],
+);
+my @labels = sort keys %attack;
+my $web = Ecert::Web->new(answer => sub ($method, $path, $body) {
+    return $attack{ $path =~ s{.*/}{}r }[0];
+});
+
+# Signed by the same root as the Sub CA, with its name, and more.
+sub like_sub (%o) {
+    return $pki->issue(subject => $sub->{subject_list}, issuer => $root,
+        not_before => time - 86400, not_after => time + 900 * 86400, ca => 1,
+        pathlen => 0, eku => 'serverAuth,clientAuth', %o);
+}
+
+for my $kind (servers()) {
+    subtest $kind => sub { hostile($kind) };
+}
+done_testing;
+
+# A catalogue that sends each site to its own attacker: by the leaf's AIA.
+sub catalogue {
+    my $file = tmp() . '/catalogue.json';
+    open my $out, '>', $file or die "$file: $!";
+    print $out JSON::PP::encode_json({ schema => 'ecert-ca', version => 1,
+        updated => '2026-01-01', name => 'Test', entries => [
+            { id => 'old', role => 'sub', name => $sub->cn,
+                sha256 => $denied->fingerprint, status => 'denied',
+                reason => 'replaced by another' } ] });
+    close $out;
+    return $file;
+}
+
+sub hostile ($kind) {
+    my $store = Ecert::Store->new;
+    my (%leaf, @vhosts);
+    for my $label (@labels) {
+        my $site = "$label.example.hk";
+        $leaf{$label} = $pki->leaf(names => [$site], extensions => [
+            Net::SSLeay::NID_info_access() =>
+                'caIssuers;URI:' . $web->url("/$kind/$label")]);
+        $store->install($site, $leaf{$label});
+        push @vhosts, { names => [$site], ecert => 'on' };
+    }
+    my $begin = Time::HiRes::time();
+    my $server = Ecert::Server->new($kind, store => $store,
+        conf => { ecert_fetch => ['on', 'allow=127.0.0.1'],
+            ecert_stapling => 'off', ecert_issuers => tmp() . '/root.pem',
+            ecert_catalogue => catalogue() },
+        vhosts => \@vhosts)->start;
+    for my $label (@labels) {
+        my $site = "$label.example.hk";
+        my ($what, $reason, $words) = @{ $attack{$label} };
+        my $url = $web->url("/$kind/$label");
+        my $line = $server->wait_log(
+            qr/site \Q$site\E: [\w-]+: \Q$url\E: /) // '';
+        like $line, qr/: (?:$reason): /, "$label: the reason";
+        like $line, $words, "$label: the words";
+        serves($server, $site, [$leaf{$label}], "$label: what is served stays");
+    }
+    is_deeply [glob $store->dir . '/issuers/*'], [], 'nothing got in';
+    is scalar(() = $secret->requests), 0, 'nobody was asked who is not allowed';
+
+    # The floor is 30 seconds: in a look at the clock nobody was asked twice.
+    my $asked = () = grep { $_->[3] =~ m{^/$kind/} } $web->requests;
+    my $rounds = 1 + int((Time::HiRes::time() - $begin) / 30);
+    ok $asked >= @labels && $asked <= $rounds * @labels,
+        "each was asked once ($asked of " . @labels . ')';
+    is scalar(grep { /site denied\.example\.hk: denied: / }
+        split /\n/, $server->log), 1, 'and told once';
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/perl
+
+# ecert issuers update: by hand what agents do by themselves.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use Test::More;
+
+use Ecert::PKI;
+use Ecert::Store;
+use Ecert::Test;
+use Ecert::Web;
+
+my $pki = Ecert::PKI->new;
+my ($sub, $cross) = ($pki->sub, $pki->cross);
+my %file = ('/sub' => $sub->pem, '/cross' => $cross->der,
+    '/wrong' => $pki->sub_old->pem);
+my $web = Ecert::Web->new(answer => sub ($method, $path, $body) {
+    return exists $file{$path}
+        ? Ecert::Web::ok($file{$path}) : Ecert::Web::status(404);
+});
+
+sub catalogue (@entries) {
+    state $n = 0;
+    my $file = tmp() . '/catalogue' . $n++ . '.json';
+    my @list = map {
+        my ($role, $cert, $path, %more) = @$_;
+        { id => "$role-" . lc substr($cert->fingerprint, 0, 8), role => $role,
+            name => $cert->cn, sha256 => $cert->fingerprint,
+            status => 'current', url => $web->url($path), %more };
+    } @entries;
+    open my $out, '>', $file or die "$file: $!";
+    print $out JSON::PP::encode_json({ schema => 'ecert-ca', version => 1,
+        updated => '2026-01-01', name => 'Test', entries => \@list });
+    close $out;
+    return $file;
+}
+
+sub update ($store, $catalogue, @more) {
+    return run(build_dir() . '/ecert', 'issuers', 'update', '--store',
+        $store->dir, '--catalogue', $catalogue, @more);
+}
+
+my @allow = ('--allow', '127.0.0.1');
+my $good = catalogue(['sub', $sub, '/sub'], ['cross', $cross, '/cross']);
+my $store = Ecert::Store->new;
+my ($status, $out) = update($store, $good);
+is $status, 1, 'a private address needs a word';
+like $out =~ s/\s+/ /gr, qr/is not allowed/, 'it says so';
+is scalar(() = $web->requests), 0, 'nothing was asked for';
+
+($status, $out) = update($store, $good, @allow);
+is $status, 0, 'both are downloaded' or diag $out;
+like $out, qr/^added +\Q@{[$_->cn]}\E, until \d{4}-/m, 'a line for ' . $_->cn
+    for $sub, $cross;
+is_deeply [sort map { slurp($_) } glob $store->dir . '/issuers/*.pem'],
+    [sort $sub->pem, $cross->pem], 'the pool has them, as PEM';
+($status, $out) = update($store, $good, @allow);
+is $status, 0, 'once more';
+is scalar(() = $out =~ /^there already /mg), 2, 'they are there already';
+
+$store = Ecert::Store->new;
+($status, $out) = update($store, catalogue(['sub', $sub, '/wrong'],
+    ['sub', $pki->ev, '/none'], ['cross', $cross, '/cross']), @allow);
+is $status, 1, 'one that is wrong, one that is not there';
+like $out =~ s/\s+/ /gr, qr{/wrong: .*no extended key usage for TLS servers},
+    'the old twin is refused';
+like $out =~ s/\s+/ /gr, qr{/none: .*status 404}, 'the other is told';
+like $out, qr/^added +\Q@{[$cross->cn]}\E/m, 'the third is added all the same';
+is scalar(my @pool = glob $store->dir . '/issuers/*.pem'), 1, 'and alone';
+
+done_testing;

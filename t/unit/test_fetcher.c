@@ -1,0 +1,205 @@
+/* Errands through the fetcher: what comes back, what is refused, its end. */
+
+#include "scratch.h"
+
+#include <poll.h>
+#include <time.h>
+
+#include <sys/socket.h>
+
+#include "ecert_fetcher.h"
+#include "ecert_fetcher_work.h"
+#include "hostile.h"
+
+static ecert_err_t err;
+static hostile_t server;
+static int fetcher;
+
+static int64_t ms_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static const char *url_of(const char *path)
+{
+    static char url[4096];
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", server.port, path);
+    return url;
+}
+
+/* As ecert_errand_read at its end. */
+static int run(const ecert_errand_ask_t *ask, ecert_frames_t *frames)
+{
+    ecert_errand_t errand;
+    int rc = 0;
+
+    assert_int_equal(ecert_errand_begin(fetcher, ask, ms_now(), &errand, &err),
+                     0);
+    while (rc == 0) {
+        struct pollfd fd = {.fd = errand.fd, .events = POLLIN};
+
+        poll(&fd, 1, 1000);
+        rc = ecert_errand_read(&errand, ask->url, ms_now(), frames, &err);
+    }
+    assert_int_equal(errand.fd, -1);
+    return rc;
+}
+
+static void refused(ecert_errand_kind_t kind, const char *url, const char *why)
+{
+    ecert_errand_ask_t ask = {.kind = kind, .url = url};
+    ecert_frames_t frames;
+
+    assert_int_equal(run(&ask, &frames), -1);
+    if (strstr(err.detail, why) == NULL) {
+        fail_msg("%s: %s", url, err.detail);
+    }
+    ecert_frames_free(&frames);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    refused(ECERT_ERRAND_CERTIFICATES, url_of("/404"), "status 404");
+    refused(ECERT_ERRAND_CERTIFICATES, url_of("/page"), "web page");
+    refused(ECERT_ERRAND_CERTIFICATES, url_of("/body"), "more than 65536");
+    refused(ECERT_ERRAND_CERTIFICATES, "file:///etc/passwd", "only http");
+    refused(ECERT_ERRAND_CERTIFICATES, "http://127.0.0.2/", "not allowed");
+    refused(ECERT_ERRAND_OCSP, url_of("/body"), "more than 16384");
+    refused(ECERT_ERRAND_OCSP, url_of("/good"), "no OCSP response");
+    refused(ECERT_ERRAND_OCSP, url_of("/empty"), "empty");
+}
+
+static void test_too_long(void **state)
+{
+    static char url[ECERT_ERRAND_URL_MAX + 1];
+    unsigned char post[ECERT_ERRAND_POST_MAX + 1] = {0};
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_OCSP, .url = url};
+    ecert_errand_t errand;
+
+    (void)state;
+    memset(url, 'a', sizeof(url) - 1);
+    assert_int_equal(ecert_errand_begin(fetcher, &ask, 0, &errand, &err), -1);
+    assert_int_equal(err.code, ECERT_ERR_FETCH);
+    assert_int_equal(errand.fd, -1);
+    ask.url = "http://127.0.0.1/";
+    ask.post = post;
+    ask.post_len = sizeof(post);
+    assert_int_equal(ecert_errand_begin(fetcher, &ask, 0, &errand, &err), -1);
+}
+
+static void test_deadline(void **state)
+{
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_CERTIFICATES,
+                              .url = url_of("/drip")};
+    ecert_frames_t frames;
+    ecert_errand_t errand;
+
+    (void)state;
+    assert_int_equal(ecert_errand_begin(fetcher, &ask, 1000, &errand, &err), 0);
+    assert_int_equal(ecert_errand_read(&errand, ask.url, 1000, &frames, &err),
+                     0);
+    assert_int_equal(
+        ecert_errand_read(&errand, ask.url, errand.deadline, &frames, &err),
+        -1);
+    assert_non_null(strstr(err.detail, "no answer within 30 seconds"));
+    assert_int_equal(errand.fd, -1);
+}
+
+/* Sends bytes as an errand; whether its pipe is closed without an answer. */
+static int is_dropped(const void *bytes, size_t len)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {(void *)(uintptr_t)bytes, len};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    int ends[2];
+    char byte;
+    ssize_t n;
+
+    assert_int_equal(pipe(ends), 0);
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &ends[1], sizeof(int));
+    assert_int_equal(sendmsg(fetcher, &message, 0), (ssize_t)len);
+    close(ends[1]);
+    n = read(ends[0], &byte, 1);
+    close(ends[0]);
+    return n == 0;
+}
+
+static void test_hostile_wire(void **state)
+{
+    ecert_errand_wire_t wire = {.kind = ECERT_ERRAND_OCSP};
+
+    (void)state;
+    snprintf(wire.url, sizeof(wire.url), "file:///");
+    assert_false(is_dropped(&wire, sizeof(wire))); /* answered: refused */
+    assert_true(is_dropped(&wire, 1));
+    assert_true(is_dropped(&wire, sizeof(wire) - 1));
+    wire.kind = 3;
+    assert_true(is_dropped(&wire, sizeof(wire)));
+    wire.kind = ECERT_ERRAND_OCSP;
+    wire.post_len = sizeof(wire.post) + 1;
+    assert_true(is_dropped(&wire, sizeof(wire)));
+    wire.post_len = 0;
+    memset(wire.url, 'a', sizeof(wire.url));
+    assert_true(is_dropped(&wire, sizeof(wire)));
+    refused(ECERT_ERRAND_OCSP, url_of("/404"), "status 404"); /* it lives */
+}
+
+static void test_gone(void **state)
+{
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_OCSP, .url = "http://a/"};
+    ecert_errand_t errand;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    close(ends[1]);
+    assert_int_equal(ecert_errand_begin(ends[0], &ask, 0, &errand, &err), -1);
+    assert_non_null(strstr(err.detail, "gone"));
+    assert_non_null(strstr(err.hint, "reload"));
+    close(ends[0]);
+}
+
+static int setup(void **state)
+{
+    ecert_conf_t *conf = ecert_conf_new();
+
+    (void)state;
+    hostile_start(&server, NULL);
+    assert_int_equal(ecert_conf_fetch(conf, "allow=127.0.0.1", &err), 0);
+    fetcher = ecert_fetcher_start(conf, &err);
+    ecert_conf_free(conf);
+    return fetcher >= 0 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    close(fetcher);
+    hostile_stop(&server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_deadline), cmocka_unit_test(test_hostile_wire),
+        cmocka_unit_test(test_gone),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
