@@ -5,9 +5,9 @@
 # it is done has done all of it; one that fails says so in one line, with the
 # file and the system's reason, and leaves the old state or the new one.
 #
-# Tried: each call that changes something, half of those that sync, lock or set a
-# mode, and a part of those that read.  ECERT_TEST_ALL=1: all of them, with every error.  ECERT_SCENES: only
-# these scenes, by a regular expression.
+# Tried: each call that changes something, half of those that sync, lock or set
+# a mode, and a part of those that read.  ECERT_TEST_ALL=1: all of them, with
+# every error.  ECERT_SCENES: only these scenes, by a regular expression.
 
 use v5.36;
 use FindBin;
@@ -36,7 +36,8 @@ my @errors = (
     [qr/^mmap/, qw(ENOMEM)],
     [qr/./, qw(EIO ENOMEM)],
 );
-my $reading = qr/^(?:openat|p?read(?:64)?|newfstatat|fstat|getdents64|readlinkat)$/;
+my $reading = qr/^(?:openat|p?read(?:64)?|newfstatat|fstat|getdents64
+    |readlinkat)$/x;
 
 for my $name (grep { !$only || $_ =~ $only } Ecert::Scenes->names) {
     my $scene = scene_of($name);
