@@ -19,7 +19,7 @@
 #include "ecert_load.h"
 #include "ecert_name.h"
 #include "ecert_ocsp.h"
-#include "ecert_probe.h"
+#include "probe.h"
 #include "ecert_report.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"

@@ -3,8 +3,8 @@
  * the server may be anybody's.
  */
 
-#ifndef ECERT_PROBE_H
-#define ECERT_PROBE_H
+#ifndef ECERT_CLI_PROBE_H
+#define ECERT_CLI_PROBE_H
 
 #include <stddef.h>
 

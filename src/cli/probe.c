@@ -1,4 +1,4 @@
-#include "ecert_probe.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <fcntl.h>
