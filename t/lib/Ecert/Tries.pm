@@ -49,6 +49,7 @@ sub scene_of ($name) {
 # So many of a list, from all over it.
 sub spread ($n, @list) {
     return @list if @list <= $n;
+    $n = int $n;
     return map { $list[($_ + 0.5) * @list / $n] } 0 .. $n - 1;
 }
 
