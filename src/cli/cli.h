@@ -47,7 +47,7 @@ extern const ecert_cli_command_t *const ecert_cli_commands[];
 
 extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
     ecert_cmd_calendar, ecert_cmd_chain, ecert_cmd_check, ecert_cmd_csr,
-    ecert_cmd_dcv_add, ecert_cmd_dcv_dns, ecert_cmd_dcv_list,
+    ecert_cmd_dcv_add, ecert_cmd_dcv_check, ecert_cmd_dcv_dns, ecert_cmd_dcv_list,
     ecert_cmd_dcv_mail, ecert_cmd_dcv_remove, ecert_cmd_dcv_sectigo,
     ecert_cmd_install, ecert_cmd_issuers_add, ecert_cmd_issuers_list,
     ecert_cmd_issuers_remove, ecert_cmd_issuers_update, ecert_cmd_log,

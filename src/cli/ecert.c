@@ -21,6 +21,7 @@ const ecert_cli_command_t *const ecert_cli_commands[] = {
     &ecert_cmd_dcv_sectigo,
     &ecert_cmd_dcv_dns,
     &ecert_cmd_dcv_mail,
+    &ecert_cmd_dcv_check,
     &ecert_cmd_install,
     &ecert_cmd_issuers_add,
     &ecert_cmd_issuers_list,

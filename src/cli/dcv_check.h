@@ -1,0 +1,34 @@
+/* Between the files of `ecert dcv check`. */
+
+#ifndef ECERT_CLI_DCV_CHECK_H
+#define ECERT_CLI_DCV_CHECK_H
+
+#include <jansson.h>
+
+#include "ecert_dcv_ask.h"
+#include "ecert_dcv_judge.h"
+#include "ecert_err.h"
+
+typedef struct {
+    const char *store;
+    ecert_dcv_net_t net;
+    const char *file; /* name of the validation file */
+    const char *code; /* of the TXT method; NULL: by file */
+    unsigned ttl;
+} ecert_dcv_check_t;
+
+/*
+ * What is found for one name: "verdict", "what", "hint", and "probes" (by file)
+ * or "servers" (by TXT).  A new object; NULL and err when it cannot be looked
+ * at.
+ */
+json_t *ecert_dcv_check_http(const ecert_dcv_check_t *check, const char *name,
+                             ecert_err_t *err);
+json_t *ecert_dcv_check_dns(const ecert_dcv_check_t *check, const char *name,
+                            ecert_err_t *err);
+
+/* Sets state (under this member), what and hint. */
+void ecert_dcv_check_set(json_t *object, const char *member,
+                         const ecert_dcv_verdict_t *verdict);
+
+#endif
