@@ -39,6 +39,9 @@ done_testing;
 sub killed ($scene, $dir, $point) {
     my ($status, $out) = Ecert::Strace->run($point, 'signal=KILL',
         $scene->command($dir));
+    # How often a pipe is read depends on who is faster.
+    return not_new($scene, $dir)
+        if $status == 0 && $point->{name} =~ /^(?:poll|read|futex)$/;
     # Of a child's death the command itself tells.
     return "it was not killed: $status: $out" if $status != 137
         && !($point->{child} && $status == 1 && $out =~ /^ecert: /m);
