@@ -201,13 +201,13 @@ static int is_file_name(const char *id)
            && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(id);
 }
 
-/* 1: this path is free. */
-static int is_free(const char *path)
+/* 1: this path is free; -1: that cannot be told. */
+static int is_free(const char *path, ecert_err_t *err)
 {
-    ecert_err_t err;
-
-    return ecert_file_look(path, NULL, &err) != 0
-           && err.code == ECERT_ERR_MISSING;
+    if (ecert_file_look(path, NULL, err) == 0) {
+        return 0;
+    }
+    return err->code == ECERT_ERR_MISSING ? 1 : ecert_err_refused(err) ? -1 : 0;
 }
 
 static int choose_path(const char *store, const ecert_ca_t *ca, X509 *cert,
@@ -215,6 +215,7 @@ static int choose_path(const char *store, const ecert_ca_t *ca, X509 *cert,
 {
     const ecert_ca_entry_t *entry = ecert_ca_find(ca, cert);
     char folder[PATH_MAX], hex[65];
+    int unused = 0;
 
     if (folder_of(store, 0, folder, err) != 0) {
         return -1;
@@ -223,16 +224,20 @@ static int choose_path(const char *store, const ecert_ca_t *ca, X509 *cert,
         if (ecert_file_path(path, err, "%s/%s.pem", folder, entry->id) != 0) {
             return -1;
         }
-        if (is_free(path)) {
-            return 0;
-        }
+        unused = is_free(path, err);
+    }
+    if (unused != 0) {
+        return unused > 0 ? 0 : -1;
     }
     if (ecert_file_path(path, err, "%s/%.16s.pem", folder,
                         ecert_x509_fingerprint(cert, hex))
         != 0) {
         return -1;
     }
-    return is_free(path) ? 0 : ecert_err(err, ECERT_ERR_EXISTS, path, NULL);
+    unused = is_free(path, err);
+    return unused == 0  ? ecert_err(err, ECERT_ERR_EXISTS, path, NULL)
+           : unused > 0 ? 0
+                        : -1;
 }
 
 static int write_pem(const char *path, X509 *cert, ecert_err_t *err)

@@ -248,7 +248,7 @@ static int read_current(const char *site_dir, ecert_trail_t *trail,
 {
     char path[PATH_MAX], target[PATH_MAX] = "";
     ecert_walk_t walk;
-    ssize_t n;
+    ssize_t n = 0;
 
     *current = -1;
     if (join(path, site_dir, "current", err) != 0) {
@@ -262,10 +262,13 @@ static int read_current(const char *site_dir, ecert_trail_t *trail,
         target[n > 0 ? n : 0] = '\0';
         *current = target_number(target);
     }
+    if (n < 0) {
+        ecert_err_errno(err, path, "read the link");
+    }
     ecert_trail_text(trail, path);
     ecert_trail_text(trail, target);
     ecert_walk_end(&walk);
-    return 0;
+    return n < 0 ? -1 : 0;
 }
 
 static int newest_first(const void *a, const void *b)

@@ -33,7 +33,7 @@ for my $name ('new, first', 'new, renewal', 'install, renewal', 'backup',
     }
     ok !@wrong, "$name: whole";
     diag $_ for @wrong;
-    ok $ended{0} && $ended{1}, "$name: with little space refused, with more not";
+    ok $ended{0} && $ended{1}, "$name: refused until there is space";
     note "$name: $ended{1} sizes were too small";
 }
 done_testing;
@@ -43,7 +43,8 @@ sub not_mounted {
     mkdir $disk;
     my ($status, $out) = run('mount', '-t', 'tmpfs', '-o',
         'size=1m,mode=0755', 'ecert-test', $disk);
-    return $status == 0 ? undef : 'nothing can be mounted: ' . $out =~ tr/\n//dr;
+    return $status == 0
+        ? undef : 'nothing can be mounted: ' . $out =~ tr/\n//dr;
 }
 
 END {

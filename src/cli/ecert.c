@@ -158,6 +158,20 @@ static int unknown(int argc, char **argv)
     return help(stderr);
 }
 
+/* Whoever reads the output from a file has to know that it is not all of it. */
+static int flushed(int code)
+{
+    ecert_err_t err;
+
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != ECERT_EXIT_DONE) {
+        return code; /* a failure was told already */
+    }
+    ecert_err(&err, ECERT_ERR_SYSTEM, "standard output", "write to it");
+    ecert_err_hint(&err, "what the command changes is changed: see ecert "
+                         "status");
+    return ecert_cli_fail(NULL, &err);
+}
+
 int main(int argc, char **argv)
 {
     static char whole[64];
@@ -184,7 +198,7 @@ int main(int argc, char **argv)
             /* getopt's messages begin with this */
             snprintf(whole, sizeof(whole), "ecert %s", (*c)->name);
             argv[n] = whole;
-            return (*c)->run(*c, argc - n, argv + n);
+            return flushed((*c)->run(*c, argc - n, argv + n));
         }
     }
     return unknown(argc - 1, argv + 1);

@@ -9,8 +9,8 @@ package Ecert::Scenes;
 #   $scene->{make}->($dir);                  # the template
 #   my @command = $scene->command($dir);     # in a copy of it
 #
-# again: how often a second run may add to what the first one made; keeps:
-# nothing that the command does takes something away.
+# again: so many requests may come from a second run; swaps: what is served and
+# site.json change together; bare: there is no store yet.
 
 use v5.36;
 
@@ -33,7 +33,8 @@ my @scenes = (
         [@new, '--name', 'example.hk', '--org', 'Example Limited'],
         again => 1, bare => 1],
     ['new, renewal', sub ($s) { installed($s) }, [@new], again => 1],
-    ['csr', sub ($s) { installed($s); $s->(@new) }, ['csr', $site, '--no-backup']],
+    ['csr', sub ($s) { installed($s); $s->(@new) },
+        ['csr', $site, '--no-backup']],
     ['install, first', sub ($s) { asked($s, 'issued') },
         ['install', $site, 'in/issued.pem'], swaps => 1],
     ['install, renewal', sub ($s) {
@@ -93,7 +94,9 @@ sub prepare ($scene, $dir) {
 }
 
 # What to run in this copy of its folder.
-sub command ($scene, $dir) { return $scene->arguments($dir, @{ $scene->{command} }) }
+sub command ($scene, $dir) {
+    return $scene->arguments($dir, @{ $scene->{command} });
+}
 
 sub arguments ($scene, $dir, @args) {
     return (build_dir() . '/ecert',

@@ -65,6 +65,8 @@ sub _changes ($call) {
     return 0 if !$call->{ours} || $text =~ / = -1 /;
     return $text =~ /O_CREAT|O_TRUNC/ if $name eq 'openat' || $name eq 'open';
     return 1 if $name =~ /^p?writev?(?:64)?$/;
+    # Files and folders are made with these modes.
+    return 0 if $name eq 'fchmod' && $text =~ /, 0[67]00\)/;
     return $name =~ /^(?:$changing)$/;
 }
 

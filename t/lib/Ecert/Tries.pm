@@ -17,7 +17,7 @@ use Ecert::Strace;
 use Ecert::Test ();
 use Ecert::Whole;
 
-our @EXPORT = qw(scene_of tries again_and_again not_new);
+our @EXPORT = qw(scene_of tries again_and_again not_new spread);
 
 my $processes = 2;
 
@@ -44,6 +44,13 @@ sub scene_of ($name) {
     die "$name, left alone: @wrong" if @wrong;
     File::Path::remove_tree($dir);
     return $scene;
+}
+
+# So many of a list, from all over it.
+sub spread ($n, @list) {
+    return @list if @list <= $n;
+    $n = int $n;
+    return map { $list[($_ + 0.5) * @list / $n] } 0 .. $n - 1;
 }
 
 sub copy ($scene, $to) {
