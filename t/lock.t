@@ -52,15 +52,15 @@ sub is_locked ($store) {
 sub killed_holder {
     my $missing = Ecert::Strace->missing;
     plan skip_all => $missing if $missing;
-    my $scene = scene_of('new, renewal');
+    my $scene = scene_of('rollback');
     my $dir = Ecert::Tries::copy($scene, tmp() . '/held');
-    my ($first) = grep { $_->{name} eq 'mkdirat' && $_->{changes} }
-        @{ $scene->{calls} };
 
+    # In the midst of the swap, when its record is there.
     my $holder = start('strace', '-qq', '-o', '/dev/null', '-e',
-        "inject=mkdirat:delay_enter=60s:when=$first->{n}",
-        $scene->command($dir));
-    ok wait_for(sub { is_locked("$dir/store") }), 'one has the lock';
+        'inject=symlinkat:delay_enter=60s:when=1', $scene->command($dir));
+    ok wait_for(sub { -e "$dir/store/sites/$site/.swap.json" }),
+        'one has begun';
+    ok is_locked("$dir/store"), 'it has the lock';
     my $next = start($scene->command($dir));
     ok wait_for(sub { (slurp($next->{out}) // '') =~ /waiting for it/ }),
         'the next one waits and says so';
