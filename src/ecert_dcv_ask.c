@@ -9,6 +9,8 @@
 #include <netinet/in.h>
 #include <sys/select.h>
 
+/* Debian 12's c-ares knows only what later ones call deprecated. */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 #include "ecert_addr.h"
