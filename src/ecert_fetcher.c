@@ -27,11 +27,6 @@
 #define ISSUER_MAX  (64 * 1024) /* bytes of a file with CA certificates */
 #define SOCKET      3
 
-typedef struct {
-    ecert_network_t *allowed;
-    size_t n_allowed;
-} fetcher_t;
-
 /* ---- one errand, in a child -------------------------------------------- */
 
 static int add_der(ecert_frames_t *out, unsigned char kind, unsigned char *der,
@@ -80,7 +75,7 @@ static int parse_response(const ecert_fetched_t *got, const char *url,
     return add_der(out, RESPONSE, der, len, err);
 }
 
-static int run_errand(const fetcher_t *fetcher, const ecert_errand_wire_t *wire,
+static int run_errand(const ecert_fetcher_t *fetcher, const ecert_errand_wire_t *wire,
                       ecert_frames_t *out, ecert_err_t *err)
 {
     int ocsp = wire->kind == ECERT_ERRAND_OCSP;
@@ -105,7 +100,7 @@ static int run_errand(const fetcher_t *fetcher, const ecert_errand_wire_t *wire,
     return rc;
 }
 
-static _Noreturn void child(const fetcher_t *fetcher,
+static _Noreturn void child(const ecert_fetcher_t *fetcher,
                             const ecert_errand_wire_t *wire, int answer,
                             pid_t parent)
 {
@@ -171,7 +166,7 @@ static int receive(ecert_errand_wire_t *wire, int *answer)
     return n > 0;
 }
 
-static _Noreturn void serve(const fetcher_t *fetcher)
+static _Noreturn void serve(const ecert_fetcher_t *fetcher)
 {
     ecert_errand_wire_t wire;
     pid_t self = getpid();
@@ -209,7 +204,16 @@ static int enter(int socket, pid_t parent)
     return ecert_jail_enter(&jail, &err);
 }
 
-static int read_networks(const ecert_conf_t *conf, fetcher_t *fetcher,
+_Noreturn void ecert_fetcher_serve(const ecert_fetcher_t *fetcher, int socket,
+                                   pid_t parent)
+{
+    if (enter(socket, parent) != 0) {
+        _exit(1);
+    }
+    serve(fetcher);
+}
+
+static int read_networks(const ecert_conf_t *conf, ecert_fetcher_t *fetcher,
                          ecert_err_t *err)
 {
     fetcher->allowed = calloc(conf->n_allowed + 1, sizeof(*fetcher->allowed));
@@ -229,9 +233,9 @@ static int read_networks(const ecert_conf_t *conf, fetcher_t *fetcher,
 
 int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
 {
-    fetcher_t fetcher = {0};
-    pid_t parent = getpid(), pid;
+    ecert_fetcher_t fetcher = {0};
     int ends[2];
+    pid_t pid;
 
     if (read_networks(conf, &fetcher, err) != 0) {
         return -1;
@@ -242,10 +246,7 @@ int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
     }
     pid = fork();
     if (pid == 0) {
-        if (enter(ends[1], parent) != 0) {
-            _exit(1);
-        }
-        serve(&fetcher);
+        ecert_fetcher_keep(&fetcher, ends[1]);
     }
     free(fetcher.allowed);
     close(ends[1]);

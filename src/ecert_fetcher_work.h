@@ -1,10 +1,13 @@
-/* What goes to the fetcher; for ecert_fetcher.c and ecert_errand.c alone. */
+/* What goes to the fetcher; for ecert_fetcher*.c and ecert_errand.c alone. */
 
 #ifndef ECERT_FETCHER_WORK_H
 #define ECERT_FETCHER_WORK_H
 
 #include <stdint.h>
 
+#include <sys/types.h>
+
+#include "ecert_addr.h"
 #include "ecert_fetcher.h"
 
 /* One message; between two processes of one executable. */
@@ -14,5 +17,21 @@ typedef struct {
     char url[ECERT_ERRAND_URL_MAX];
     unsigned char post[ECERT_ERRAND_POST_MAX];
 } ecert_errand_wire_t;
+
+typedef struct {
+    ecert_network_t *allowed;
+    size_t n_allowed;
+} ecert_fetcher_t;
+
+/* The fetcher's life: takes errands from this socket until nobody holds its
+ * other end.  Code 0 then, 1 when rights could not be given up. */
+_Noreturn void ecert_fetcher_serve(const ecert_fetcher_t *fetcher, int socket,
+                                   pid_t parent);
+
+/*
+ * The keeper's life: a fetcher on this socket, and another one when it was
+ * killed.  It never reads from the socket.
+ */
+_Noreturn void ecert_fetcher_keep(const ecert_fetcher_t *fetcher, int socket);
 
 #endif
