@@ -33,6 +33,7 @@ subtest 'mistakes' => \&mistakes;
 subtest 'redirects' => \&redirects;
 subtest 'too slow' => \&too_slow;
 subtest 'several addresses' => \&addresses;
+subtest 'many at once' => \&together;
 subtest 'nothing put here' => \&not_known;
 subtest 'names' => \&names;
 subtest 'what is written' => \&written;
@@ -268,6 +269,29 @@ sub addresses {
     is $said->{verdict}, 'bad', 'nobody at all';
     like $said->{what}, qr/nobody answers at any/, 'and so it is said';
     $_->stop for $one, $two, $odd;
+}
+
+# Slow ones do not add up, and the order is that of the names.
+sub together {
+    my $many = Ecert::Store->new;
+    my @names = map { "s$_.$other" } 1 .. 4;
+    my $slow = plain(sub ($asked, $host, $client) { sleep 30; return undef });
+    my $quick = plain($right);
+    my @places = map { places($slow->place, $closed, $_) } @names[0, 1];
+    push @places, map { places($quick->place, $closed, $_) } @names[2, 3];
+    $many->describe($names[0], '{"names": ['
+        . join(', ', map { "\"$_\"" } @names) . ']}');
+    $many->put_token($_, 'fileauth.txt', $code) for @names;
+    my $begin = time;
+    my $json = ecert_json($many, 'dcv', 'check', $names[0], @places);
+    is_deeply [map { "$_->{name} $_->{verdict}" } @{ $json->{validation} }],
+        ["$names[0] bad", "$names[1] bad", "$names[2] good", "$names[3] good"],
+        'the order is that of the names';
+    like $_->{what}, qr/no whole answer within 5 seconds/, 'slow'
+        for map { $_->{probes}[0] } @{ $json->{validation} }[0, 1];
+    # one after the other they take 7 seconds each
+    cmp_ok time - $begin, '<', 13, 'they wait together';
+    $_->stop for $slow, $quick;
 }
 
 sub not_known {
