@@ -15,7 +15,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509.h>
 
-#include "ecert_fetch.h"
+#include "ecert_fetch_work.h"
 #include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
 #include "ecert_ocsp.h"
@@ -26,6 +26,7 @@
 #define RESPONSE    2
 #define ISSUER_MAX  (64 * 1024) /* bytes of a file with CA certificates */
 #define SOCKET      3
+#define PROGRESS_MS 100
 
 /* ---- one errand, in a child -------------------------------------------- */
 
@@ -75,6 +76,24 @@ static int parse_response(const ecert_fetched_t *got, const char *url,
     return add_der(out, RESPONSE, der, len, err);
 }
 
+/* A few times a second: whoever watches sees no more. */
+static void tell_progress(void *ctx, size_t got, size_t total)
+{
+    unsigned char message[1 + sizeof(ecert_errand_progress_t)];
+    ecert_errand_progress_t progress = {got, total};
+    int64_t *next = ctx, now = ecert_hop_now();
+    ssize_t written;
+
+    if (now < *next) {
+        return;
+    }
+    *next = now + PROGRESS_MS;
+    message[0] = ECERT_ERRAND_PROGRESS;
+    memcpy(message + 1, &progress, sizeof(progress));
+    written = write(ECERT_JAIL_PIPE, message, sizeof(message));
+    (void)written; /* nobody watches any more */
+}
+
 static int run_errand(const ecert_fetcher_t *fetcher, const ecert_errand_wire_t *wire,
                       ecert_frames_t *out, ecert_err_t *err)
 {
@@ -90,7 +109,14 @@ static int run_errand(const ecert_fetcher_t *fetcher, const ecert_errand_wire_t 
         .n_allowed = fetcher->n_allowed,
     };
     ecert_fetched_t got = {0};
-    int rc = ecert_fetch(&what, &got, err);
+    int64_t next = 0;
+    int rc;
+
+    if (wire->progress) {
+        what.progress = tell_progress;
+        what.ctx = &next;
+    }
+    rc = ecert_fetch(&what, &got, err);
 
     if (rc == 0) {
         rc = ocsp ? parse_response(&got, wire->url, out, err)

@@ -13,10 +13,21 @@
 /* One message; between two processes of one executable. */
 typedef struct {
     uint32_t kind;
+    uint32_t progress; /* 1: told while it comes, see below */
     uint32_t post_len;
     char url[ECERT_ERRAND_URL_MAX];
     unsigned char post[ECERT_ERRAND_POST_MAX];
 } ecert_errand_wire_t;
+
+/*
+ * Before the frames of the answer, as often as there is something new: the
+ * kind, and this.
+ */
+#define ECERT_ERRAND_PROGRESS 254
+
+typedef struct {
+    uint64_t got, total; /* bytes; total 0: not known */
+} ecert_errand_progress_t;
 
 typedef struct {
     ecert_network_t *allowed;
