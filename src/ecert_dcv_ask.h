@@ -79,7 +79,8 @@ typedef struct {
     char why[ECERT_DNS_NAME];
 } ecert_dcv_where_t;
 
-/* All of these in jails, a few at a time.  -1: err, of the first that failed. */
+/* All of these in jails, a few at a time.  -1: err, of the first that failed.
+ */
 int ecert_dcv_where(ecert_dcv_where_t *list, size_t n, ecert_err_t *err);
 
 #endif

@@ -94,8 +94,9 @@ static void tell_progress(void *ctx, size_t got, size_t total)
     (void)written; /* nobody watches any more */
 }
 
-static int run_errand(const ecert_fetcher_t *fetcher, const ecert_errand_wire_t *wire,
-                      ecert_frames_t *out, ecert_err_t *err)
+static int run_errand(const ecert_fetcher_t *fetcher,
+                      const ecert_errand_wire_t *wire, ecert_frames_t *out,
+                      ecert_err_t *err)
 {
     int ocsp = wire->kind == ECERT_ERRAND_OCSP;
     ecert_fetch_t what = {

@@ -44,7 +44,7 @@ typedef struct {
     int fd; /* to poll for reading; -1: none */
     unsigned char *bytes;
     size_t len, size;
-    int64_t deadline; /* monotonic ms */
+    int64_t deadline;    /* monotonic ms */
     uint64_t got, total; /* bytes of the body; total 0: not known */
 } ecert_errand_t;
 

@@ -233,11 +233,11 @@ static int judge(const ecert_chain_t *chain, const ecert_ca_t *ca, X509 *cert,
                    : chain->complete                      ? 0
                                                           : no_root(name, err);
         }
-        return ecert_err(
-            err,
-            one->why == ECERT_WHY_DENIED ? ECERT_ERR_DENIED : ECERT_ERR_CHAIN,
-            name, "%s%s%s", ecert_why_sentence(one->why),
-            one->note[0] ? ": " : "", one->note);
+        return ecert_err(err,
+                         one->why == ECERT_WHY_DENIED ? ECERT_ERR_DENIED
+                                                      : ECERT_ERR_CHAIN,
+                         name, "%s%s%s", ecert_why_sentence(one->why),
+                         one->note[0] ? ": " : "", one->note);
     }
     return ecert_err(err, ECERT_ERR_CHAIN, name, "it was not considered");
 }

@@ -86,8 +86,8 @@ static int keep(const ecert_net_t *net, const ecert_net_site_t *site,
 }
 
 /* Goes on to what signed the last one of path; takes path. */
-static int climb(ecert_net_t *net, ecert_net_site_t *site,
-                 STACK_OF(X509) *path, ecert_err_t *err)
+static int climb(ecert_net_t *net, ecert_net_site_t *site, STACK_OF(X509) *path,
+                 ecert_err_t *err)
 {
     ecert_net_urls_t urls = {0};
     ecert_err_t ignored;
@@ -112,8 +112,8 @@ static int climb(ecert_net_t *net, ecert_net_site_t *site,
 /* What was found before, and this one; NULL: it is there already. */
 static STACK_OF(X509) *path_with(const ecert_net_site_t *site, X509 *cert)
 {
-    STACK_OF(X509) *path = site->found ? X509_chain_up_ref(site->found)
-                                       : sk_X509_new_null();
+    STACK_OF(X509) *path =
+        site->found ? X509_chain_up_ref(site->found) : sk_X509_new_null();
 
     for (int i = 0; i < sk_X509_num(path); i++) {
         if (X509_cmp(sk_X509_value(path, i), cert) == 0) {

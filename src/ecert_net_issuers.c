@@ -190,8 +190,7 @@ static X509 *the_one(const ecert_frames_t *frames, const char *url,
 
 static int awaits(const ecert_net_site_t *site, const char *url)
 {
-    return site->issuers.busy
-           && strcmp(ecert_net_issuers_url(site), url) == 0;
+    return site->issuers.busy && strcmp(ecert_net_issuers_url(site), url) == 0;
 }
 
 static void fail_all(ecert_net_t *net, const char *url, const ecert_err_t *err)

@@ -202,8 +202,8 @@ static int read_published(ecert_net_t *net, const ecert_net_site_t *site,
     }
     for (size_t i = 0; i < n && rc != 0; i++) {
         if (memcmp(records[i].leaf, staple->digest, 32) == 0) {
-            rc = take_der(net, staple, records[i].der, records[i].len,
-                          &ignored);
+            rc =
+                take_der(net, staple, records[i].der, records[i].len, &ignored);
         }
     }
     ecert_snap_free(bytes, len);

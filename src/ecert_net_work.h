@@ -49,14 +49,14 @@ typedef struct {
 typedef struct {
     const ecert_kept_t *kept;
     ecert_net_staple_t served;
-    ecert_net_staple_t coming; /* of a leaf that waits for it */
-    int is_waiting;            /* the last look held that leaf off */
-    int is_ahead;              /* what is published is about that leaf */
-    ecert_want_t issuers;      /* its failures are rounds over all URLs */
-    ecert_net_urls_t urls;     /* where what the chain lacks may be got */
-    STACK_OF(X509) *found;     /* of a path that leads to no known root yet:
-                                  nobody else sees them; NULL: none */
-    ecert_net_urls_t above;    /* where the next one of it may be got */
+    ecert_net_staple_t coming;     /* of a leaf that waits for it */
+    int is_waiting;                /* the last look held that leaf off */
+    int is_ahead;                  /* what is published is about that leaf */
+    ecert_want_t issuers;          /* its failures are rounds over all URLs */
+    ecert_net_urls_t urls;         /* where what the chain lacks may be got */
+    STACK_OF(X509) *found;         /* of a path that leads to no known root yet:
+                                      nobody else sees them; NULL: none */
+    ecert_net_urls_t above;        /* where the next one of it may be got */
     uint32_t told[ECERT_NET_TOLD]; /* hashes of the last lines about these */
     size_t next_told;
 } ecert_net_site_t;
@@ -117,7 +117,8 @@ void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
 json_t *ecert_net_staple_report(const ecert_net_t *net,
                                 const ecert_net_site_t *site);
 
-/* URLs that failed: ecert_net_places.c.  NULL: none that is to be waited out. */
+/* URLs that failed: ecert_net_places.c.  NULL: none that is to be waited out.
+ */
 const ecert_net_place_t *ecert_net_place(const ecert_net_t *net,
                                          const char *url);
 /* Begins the pause, unless one is on already; each is longer than the last. */

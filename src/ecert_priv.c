@@ -82,7 +82,8 @@ int ecert_priv_keeper(ecert_err_t *err)
     if (close_doors(err) != 0) {
         return -1;
     }
-    if (geteuid() != 0 || set_capabilities(users, 2, users, 2) == 0
+    if (geteuid() != 0
+        || set_capabilities(users, 2, users, 2) == 0
         /* a container may have taken them: then the fetcher says so */
         || set_capabilities(users, 0, users, 0) == 0) {
         return 0;

@@ -41,8 +41,7 @@ void ecert_bar_show(const char *what, size_t done, size_t total)
         memset(bar, '-', WIDTH);
         memset(bar, '#', (size_t)full);
         bar[WIDTH] = '\0';
-        shown =
-            fprintf(stderr, "  [%s] %zu of %zu %s", bar, done, total, what);
+        shown = fprintf(stderr, "  [%s] %zu of %zu %s", bar, done, total, what);
     }
     fflush(stderr);
 }

@@ -360,10 +360,10 @@ static int work(const options_t *options, const ecert_cli_site_t *site,
         json_decref(list);
         return -1;
     }
-    check.net = (ecert_dcv_net_t){
-        (ecert_dcv_route_t *)options->routes, options->n_routes,
-        (ecert_dcv_place_t *)options->servers, options->n_servers,
-        options->resolves};
+    check.net = (ecert_dcv_net_t){(ecert_dcv_route_t *)options->routes,
+                                  options->n_routes,
+                                  (ecert_dcv_place_t *)options->servers,
+                                  options->n_servers, options->resolves};
     check.file =
         options->file ? options->file : ecert_ca_rules(order.ca)->token_file;
     check.file = check.file ? check.file : "fileauth.txt";

@@ -82,8 +82,8 @@ static int read_code(const ecert_dcv_check_t *check, name_t *name,
 {
     char path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "%.3500s/dcv/%.255s/%.255s",
-             check->store, name->name, check->file);
+    snprintf(path, sizeof(path), "%.3500s/dcv/%.255s/%.255s", check->store,
+             name->name, check->file);
     if (ecert_file_read(path, ECERT_DCV_BODY_MAX, NULL, &name->code, err)
         == 0) {
         return 0;
@@ -184,9 +184,9 @@ static void take(void *ctx, size_t i, const ecert_dcv_answer_t *answer,
     ecert_dcv_judge(answer, name->code.bytes, name->code.len, &verdict);
     name->probes[at] = report(&round->probes[i], answer, &verdict);
     memcpy(name->digests[at], answer->digest, sizeof(name->digests[at]));
-    name->votes[at] = (ecert_dcv_vote_t){
-        round->probes[i].https, verdict.state,
-        answer->status == 200 ? name->digests[at] : NULL};
+    name->votes[at] =
+        (ecert_dcv_vote_t){round->probes[i].https, verdict.state,
+                           answer->status == 200 ? name->digests[at] : NULL};
     name->left--;
     tell_names(round);
     ecert_bar_show("addresses asked", round->done, round->n_probes);

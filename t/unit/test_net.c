@@ -62,9 +62,8 @@ static void open_world(world_t *world, size_t n)
     world->keeper.snap = ecert_snap_open_writer(fd, &err);
     close(fd);
     assert_non_null(world->keeper.snap);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0,
-                                world->ends),
-                     0);
+    assert_int_equal(
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, world->ends), 0);
 }
 
 /* Whatever they lack is wanted from now on. */
@@ -179,10 +178,9 @@ static void answer(world_t *world, const unsigned char *bytes, size_t len)
     if (bytes != NULL) {
         assert_int_equal(ecert_frames_add(&frames, 1, bytes, len, &err), 0);
     }
-    assert_int_equal(
-        ecert_answer_write(world->open[0].answer,
-                           bytes != NULL ? &frames : NULL, &why),
-        0);
+    assert_int_equal(ecert_answer_write(world->open[0].answer,
+                                        bytes != NULL ? &frames : NULL, &why),
+                     0);
     close(world->open[0].answer);
     world->n_open--;
     memmove(world->open, world->open + 1,

@@ -127,10 +127,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_fits),
-        cmocka_unit_test(test_taken_back),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_fits),
+        cmocka_unit_test(test_taken_back),     cmocka_unit_test(test_cut),
         cmocka_unit_test(test_damaged),
     };
 
