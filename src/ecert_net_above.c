@@ -5,6 +5,8 @@
  * in memory for this site alone.
  */
 
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ecert_load.h"
@@ -19,6 +21,10 @@ void ecert_net_above_clear(ecert_net_site_t *site)
     site->found = NULL;
     ecert_names_free(site->above.list, site->above.n);
     site->above = (ecert_net_urls_t){0};
+    for (size_t i = 0; i < ECERT_NET_ABOVE; i++) {
+        free(site->from[i]);
+        site->from[i] = NULL;
+    }
 }
 
 /* From where it came matters more than what it calls itself. */
@@ -60,9 +66,7 @@ static int put_path(const ecert_net_t *net, const ecert_net_site_t *site,
                              &site->kept->held, path, cert, net->keeper->now,
                              err)
             == 0) {
-            rc = put(net, site, ca, cert,
-                     i == last ? url : "where the certificate below it says",
-                     err);
+            rc = put(net, site, ca, cert, i < last ? site->from[i] : url, err);
         }
     }
     return rc;
@@ -85,26 +89,30 @@ static int keep(const ecert_net_t *net, const ecert_net_site_t *site,
     return rc;
 }
 
-/* Goes on to what signed the last one of path; takes path. */
+/* Goes on to what signed the last one of path, from url; takes path. */
 static int climb(ecert_net_t *net, ecert_net_site_t *site, STACK_OF(X509) *path,
-                 ecert_err_t *err)
+                 const char *url, ecert_err_t *err)
 {
     ecert_net_urls_t urls = {0};
     ecert_err_t ignored;
+    int n = sk_X509_num(path);
+    char *copy = NULL;
 
-    if (sk_X509_num(path) > ECERT_NET_ABOVE
+    if (n > ECERT_NET_ABOVE
         || ecert_load_urls(net->keeper->loader, site->kept->site,
                            &site->kept->held, path, net->keeper->now,
                            &urls.list, &urls.n, &ignored)
                != 0
-        || urls.n == 0) {
+        || urls.n == 0 || (copy = strdup(url)) == NULL) {
         ecert_names_free(urls.list, urls.n);
         sk_X509_pop_free(path, X509_free);
         return -1; /* err says that there is no known root */
     }
     ecert_err_clear(err);
-    ecert_net_above_clear(site);
+    sk_X509_pop_free(site->found, X509_free);
+    ecert_names_free(site->above.list, site->above.n);
     site->found = path;
+    site->from[n - 1] = copy;
     site->above = urls;
     return 1;
 }
@@ -143,7 +151,7 @@ int ecert_net_above_take(ecert_net_t *net, ecert_net_site_t *site,
         refuse(url, err);
     }
     if (rc == 1) {
-        return climb(net, site, path, err);
+        return climb(net, site, path, url, err);
     }
     if (rc == 0) {
         rc = keep(net, site, path, url, err);

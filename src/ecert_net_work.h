@@ -56,6 +56,7 @@ typedef struct {
     ecert_net_urls_t urls;         /* where what the chain lacks may be got */
     STACK_OF(X509) *found;         /* of a path that leads to no known root yet:
                                       nobody else sees them; NULL: none */
+    char *from[ECERT_NET_ABOVE];   /* the URL of each */
     ecert_net_urls_t above;        /* where the next one of it may be got */
     uint32_t told[ECERT_NET_TOLD]; /* hashes of the last lines about these */
     size_t next_told;
