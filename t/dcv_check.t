@@ -15,6 +15,7 @@ use Ecert::PKI;
 use Ecert::Plain;
 use Ecert::Server;
 use Ecert::Store;
+use Ecert::Terminal;
 use Ecert::Test;
 
 my $host = 'www.example.hk';
@@ -37,6 +38,7 @@ subtest 'many at once' => \&together;
 subtest 'nothing put here' => \&not_known;
 subtest 'names' => \&names;
 subtest 'what is written' => \&written;
+subtest 'at a terminal' => \&terminal;
 subtest 'usage' => \&usage;
 done_testing;
 
@@ -335,6 +337,22 @@ sub names {
     my ($status, $out) = ecert($two, 'dcv', 'check', $host, @places);
     is $status, 1, 'exit code 1';
     $_->stop for $server, $wrong;
+}
+
+# How many have answered, while the last one is waited for.
+sub terminal {
+    my $server = plain(sub (@) { select undef, undef, undef, 1; $right });
+    my $terminal = Ecert::Terminal->new([build_dir() . '/ecert', 'dcv',
+        'check', $host, '--store', $store->dir, places($server->place)],
+        TERM => 'vt100', NO_COLOR => '1');
+    is $terminal->ends, 0, 'at a terminal';
+    like $terminal->shown, qr/\r?  \[#+-+\] 1 of 2 addresses asked\r +\r/,
+        'a bar, which goes away';
+    unlike $terminal->shown, qr/\e/, 'no escape sequence';
+    my ($status, $out) = ecert($store, 'dcv', 'check', $host,
+        places($server->place));
+    unlike $out, qr/addresses asked|\r/, 'elsewhere: nothing of it';
+    $server->stop;
 }
 
 sub written {
