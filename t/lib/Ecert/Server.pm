@@ -257,7 +257,14 @@ sub is_staffed ($server) {
 
 # Both processes of each agent that writes to this server's error log.
 sub agents ($server) {
-    return Ecert::Process::find('ecert', $server->error_log);
+    return grep { Ecert::Process::comm($_) ne 'ecert-keeper' }
+        Ecert::Process::find('ecert', $server->error_log);
+}
+
+# The processes that bring the fetchers of its agents back.
+sub keepers ($server) {
+    return grep { Ecert::Process::comm($_) eq 'ecert-keeper' }
+        Ecert::Process::find('ecert', $server->error_log);
 }
 
 sub signal ($server, $signal) {
