@@ -10,6 +10,7 @@
 /* One message; between two processes of one executable. */
 typedef struct {
     uint32_t kind;
+    uint32_t target;
     uint32_t post_len;
     char url[ECERT_ERRAND_URL_MAX];
     unsigned char post[ECERT_ERRAND_POST_MAX];
