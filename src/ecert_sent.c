@@ -106,7 +106,7 @@ static int differs_in_chain(const ecert_sent_t *sent,
         }
     }
     if (sent->n > n + 1) {
-        snprintf(out, size, "%zu are sent that are not published",
+        snprintf(out, size, "certificates are sent that are not published: %zu",
                  sent->n - n - 1);
         return 1;
     }
