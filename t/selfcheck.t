@@ -31,6 +31,7 @@ my $other = $pki->leaf(names => [$taken]);
 
 for my $kind (servers()) {
     subtest $kind => sub { looked_at($kind) };
+    subtest "$kind, all addresses" => sub { everywhere($kind) };
     subtest "$kind, ecert_fetch off" => sub { off($kind) };
 }
 done_testing;
@@ -173,6 +174,34 @@ sub stopped ($server, $store) {
     kill 'CONT', @workers;
     ok !grep({ !$_->{reason} } @all), 'with the reason';
     is_deeply [complaints($server, $good[0])], [], 'not an error';
+}
+
+# What listens at all addresses is looked at through the loopback ones, unless
+# another virtual host stands there.
+sub everywhere ($kind) {
+    my $store = Ecert::Store->new->add_issuers($sub, $cross);
+    my %name = map { $_ => "$_.example.hk" } qw(four six hidden front);
+    $store->install($_, $pki->leaf(names => [$_])) for values %name;
+    my ($six, $hidden) = map { Ecert::Server::_free_port() } 1 .. 2;
+    my @raw = (["[::]:$six", $name{six}], ["127.0.0.1:$hidden", $name{front}]);
+    my $server = Ecert::Server->new($kind, store => $store, agent => agent(),
+        conf => { ecert_fetch => 'on' }, address => '0.0.0.0',
+        ports => { 'https-hidden' => $hidden }, http => {
+            nginx => join('', map { "server { listen $_->[0] ssl; server_name "
+                . "$_->[1]; ecert $_->[1]; }\n" } @raw),
+            apache => join('', "Listen [::]:$six\n", map {
+                "<VirtualHost $_->[0]>\nServerName $_->[1]\nSSLEngine on\n"
+                . "ECert $_->[1]\n</VirtualHost>\n" } @raw) },
+        vhosts => [{ names => [$name{four}], ecert => 'on' },
+            { names => [$name{hidden}], ecert => 'on',
+                listen => 'https-hidden' }])->start;
+    my ($at) = is_seen($server, $name{four}, 'as-published', '0.0.0.0');
+    is $at->{address}, '127.0.0.1:' . $server->port, 'at 127.0.0.1';
+    ($at) = is_seen($server, $name{six}, 'as-published', '[::]');
+    is $at->{address}, "[::1]:$six", 'at [::1]';
+    is_seen($server, $name{front}, 'as-published', 'the loopback address itself');
+    ($at) = is_seen($server, $name{hidden}, 'not-compared', 'all, and hidden');
+    like $at->{reason}, qr/another virtual host listens/, 'with the reason';
 }
 
 sub off ($kind) {
