@@ -282,14 +282,19 @@ static void see_fetcher(ecert_net_t *net)
     ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
 }
 
-static ecert_net_errand_t *free_errand(ecert_net_t *net)
+ecert_net_errand_t *ecert_net_place(ecert_net_t *net, size_t from, size_t to)
 {
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+    for (size_t i = from; i < to; i++) {
         if (net->errands[i].errand.fd < 0) {
             return &net->errands[i];
         }
     }
     return NULL;
+}
+
+static ecert_net_errand_t *free_errand(ecert_net_t *net)
+{
+    return ecert_net_place(net, 0, ECERT_ERRANDS_MAX);
 }
 
 static int is_due(const ecert_net_t *net, const ecert_want_t *want)

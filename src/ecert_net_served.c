@@ -91,16 +91,6 @@ static void look_again(const ecert_net_t *net, ecert_net_served_t *served)
 
 /* ---- asking ------------------------------------------------------------ */
 
-static ecert_net_errand_t *free_place(ecert_net_t *net)
-{
-    for (size_t i = ECERT_ERRANDS_MAX; i < ECERT_NET_ERRANDS; i++) {
-        if (net->errands[i].errand.fd < 0) {
-            return &net->errands[i];
-        }
-    }
-    return NULL;
-}
-
 static int is_due(const ecert_net_t *net, const ecert_net_served_t *served)
 {
     return served->due != 0 && !served->busy && served->due <= net->keeper->ms;
@@ -148,7 +138,7 @@ void ecert_net_served_send(ecert_net_t *net)
         if (!is_due(net, &net->served[i])) {
             continue;
         }
-        errand = free_place(net);
+        errand = ecert_net_place(net, ECERT_ERRANDS_MAX, ECERT_NET_ERRANDS);
         if (errand == NULL) {
             return;
         }

@@ -97,6 +97,10 @@ int64_t ecert_net_any_below(int64_t n);
 /* ms, less up to a tenth by chance: what is due in one second is spread. */
 int64_t ecert_net_spread(int64_t ms);
 
+/* A place for an errand, of those from `from` to before `to`; NULL: all are
+ * under way. */
+ecert_net_errand_t *ecert_net_place(ecert_net_t *net, size_t from, size_t to);
+
 /* Notes a failure; tells it when it is another one than before. */
 void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
                       ecert_want_t *want, const ecert_err_t *err);

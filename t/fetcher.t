@@ -81,6 +81,7 @@ sub primes ($leaf) {
 }
 
 sub holds ($pid, @needles) {
+    no warnings 'portable'; # addresses of 64 bits
     open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
     open my $mem, '<:raw', "/proc/$pid/mem" or die "mem: $!";
     while (my $line = readline $maps) {

@@ -10,7 +10,7 @@ use lib "$FindBin::Bin/lib";
 use Ecert::Client;
 use Ecert::Live;
 use Ecert::PKI;
-use Ecert::Process;
+use Ecert::Responder;
 use Ecert::Server;
 use Ecert::Store;
 use Ecert::Test;
@@ -28,6 +28,7 @@ my @good = ('good.example.hk', '*.wild.example.hk', 'asks.example.hk');
 my $taken = 'taken.example.hk';
 my $proxied = 'proxied.example.hk';
 my $other = $pki->leaf(names => [$taken]);
+my $responder = Ecert::Responder->new($sub);
 
 for my $kind (servers()) {
     subtest $kind => sub { looked_at($kind) };
@@ -56,13 +57,15 @@ sub seen ($server, $site) {
     return status_of($server, $site)->{served} // {};
 }
 
-# Waits until all of it is in this state; returns the addresses.
+# Waits until it is in this state, at every address where it is the good one;
+# returns the addresses.
 sub is_seen ($server, $site, $state, $what) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $last;
     wait_for(sub {
         $last = seen($server, $site);
-        return ($last->{state} // '') eq $state;
+        return ($last->{state} // '') eq $state && ($state ne 'as-published'
+            || !grep { $_->{state} ne $state } @{ $last->{addresses} });
     }, $patience);
     is $last->{state}, $state, $what or diag explain $last;
     return @{ $last->{addresses} // [] };
@@ -88,12 +91,15 @@ sub vhosts ($server, @more) {
 sub looked_at ($kind) {
     my $store = Ecert::Store->new->add_issuers($sub, $cross);
     my %leaf = map { $_ => $pki->leaf(names =>
-        [$_ eq $good[0] ? ($_, 'www.good.example.hk') : $_]) }
+        [$_ eq $good[0] ? ($_, 'www.good.example.hk') : $_],
+        extensions => $_ eq $good[0] ? $responder->aia : []) }
         @good, $taken, $proxied;
+    $responder->stop;
+    $responder->knows($leaf{$good[0]})->start;
     $store->install($_, $leaf{$_}) for keys %leaf;
     # The stock one of the same name comes first: the server takes that.
     my $server = Ecert::Server->new($kind, store => $store, agent => agent(),
-        conf => { ecert_fetch => 'on' },
+        conf => { ecert_fetch => ['on', 'allow=127.0.0.0/8'] },
         vhosts => vhosts($kind, { names => [$taken], cert => $other }))->start;
 
     for my $site (@good) {
@@ -127,6 +133,11 @@ sub looked_at ($kind) {
     $server->write_config(vhosts => vhosts($kind));
     $server->reload;
     is_seen($server, $taken, 'as-published', 'mended and reloaded: as published');
+    # The response is in the store by now, and in hand before the look.
+    my ($at) = is_seen($server, $good[0], 'as-published', 'as is the first');
+    ok $at->{stapled}, 'which is stapled';
+    ($at) = is_seen($server, $good[1], 'as-published', 'and the wildcard');
+    ok !$at->{stapled}, 'which names no responder';
     stopped($server, $store);
 }
 

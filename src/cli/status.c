@@ -336,7 +336,8 @@ const ecert_cli_command_t ecert_cmd_status = {
              "running server, what the store holds.",
     .options = options,
     .exits = "Exit code: 0 all sites serve a valid certificate without an "
-             "error, and are seen to send it, 1 not so, or an agent does not "
+             "error, and nothing else is sent at their addresses, 1 not so, or "
+             "an agent does not "
              "answer, 2 wrong usage.",
     .example = "ecert status --explain www.example.hk",
     .run = run,

@@ -347,7 +347,9 @@ static void judge_published(ecert_verify_target_t *target,
             hex, own);
     }
     compare_chain(target, sent, &elements);
-    ask_clients(target, verify, NULL, elements.n, sent);
+    if (verify->options->client != NULL) { /* it may be another CA's */
+        ask_clients(target, verify, NULL, elements.n, sent);
+    }
 }
 
 static void judge_stored(ecert_verify_target_t *target,
