@@ -252,6 +252,9 @@ static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
         return -1;
     }
     state->parent = getpid();
+    if (mod_ecert_listen(main_server, state->conf, &err) != 0) {
+        mod_ecert_log(main_server, APLOG_ERR, NULL, &err);
+    }
     rc = ecert_launch(&state->launch, state->conf, 2, previous, &err);
     if (rc != 0) {
         mod_ecert_log(main_server, rc < 0 ? APLOG_EMERG : APLOG_ERR, NULL,

@@ -114,6 +114,9 @@
       "give it up with --force, or leave it")                                  \
     X(NOT_SERVED, "not-served", "a running server does not serve it",          \
       "see ecert status, and the server's error log")                          \
+    X(DIFFERS, "differs",                                                      \
+      "the server sends something else than what is published",                \
+      "see which virtual host or process answers there: ecert verify NAME")    \
     X(FETCH, "fetch", "the download failed",                                   \
       "see the reason; it is tried again by itself")                           \
     X(OCSP, "ocsp", "the OCSP answer cannot be used",                          \

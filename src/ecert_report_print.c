@@ -165,6 +165,59 @@ static void print_downloads(const json_t *site, FILE *out)
     }
 }
 
+static void print_place(const json_t *one, FILE *out)
+{
+    fprintf(out, "at %s%s%s", str(one, "address"),
+            str(one, "name")[0] ? " for " : "", str(one, "name"));
+}
+
+/* One address where something else is sent, or nothing can be seen. */
+static void print_odd(const json_t *one, FILE *out)
+{
+    int differs = strcmp(str(one, "state"), "differs") == 0;
+
+    fprintf(out, "    %-18s %s ", "served",
+            differs ? "differs" : "not compared");
+    print_place(one, out);
+    fprintf(out, "%s%s: %s\n", differs ? " since " : "", str(one, "since"),
+            str(one, differs ? "difference" : "reason"));
+}
+
+/* What the server's own addresses send, against what is published. */
+static void print_served(const json_t *site, FILE *out)
+{
+    const json_t *list =
+        json_object_get(json_object_get(site, "served"), "addresses");
+    const json_t *one, *same = NULL;
+    size_t i, n = 0, awaited = 0;
+
+    json_array_foreach(list, i, one)
+    {
+        const char *state = str(one, "state");
+
+        if (strcmp(state, "as-published") == 0) {
+            same = same ? same : one;
+            n++;
+        } else if (strcmp(state, "not-yet") == 0) {
+            awaited++;
+        } else {
+            print_odd(one, out);
+        }
+    }
+    if (n > 0) {
+        fprintf(out, "    %-18s as published ", "served");
+        print_place(same, out);
+        if (n > 1) {
+            fprintf(out, " and %zu more", n - 1);
+        }
+        fprintf(out, ", compared %s\n", str(same, "compared"));
+    }
+    if (awaited > 0) {
+        fprintf(out, "    %-18s not compared yet at %zu address%s\n", "served",
+                awaited, awaited == 1 ? "" : "es");
+    }
+}
+
 void ecert_report_print_site(const json_t *site, FILE *out, int explain,
                              int64_t now)
 {
@@ -177,6 +230,7 @@ void ecert_report_print_site(const json_t *site, FILE *out, int explain,
     print_chain(site, out);
     print_downloads(site, out);
     print_workers(site, out);
+    print_served(site, out);
     print_lines(json_object_get(site, "uncovered"), out, "not covered",
                 ": the certificate does not have this name");
     print_lines(json_object_get(site, "warnings"), out, "warning", "");

@@ -64,6 +64,32 @@ static int serves(const json_t *site, const char *fingerprint)
     return leaf != NULL && strcmp(leaf, fingerprint) == 0;
 }
 
+static void set(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+/* The first address of the site where its server's agent sees a difference. */
+static void find_difference(ecert_facts_t *facts, const json_t *site)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(
+        json_object_get(json_object_get(site, "served"), "addresses"), i, one)
+    {
+        const char *what = ecert_json_text(one, "difference");
+
+        if (what != NULL && facts->differs[0] == '\0') {
+            set(facts->differs, sizeof(facts->differs), what);
+            set(facts->differs_at, sizeof(facts->differs_at),
+                ecert_json_text(one, "address"));
+            set(facts->differs_for, sizeof(facts->differs_for),
+                ecert_json_text(one, "name"));
+        }
+    }
+}
+
 static void ask_report(ecert_facts_t *facts, const json_t *report,
                        const char *fingerprint)
 {
@@ -76,6 +102,7 @@ static void ask_report(ecert_facts_t *facts, const json_t *report,
         if (ecert_cli_is_site(site, facts->ascii)) {
             found = 1;
             serving &= serves(site, fingerprint);
+            find_difference(facts, site);
         }
     }
     if (found) {

@@ -260,6 +260,20 @@ static json_t *next_served(const ecert_facts_t *facts, const char *site)
                      "moment; if it stays so, this tells why:");
 }
 
+static json_t *next_differs(const ecert_facts_t *facts, const char *site)
+{
+    char command[2400];
+
+    snprintf(command, sizeof(command), "ecert verify --connect %s %s",
+             ecert_cli_word(facts->differs_at),
+             facts->differs_for[0] ? facts->differs_for : site);
+    return next_step("differs", command,
+                     "At %s something else is sent than the server has "
+                     "published: %s.  Another virtual host of this name, or "
+                     "another process, may answer there.  This looks again:",
+                     facts->differs_at, facts->differs);
+}
+
 static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
                             int64_t from)
 {
@@ -340,6 +354,9 @@ static json_t *next_of_current(const ecert_facts_t *facts, const char *site)
     }
     if (facts->asked && facts->serving < facts->servers) {
         return next_served(facts, site);
+    }
+    if (facts->differs[0] != '\0') {
+        return next_differs(facts, site);
     }
     if (facts->now >= from) {
         return next_renewal(facts, site, from);

@@ -89,8 +89,13 @@ static json_t *report_store(const options_t *options, ecert_err_t *err)
 
 static int in_order(const json_t *site)
 {
-    const char *state = json_string_value(json_object_get(site, "state"));
+    const char *state = ecert_json_text(site, "state");
+    const char *served =
+        ecert_json_text(json_object_get(site, "served"), "state");
 
+    if (served != NULL && strcmp(served, "differs") == 0) {
+        return 0;
+    }
     return state != NULL && strcmp(state, "valid") == 0
            && !json_is_object(json_object_get(site, "error"))
            && (json_is_true(json_object_get(site, "complete"))
@@ -331,7 +336,9 @@ const ecert_cli_command_t ecert_cmd_status = {
              "running server, what the store holds.",
     .options = options,
     .exits = "Exit code: 0 all sites serve a valid certificate without an "
-             "error, 1 not so, or an agent does not answer, 2 wrong usage.",
+             "error, and nothing else is sent at their addresses, 1 not so, or "
+             "an agent does not "
+             "answer, 2 wrong usage.",
     .example = "ecert status --explain www.example.hk",
     .run = run,
 };
