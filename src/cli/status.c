@@ -39,7 +39,7 @@ static void report_store_tokens(json_t *report, const options_t *options)
                            &tokens, &err)
         == 0) {
         json_object_set_new(report, "validation_files",
-                            ecert_report_tokens(&tokens));
+                            ecert_report_tokens(&tokens, NULL));
         ecert_tokens_free(&tokens);
     }
 }
@@ -315,7 +315,7 @@ static const ecert_cli_option_t options[] = {
     {"json", 'j', NULL, "the same as JSON (schema ecert-status, version 1)", 0},
     {"explain", 'e', NULL,
      "each worker's generation; every certificate that was considered, and why "
-     "it was taken or left",
+     "it was taken or left; the last fetches of each validation file",
      0},
     ECERT_CLI_STORE,
     {0},

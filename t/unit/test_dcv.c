@@ -164,7 +164,7 @@ static ecert_token_t token_of(const char *host, const char *file,
                               const char *body, int64_t expires)
 {
     return (ecert_token_t){host, file, (const unsigned char *)body,
-                           body ? strlen(body) : 0, expires};
+                           body ? strlen(body) : 0, expires, 0};
 }
 
 /* NULL: not there. */
