@@ -25,8 +25,7 @@
 #define ECERT_SNAP_DCV_MAX                                                     \
     (4 * 1024 * 1024) /* bytes of all validation files                         \
                        */
-#define ECERT_SNAP_EVIDENCE_MAX (2 * 1024 * 1024) /* bytes of ecert_evidence   \
-                                                   */
+#define ECERT_SNAP_EVIDENCE_MAX (2 * 1024 * 1024) /* bytes of the fetches */
 
 typedef struct ecert_snap_s ecert_snap_t;
 

@@ -22,6 +22,7 @@ my $host = 'www.example.hk';
 my $other = 'other.example.hk';
 my $path = "$prefix/fileauth.txt";
 my $code = 'the code';
+my $modules = $ENV{ECERT_APACHE_MODULES} || '/usr/lib/apache2/modules';
 
 for my $kind (servers()) {
     subtest $kind => sub {
@@ -32,14 +33,18 @@ for my $kind (servers()) {
             { names => [$host], listen => 'https', ecert => 'on' },
         ]);
         my $v6 = '[::1]:' . $server->port('http');
-        $server->{vhosts}[0]{nginx} = "listen $v6;";
-        $server->{http} = { apache => "Listen $v6" };
+        $server->{vhosts}[0]{nginx} = "listen $v6; "
+            . 'set_real_ip_from 127.0.0.1; real_ip_header X-Test;';
+        $server->{http} = { apache => "Listen $v6\n"
+            . "LoadModule remoteip_module $modules/mod_remoteip.so\n"
+            . 'RemoteIPHeader X-Test' };
         $server->write_config;
         $server->start;
 
         not_yet($store);
         protocols($store, $server);
         networks($store, $server);
+        behind_a_proxy($kind, $store, $server);
         hostile_agents($store, $server);
         stopped($store, $server);
         goes_on($store, $server);
@@ -126,14 +131,27 @@ sub networks ($store, $server) {
     my ($status, $out) = ecert($store, 'dcv', 'list', $host);
     is scalar(() = $out =~ /^      before  /mg), 7, 'each of the last eight';
     like $out, qr/from ::1 \(http, 200/, 'also by IPv6';
-    ($status, $out) = ecert($store, 'status', '--explain');
+    ($status, $out) = ecert($store, 'status', '--explain', $host);
     is scalar(() = $out =~ /^      before  /mg), 7, 'status --explain, too';
+    unlike $out, qr/$other/, 'with NAME, of this site alone';
+    my $named = ecert_json($store, 'status', $host)->{servers}[0];
+    is_deeply [map { $_->{host} } @{ $named->{validation_files} }], [$host],
+        'the same as JSON';
+}
+
+# As documented: what the proxy says counts in Apache alone.
+sub behind_a_proxy ($kind, $store, $server) {
+    request($server->port('http'), host => $host, path => $path,
+        headers => { 'x-test' => '192.0.2.77' });
+    is last_fetch($store), ($kind eq 'nginx' ? '127.0.0.1' : '192.0.2.77')
+        . ' http GET 200 8 -', 'the address of a client behind a proxy';
 }
 
 # A server may refuse the request; what it answers must be shown safely.
 sub hostile_agents ($store, $server) {
     my $http = $server->port('http');
     my $answered = 0;
+    my $networks = fetched($store)->{networks};
     for my $agent ("\e]0;x\a\e[2J", 'x", 200, 8 bytes) from 1.2.3.4', "a\xff\xfe",
         "\xc2\x9b31m", "\xe2\x80\xae back", '\\x41 \\', 'x' x 3000, "\t",
         "%s%n\x7f", "caf\xc3\xa9")
@@ -154,7 +172,7 @@ sub hostile_agents ($store, $server) {
         like $text, qr/last .*agent "(?:[^"\\]|\\x[0-9a-f]{2})*"\)$/m,
             'one pair of quotes, and no loose backslash';
     }
-    is fetched($store)->{networks}, 5, 'still five networks';
+    is fetched($store)->{networks}, $networks, 'still the same networks';
 }
 
 sub raw_of ($http, $agent) {

@@ -44,8 +44,7 @@ static char *find_map(const char *name, char *range)
 
     while (maps != NULL && found == NULL
            && fgets(line, sizeof(line), maps) != NULL) {
-        if (strstr(line, name) != NULL
-            && sscanf(line, "%64s", range) == 1) {
+        if (strstr(line, name) != NULL && sscanf(line, "%64s", range) == 1) {
             found = (char *)strtoul(range, NULL, 16);
         }
     }

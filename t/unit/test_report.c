@@ -199,7 +199,10 @@ static void test_nothing(void **state)
 
 static void test_tokens(void **state)
 {
-    ecert_token_t token = {"www.example.hk", "f.txt", NULL, 9, NOW + PKI_DAY, 0};
+    ecert_token_t token = {.host = "www.example.hk",
+                           .file = "f.txt",
+                           .body_len = 9,
+                           .expires = NOW + PKI_DAY};
     ecert_tokens_t tokens = {.tokens = &token, .n = 1};
     json_t *report = ecert_report_head("/s", NOW);
     char *text;
