@@ -18,7 +18,7 @@
 #endif
 
 #define MAGIC      "ecertsnp"
-#define VERSION    3
+#define VERSION    4
 #define PAGE       4096
 #define READ_TRIES 100
 
