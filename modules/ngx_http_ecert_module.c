@@ -261,7 +261,7 @@ static void ngx_http_ecert_keep(ngx_cycle_t *cycle,
 /* 0: ready; 1: placeholders until it is; -1: no memory to share. */
 static int ngx_http_ecert_start(ngx_cycle_t *cycle,
                                 ngx_http_ecert_main_conf_t *emcf, int log_fd,
-                                int previous)
+                                const ecert_launch_t *previous)
 {
     ecert_err_t err;
     int rc;
@@ -273,8 +273,7 @@ static int ngx_http_ecert_start(ngx_cycle_t *cycle,
     if (rc < 0) {
         return -1;
     }
-    emcf->live =
-        ecert_live_new(emcf->conf, emcf->launch.snap, emcf->launch.seen, &err);
+    emcf->live = ecert_live_new(emcf->conf, &emcf->launch, &err);
     if (emcf->live == NULL) {
         ngx_http_ecert_log(NGX_LOG_EMERG, cycle->log, NULL, &err);
         return -1;
@@ -288,7 +287,7 @@ static ngx_int_t ngx_http_ecert_run(ngx_cycle_t *cycle,
                                     int log_fd)
 {
     ngx_http_ecert_main_conf_t *old = ngx_http_ecert_old(cycle);
-    int previous = old != NULL ? old->launch.snap : -1;
+    const ecert_launch_t *previous = old != NULL ? &old->launch : NULL;
     int rc = ngx_http_ecert_start(cycle, emcf, log_fd, previous);
 
     if (rc != 0 && old != NULL && old->live != NULL) {

@@ -243,7 +243,7 @@ void ecert_report_print_site(const json_t *site, FILE *out, int explain,
     }
 }
 
-static void print_tokens(const json_t *tokens, FILE *out)
+static void print_tokens(const json_t *tokens, FILE *out, int explain)
 {
     const json_t *token;
     size_t i;
@@ -256,6 +256,8 @@ static void print_tokens(const json_t *tokens, FILE *out)
                 str(token, "host"), str(token, "file"),
                 json_integer_value(json_object_get(token, "bytes")),
                 str(token, "expires"));
+        ecert_report_print_fetched(json_object_get(token, "fetched"), out, "",
+                                   explain);
     }
 }
 
@@ -283,6 +285,7 @@ void ecert_report_print(const json_t *report, FILE *out, int explain,
     }
     if (json_array_size(tokens) > 0) {
         fprintf(out, "validation files\n");
-        print_tokens(tokens, out);
+        print_tokens(tokens, out, explain);
+        ecert_report_print_lost(report, out);
     }
 }

@@ -124,6 +124,7 @@ static int add(search_t *search, const char *host, const char *name,
     token->body = copy(file->bytes, file->len);
     token->body_len = file->len;
     token->expires = expiry(&file->st);
+    token->id = ecert_dcv_id(search->ascii, name, file->bytes, file->len);
     if (token->host == NULL || token->file == NULL || token->body == NULL) {
         free_token(token);
         return -1;

@@ -19,6 +19,7 @@
 #include "ecert_token_put.h"
 #include "progress.h"
 #include "say.h"
+#include "servers.h"
 
 typedef struct {
     const char *store;
@@ -293,26 +294,57 @@ static json_t *list_tokens(const char *store, const char *only,
     return list;
 }
 
-static void show_list(const options_t *options, json_t *list)
+static void print_list(const json_t *list, const json_t *servers, int each)
 {
-    json_t *top, *one;
+    const json_t *one;
     size_t i;
 
-    if (options->json) {
-        top = ecert_report_head(options->store, time(NULL));
-        json_object_set(top, "validation_files", list);
-        json_dumpf(top, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(top);
-        return;
-    }
     json_array_foreach(list, i, one)
     {
         print_token(one);
+        ecert_dcv_print_fetched(one, each);
     }
     if (json_array_size(list) == 0) {
         puts("There are no validation files.");
+        return;
     }
+    json_array_foreach(servers, i, one)
+    {
+        ecert_report_print_lost(one, stdout);
+    }
+}
+
+static void print_json(const options_t *options, json_t *list,
+                       const json_t *servers)
+{
+    json_t *top = ecert_report_head(options->store, time(NULL));
+    const json_t *report;
+    json_int_t lost = 0;
+    size_t i;
+
+    json_array_foreach(servers, i, report)
+    {
+        lost += json_integer_value(json_object_get(report, "fetches_lost"));
+    }
+    json_object_set(top, "validation_files", list);
+    json_object_set_new(top, "fetches_lost", json_integer(lost));
+    json_dumpf(top, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(top);
+}
+
+static void show_list(const options_t *options, json_t *list)
+{
+    int silent = 0;
+    json_t *servers = ecert_cli_servers(options->store, &silent);
+
+    ecert_dcv_add_fetched(list, servers);
+    if (options->json) {
+        print_json(options, list, servers);
+    } else {
+        print_list(list, servers, options->n_words > 0);
+    }
+    json_decref(servers);
 }
 
 static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
@@ -473,7 +505,9 @@ const ecert_cli_command_t ecert_cmd_dcv_list = {
     .what = "validation files, where and until when",
     .arguments = "[NAME]",
     .about = "Lists the validation files, of all hosts or of one site or host, "
-             "with the URLs at which the servers answer with them.",
+             "with the URLs at which the servers answer with them, and who "
+             "fetched them: how often, from how many networks, when last.  "
+             "With NAME each of the last fetches.",
     .options = list_options,
     .example = "ecert dcv list www.example.hk",
     .run = run_list,

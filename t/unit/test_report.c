@@ -199,14 +199,17 @@ static void test_nothing(void **state)
 
 static void test_tokens(void **state)
 {
-    ecert_token_t token = {"www.example.hk", "f.txt", NULL, 9, NOW + PKI_DAY};
+    ecert_token_t token = {.host = "www.example.hk",
+                           .file = "f.txt",
+                           .body_len = 9,
+                           .expires = NOW + PKI_DAY};
     ecert_tokens_t tokens = {.tokens = &token, .n = 1};
     json_t *report = ecert_report_head("/s", NOW);
     char *text;
 
     (void)state;
     json_object_set_new(report, "validation_files",
-                        ecert_report_tokens(&tokens));
+                        ecert_report_tokens(&tokens, NULL));
     text = printed(report, 0);
     assert_non_null(strstr(text, "http://www.example.hk/.well-known/"
                                  "pki-validation/f.txt  9 bytes"));
