@@ -130,7 +130,7 @@ static void run_file(const char *path, void (*with)(const void *, size_t))
 
 static void run_folder(void)
 {
-    char folder[PATH_MAX], path[PATH_MAX];
+    char folder[256], path[PATH_MAX];
     struct dirent **names;
     int n;
 
