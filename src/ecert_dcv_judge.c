@@ -8,7 +8,6 @@
 #include "ecert_dcv.h"
 #include "ecert_dcv_look.h"
 #include "ecert_err.h"
-#include "ecert_jail.h"
 
 #define BOM   "\xef\xbb\xbf"
 #define BLANK " \t\r\n\v\f"
@@ -162,7 +161,8 @@ static int moved(const ecert_dcv_answer_t *answer, char *out, size_t size)
     }
     n_first = host_of(answer->hops[0].url, &first);
     n_last = host_of(answer->hops[answer->n_hops - 1].url, &last);
-    ecert_frame_text(out, size, last, n_last);
+    snprintf(out, size, "%.*s", (int)n_last, last);
+    ecert_trim(out);
     return n_first != n_last || strncasecmp(first, last, n_first) != 0;
 }
 
@@ -182,12 +182,11 @@ static void blame(const ecert_dcv_answer_t *answer, char *out, size_t size)
                  " out of the redirect, or put the file there, too",
                  host);
     } else if (answer->certificate[0]) {
-        ecert_frame_text(name, sizeof(name), answer->certificate,
-                         strlen(answer->certificate));
+        snprintf(name, sizeof(name), "%.100s", answer->certificate);
         snprintf(out, size,
                  "another virtual host answers (its certificate is for %s):"
                  " let one with this name listen at this address",
-                 name);
+                 ecert_trim(name));
     } else if (answer->cdn[0]) {
         snprintf(out, size,
                  "a CDN answers (%s): let it pass " ECERT_DCV_PREFIX
