@@ -13,8 +13,7 @@
 /* All of a network's first address is inside of it. */
 static void network(const char *text)
 {
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6,
-                               .sin6_port = htons(81)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(81)};
     ecert_network_t network;
     ecert_err_t err;
 

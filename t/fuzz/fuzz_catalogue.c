@@ -75,14 +75,33 @@ static void seeds(void)
     }
 }
 
-static const char *const words[] = {
-    "\"schema\"",   "\"version\"",      "\"certificates\"", "\"id\"",
-    "\"role\"",     "\"root\"",         "\"sub\"",          "\"cross\"",
-    "\"issuer\"",   "\"sha256\"",       "\"denied\"",       "\"reason\"",
-    "\"useful_until\"",                 "\"url\"",          "\"updated\"",
-    "\"rules\"",    "\"limits\"",       "\"from\"",         "\"days\"",
-    "2027-04-15",   "9999-12-31",       "0001-01-01",       "null",
-    "true",         "4294967296",       "-1",               "\\u0000",
-    NULL};
+static const char *const words[] = {"\"schema\"",
+                                    "\"version\"",
+                                    "\"certificates\"",
+                                    "\"id\"",
+                                    "\"role\"",
+                                    "\"root\"",
+                                    "\"sub\"",
+                                    "\"cross\"",
+                                    "\"issuer\"",
+                                    "\"sha256\"",
+                                    "\"denied\"",
+                                    "\"reason\"",
+                                    "\"useful_until\"",
+                                    "\"url\"",
+                                    "\"updated\"",
+                                    "\"rules\"",
+                                    "\"limits\"",
+                                    "\"from\"",
+                                    "\"days\"",
+                                    "2027-04-15",
+                                    "9999-12-31",
+                                    "0001-01-01",
+                                    "null",
+                                    "true",
+                                    "4294967296",
+                                    "-1",
+                                    "\\u0000",
+                                    NULL};
 
 FUZZ_TARGET(catalogue, .run = run, .seeds = seeds, .max = 8000, .words = words);

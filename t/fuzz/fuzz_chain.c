@@ -58,10 +58,8 @@ static void run(const uint8_t *bytes, size_t len)
 {
     STACK_OF(X509) *list = sk_X509_new_null();
     STACK_OF(X509) *anchors = pki_stack(fuzz_pki()->root, NULL);
-    ecert_chain_in_t in = {.pool = list,
-                           .anchors = anchors,
-                           .ca = catalogue(),
-                           .now = FUZZ_NOW};
+    ecert_chain_in_t in = {
+        .pool = list, .anchors = anchors, .ca = catalogue(), .now = FUZZ_NOW};
     ecert_chain_t *chain;
     ecert_err_t err;
 

@@ -48,8 +48,7 @@ static void whole(const uint8_t *bytes, size_t len)
     again = read_conf(text[0], n[0], &err);
     FUZZ_CHECK(again != NULL && again->n_sites == conf->n_sites);
     for (size_t i = 0; i < conf->n_sites; i++) {
-        FUZZ_CHECK(
-            memcmp(conf->sites[i].id, again->sites[i].id, 32) == 0);
+        FUZZ_CHECK(memcmp(conf->sites[i].id, again->sites[i].id, 32) == 0);
         FUZZ_CHECK(ecert_site_label(&conf->sites[i]) != NULL);
     }
     text[1] = written(again, &n[1]);
@@ -115,17 +114,33 @@ static void seeds(void)
         "site\ncertificate /a/c.pem\nkey /a/k.pem\ncatalogue /a/ca.json\n"
         "cross 0 0\nend\n");
     fuzz_seed_text("ecert-configuration 1\nsite\nname a\n");
-    fuzz_seed_text("12345678" "2027-04-15T23:59:59Z");
-    fuzz_seed_text("\xff\xff\xff\xff\xff\xff\xff\x7f" "until=2028-02-29");
-    fuzz_seed_text("\1\1\1\1\1\1\1\x80" "allow=fd00::/8");
+    fuzz_seed_text("12345678"
+                   "2027-04-15T23:59:59Z");
+    fuzz_seed_text("\xff\xff\xff\xff\xff\xff\xff\x7f"
+                   "until=2028-02-29");
+    fuzz_seed_text("\1\1\1\1\1\1\1\x80"
+                   "allow=fd00::/8");
 }
 
-static const char *const words[] = {
-    "ecert-configuration 1\n", "site\n",      "end\n",       "name ",
-    "certificate /",           "key /",       "catalogue /", "issuers /",
-    "vhost ",                  "cross ",      "stapling on\n",
-    "where /",                 "log-prefix ", "fetch allow=", "until=",
-    "-9223372036854775808",    "2028-02-29",  "T00:00:00Z",  "::ffff:1.2.3.4/",
-    NULL};
+static const char *const words[] = {"ecert-configuration 1\n",
+                                    "site\n",
+                                    "end\n",
+                                    "name ",
+                                    "certificate /",
+                                    "key /",
+                                    "catalogue /",
+                                    "issuers /",
+                                    "vhost ",
+                                    "cross ",
+                                    "stapling on\n",
+                                    "where /",
+                                    "log-prefix ",
+                                    "fetch allow=",
+                                    "until=",
+                                    "-9223372036854775808",
+                                    "2028-02-29",
+                                    "T00:00:00Z",
+                                    "::ffff:1.2.3.4/",
+                                    NULL};
 
 FUZZ_TARGET(conf, .run = run, .seeds = seeds, .max = 2048, .words = words);

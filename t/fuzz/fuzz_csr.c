@@ -33,10 +33,9 @@ static void subject(const uint8_t *bytes, size_t len)
     for (size_t i = 0; i < 6; i++) {
         parts[i] = fuzz_line(&in);
     }
-    if (ecert_subject_check(
-            &(ecert_subject_t){parts[0], parts[1], parts[2], parts[3], parts[4],
-                               parts[5]},
-            &err)
+    if (ecert_subject_check(&(ecert_subject_t){parts[0], parts[1], parts[2],
+                                               parts[3], parts[4], parts[5]},
+                            &err)
         != 0) {
         fuzz_check_err(&err);
     } else {
@@ -98,9 +97,12 @@ static void seeds(void)
     X509_REQ_free(csr);
 }
 
-static const char *const words[] = {
-    "-----BEGIN CERTIFICATE REQUEST-----", "-----BEGIN NEW CERTIFICATE ",
-    "-----END CERTIFICATE REQUEST-----",   "\n",
-    "\xc2\x80",                            "\xe3\x80\x80", NULL};
+static const char *const words[] = {"-----BEGIN CERTIFICATE REQUEST-----",
+                                    "-----BEGIN NEW CERTIFICATE ",
+                                    "-----END CERTIFICATE REQUEST-----",
+                                    "\n",
+                                    "\xc2\x80",
+                                    "\xe3\x80\x80",
+                                    NULL};
 
 FUZZ_TARGET(csr, .run = run, .seeds = seeds, .max = 2048, .words = words);

@@ -132,7 +132,7 @@ static void seeds(void)
     fuzz_seed_text("a\n\n\1xa.a\nb\n\1ya\nb\n\1z");
 }
 
-static const char *const words[] = {ECERT_DCV_PREFIX, ":", "..", ".hk\n",
+static const char *const words[] = {ECERT_DCV_PREFIX, ":",   "..", ".hk\n",
                                     "f.txt\n",        "%2e", "//", NULL};
 
 FUZZ_TARGET(dcv, .run = run, .seeds = seeds, .max = 1024, .words = words);

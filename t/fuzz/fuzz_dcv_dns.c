@@ -81,7 +81,7 @@ static void seeds(void)
     seed(16, "", 0, 0);
 }
 
-static const char *const words[] = {"\xc0\x0c", "\4code", "\7example\2hk",
-                                    "\3www", "\xc0\x2a", NULL};
+static const char *const words[] = {"\xc0\x0c", "\4code",   "\7example\2hk",
+                                    "\3www",    "\xc0\x2a", NULL};
 
 FUZZ_TARGET(dcv_dns, .run = run, .seeds = seeds, .max = 1024, .words = words);

@@ -22,13 +22,12 @@ static void mend(const uint8_t *bytes, size_t len)
         return;
     }
     FUZZ_CHECK(out_len > 0 && out_len <= ECERT_DCV_BODY_MAX);
-    FUZZ_CHECK(mended != 0
-               || (out_len == len && memcmp(out, bytes, len) == 0));
+    FUZZ_CHECK(mended != 0 || (out_len == len && memcmp(out, bytes, len) == 0));
     FUZZ_CHECK((strlen(ecert_dcv_mended(mended, words, sizeof(words))) > 0)
                == (mended != 0));
-    FUZZ_CHECK(ecert_dcv_mend(out, out_len, "b.txt", &twice, &twice_len, &none,
-                              &err)
-               == 0);
+    FUZZ_CHECK(
+        ecert_dcv_mend(out, out_len, "b.txt", &twice, &twice_len, &none, &err)
+        == 0);
     FUZZ_CHECK(none == 0 && twice_len == out_len);
     FUZZ_CHECK(memcmp(out, twice, out_len) == 0);
     OPENSSL_free(out);
@@ -77,7 +76,8 @@ static void run(const uint8_t *bytes, size_t len)
 
 static void seeds(void)
 {
-    static const char utf16[] = "\xff\xfe" "c\0o\0d\0e\0\r\0\n";
+    static const char utf16[] = "\xff\xfe"
+                                "c\0o\0d\0e\0\r\0\n";
 
     fuzz_seed_text("0123456789abcdef0123456789abcdef\n");
     fuzz_seed_text("\xef\xbb\xbf \r\n0123abc \r\nsectigo.com\t\r\n\r\n");
@@ -91,10 +91,23 @@ static void seeds(void)
     fuzz_seed_text("{\\rtf1 code}");
 }
 
-static const char *const words[] = {
-    "\xff\xfe",   "\xfe\xff",  "\xef\xbb\xbf", "<html", "-----BEGIN ",
-    "%PDF-",      "PK\3\4",    "{\\rtf",       " (1)",  ".download",
-    ".crdownload", ".part",    "[InternetShortcut]", "\xc2\xa0",
-    "\xe2\x80\x8b", "\r\n",    "Subject: ",    NULL};
+static const char *const words[] = {"\xff\xfe",
+                                    "\xfe\xff",
+                                    "\xef\xbb\xbf",
+                                    "<html",
+                                    "-----BEGIN ",
+                                    "%PDF-",
+                                    "PK\3\4",
+                                    "{\\rtf",
+                                    " (1)",
+                                    ".download",
+                                    ".crdownload",
+                                    ".part",
+                                    "[InternetShortcut]",
+                                    "\xc2\xa0",
+                                    "\xe2\x80\x8b",
+                                    "\r\n",
+                                    "Subject: ",
+                                    NULL};
 
 FUZZ_TARGET(dcv_file, .run = run, .seeds = seeds, .max = 2048, .words = words);

@@ -111,14 +111,27 @@ static void seeds(void)
     fuzz_seed_text("\3HTTP/1.1 302 Found\r\nLocation:  https://sso.example.hk/"
                    "login?\xe9\xa6\x99 \r\nCF-Ray: 1\r\n\r\n");
     fuzz_seed_text("\7" OK "Location: \x1b[2J\xe2\x80\xae\\x\r\n\r\n \r\ncode");
-    fuzz_seed_text("\x74" OK "\r\n\xef\xbb\xbf" "code and more");
-    fuzz_seed_text("\x44" OK "location: http://a/\r\n\r\n\xff\xfe" "c");
+    fuzz_seed_text("\x74" OK "\r\n\xef\xbb\xbf"
+                   "code and more");
+    fuzz_seed_text("\x44" OK "location: http://a/\r\n\r\n\xff\xfe"
+                   "c");
 }
 
-static const char *const words[] = {
-    "Location: ", "Content-Type: ", "Content-Encoding: ", "CF-Ray:",
-    "code",       "<html>",         "\r\n\r\n",           "HTTP/1.1 200 OK\r\n",
-    "://",        "login",          "\xef\xbb\xbf",       "%PDF-",
-    "\xe9\xa6\x99", "\\x1b",        "X-Served-By: cache-", NULL};
+static const char *const words[] = {"Location: ",
+                                    "Content-Type: ",
+                                    "Content-Encoding: ",
+                                    "CF-Ray:",
+                                    "code",
+                                    "<html>",
+                                    "\r\n\r\n",
+                                    "HTTP/1.1 200 OK\r\n",
+                                    "://",
+                                    "login",
+                                    "\xef\xbb\xbf",
+                                    "%PDF-",
+                                    "\xe9\xa6\x99",
+                                    "\\x1b",
+                                    "X-Served-By: cache-",
+                                    NULL};
 
 FUZZ_TARGET(dcv_http, .run = run, .seeds = seeds, .max = 5000, .words = words);

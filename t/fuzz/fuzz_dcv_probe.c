@@ -38,9 +38,8 @@ static void follow_one(const uint8_t *bytes, size_t len)
 {
     static ecert_dcv_answer_t answer;
     ecert_dcv_hop_work_t hop = {.answer = &answer};
-    target_t target = {.url = "http://www.example.hk/a",
-                       .host = "www.example.hk",
-                       .port = 80};
+    target_t target = {
+        .url = "http://www.example.hk/a", .host = "www.example.hk", .port = 80};
 
     memset(&answer, 0, sizeof(answer));
     answer.status = 302;
@@ -83,9 +82,9 @@ static void seeds(void)
     fuzz_seed_text("file:///etc/passwd");
 }
 
-static const char *const words[] = {"://", "http", "https", "@", ":443", ":80",
-                                    "//",  "..",   "[::1]", "#", "?",    "file:",
-                                    "\\",  "%00",  NULL};
+static const char *const words[] = {"://", "http",  "https", "@",     ":443",
+                                    ":80", "//",    "..",    "[::1]", "#",
+                                    "?",   "file:", "\\",    "%00",   NULL};
 
 FUZZ_TARGET(dcv_probe, .run = run, .seeds = seeds, .max = 20000,
             .words = words);

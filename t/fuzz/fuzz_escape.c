@@ -77,9 +77,15 @@ static void seeds(void)
     fuzz_seed_text("\4\5\\x1b\\x\\xz1\\");
 }
 
-static const char *const words[] = {
-    "\\x1b",        "\xe2\x80\xae", "\xc2\x9b",     "\xef\xbb\xbf",
-    "\xe2\x80\xa8", "\xed\xa0\x80", "\xf4\x8f\xbf\xbf", "\xe0\x80\x80",
-    "\xd8\x9c",     NULL};
+static const char *const words[] = {"\\x1b",
+                                    "\xe2\x80\xae",
+                                    "\xc2\x9b",
+                                    "\xef\xbb\xbf",
+                                    "\xe2\x80\xa8",
+                                    "\xed\xa0\x80",
+                                    "\xf4\x8f\xbf\xbf",
+                                    "\xe0\x80\x80",
+                                    "\xd8\x9c",
+                                    NULL};
 
 FUZZ_TARGET(escape, .run = run, .seeds = seeds, .max = 3000, .words = words);

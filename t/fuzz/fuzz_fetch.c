@@ -83,10 +83,15 @@ static void seeds(void)
     fuzz_seed_text("HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n");
 }
 
-static const char *const words[] = {
-    "HTTP/1.1 200 OK\r\n",   "HTTP/1.1 301 X\r\n", "HTTP/1.1 100 X\r\n",
-    "Content-Length: ",      "Location: ",         "Transfer-Encoding: ",
-    "chunked",               "\r\n\r\n",           "18446744073709551616",
-    NULL};
+static const char *const words[] = {"HTTP/1.1 200 OK\r\n",
+                                    "HTTP/1.1 301 X\r\n",
+                                    "HTTP/1.1 100 X\r\n",
+                                    "Content-Length: ",
+                                    "Location: ",
+                                    "Transfer-Encoding: ",
+                                    "chunked",
+                                    "\r\n\r\n",
+                                    "18446744073709551616",
+                                    NULL};
 
 FUZZ_TARGET(fetch, .run = run, .seeds = seeds, .max = 3000, .words = words);

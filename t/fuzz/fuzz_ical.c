@@ -114,15 +114,16 @@ static void run(const uint8_t *bytes, size_t len)
 
 static void seeds(void)
 {
-    fuzz_seed_text("\7Renew www.example.hk\nask; then, \\install\nEND:VEVENT\r\n"
-                   "BEGIN:VEVENT");
+    fuzz_seed_text(
+        "\7Renew www.example.hk\nask; then, \\install\nEND:VEVENT\r\n"
+        "BEGIN:VEVENT");
     fuzz_seed_text("\1\xe7\x94\xb3\xe8\xab\x8b\xe6\x96\xb0\xe8\xad\x89\xe6\x9b"
                    "\xb8\xe7\x94\xb3\xe8\xab\x8b\xe6\x96\xb0\xe8\xad\x89\xe6"
                    "\x9b\xb8\xe7\x94\xb3\xe8\xab\x8b\n\xff\xc2\x9b\x7f");
 }
 
-static const char *const words[] = {"\r\n", "\r\n ", "END:VEVENT", "\\n",
-                                    "\xe7\x94\xb3", "\xf0\x9f\x98\x80", ";",
-                                    "\xc2\x85", NULL};
+static const char *const words[] = {"\r\n", "\r\n ",        "END:VEVENT",
+                                    "\\n",  "\xe7\x94\xb3", "\xf0\x9f\x98\x80",
+                                    ";",    "\xc2\x85",     NULL};
 
 FUZZ_TARGET(ical, .run = run, .seeds = seeds, .max = 1024, .words = words);

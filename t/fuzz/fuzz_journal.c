@@ -15,9 +15,9 @@ static void add(char *word)
 
     ecert_json_set_text(more, "word", word);
     ecert_json_set_text(more, "command", "forged");
-    FUZZ_CHECK(ecert_journal_add(fuzz_folder(), "install", word, more, FUZZ_NOW,
-                                 &err)
-               == 0);
+    FUZZ_CHECK(
+        ecert_journal_add(fuzz_folder(), "install", word, more, FUZZ_NOW, &err)
+        == 0);
     list = ecert_journal_read(fuzz_folder(), NULL, &err);
     FUZZ_CHECK(list != NULL && json_array_size(list) > 0);
     last = json_array_get(list, json_array_size(list) - 1);
@@ -55,8 +55,12 @@ static void seeds(void)
     fuzz_seed_text("\n\n{}\r\n\xff\n{\"a\": \"\\u0000\"}");
 }
 
-static const char *const words[] = {"{\"site\": \"www.example.hk\"}\n", "\n",
-                                    "{}", "\"command\"", "\\u0000", "[[[[",
+static const char *const words[] = {"{\"site\": \"www.example.hk\"}\n",
+                                    "\n",
+                                    "{}",
+                                    "\"command\"",
+                                    "\\u0000",
+                                    "[[[[",
                                     NULL};
 
 FUZZ_TARGET(journal, .run = run, .seeds = seeds, .max = 2048, .words = words);

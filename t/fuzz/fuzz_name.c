@@ -136,10 +136,23 @@ static void seeds(void)
     fuzz_seed("a.hk\na.hk\0b.hk", 14);
 }
 
-static const char *const words[] = {
-    "*.",           "_.",           "xn--",         ".hk",
-    "\xe3\x80\x82", "\xef\xbc\x8e", "\xef\xbd\xa1", "\xc3\x9f",
-    "\xe2\x80\x8d", "\xe2\x89\xae", "\xcc\x80",     "\xd7\x90",
-    "\xf0\x9f\x98\x80",             "\xef\xb8\x8f", "-", ".", "\n", NULL};
+static const char *const words[] = {"*.",
+                                    "_.",
+                                    "xn--",
+                                    ".hk",
+                                    "\xe3\x80\x82",
+                                    "\xef\xbc\x8e",
+                                    "\xef\xbd\xa1",
+                                    "\xc3\x9f",
+                                    "\xe2\x80\x8d",
+                                    "\xe2\x89\xae",
+                                    "\xcc\x80",
+                                    "\xd7\x90",
+                                    "\xf0\x9f\x98\x80",
+                                    "\xef\xb8\x8f",
+                                    "-",
+                                    ".",
+                                    "\n",
+                                    NULL};
 
 FUZZ_TARGET(name, .run = run, .seeds = seeds, .max = 600, .words = words);

@@ -48,8 +48,7 @@ static void add(const ocsp_make_t *make, ecert_ocsp_status_t status,
 
     FUZZ_CHECK(n_made <= MADE);
     one->bytes = ocsp_make(make);
-    one->len =
-        signed_part(one->bytes.bytes, one->bytes.len, &one->signed_part);
+    one->len = signed_part(one->bytes.bytes, one->bytes.len, &one->signed_part);
     one->status = status;
     one->acceptable = acceptable;
     ERR_clear_error();
@@ -100,8 +99,8 @@ static void prepare(void)
 static const made_t *find(const unsigned char *part, int len)
 {
     for (size_t i = 0; i < n_made; i++) {
-        if (len == made[i].len && memcmp(part, made[i].signed_part, (size_t)len)
-                                      == 0) {
+        if (len == made[i].len
+            && memcmp(part, made[i].signed_part, (size_t)len) == 0) {
             return &made[i];
         }
     }

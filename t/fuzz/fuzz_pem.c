@@ -65,8 +65,8 @@ static void certificates(const uint8_t *bytes, size_t len)
         FUZZ_CHECK(ERR_peek_error() == 0);
         FUZZ_CHECK(sk_X509_num(again) == sk_X509_num(list));
         for (int i = 0; i < sk_X509_num(list); i++) {
-            FUZZ_CHECK(
-                X509_cmp(sk_X509_value(list, i), sk_X509_value(again, i)) == 0);
+            FUZZ_CHECK(X509_cmp(sk_X509_value(list, i), sk_X509_value(again, i))
+                       == 0);
             ERR_clear_error(); /* of X509_cmp, which looks at extensions */
             ask(sk_X509_value(list, i));
         }
@@ -141,8 +141,8 @@ static void seeds(void)
     char *leaf = pki_pem(pki->leaf), *sub = pki_pem(pki->new_sub);
     char *key = pki_pem_key(pki->leaf_key);
     char *old_key = pki_pem_key_traditional(pki->leaf_key);
-    char *all = pki_join("Dear customer,\r\n", leaf, "  and\r\n", sub, key,
-                         NULL);
+    char *all =
+        pki_join("Dear customer,\r\n", leaf, "  and\r\n", sub, key, NULL);
 
     fuzz_seed_text(leaf);
     fuzz_seed_text(key);
@@ -156,13 +156,27 @@ static void seeds(void)
     free(all);
 }
 
-static const char *const words[] = {
-    "-----BEGIN ",     "-----END ",     "-----",         "CERTIFICATE",
-    "TRUSTED ",        "PRIVATE KEY",   "RSA ",          "EC ",
-    "ENCRYPTED ",      "PKCS7",         "X509 CRL",      "PARAMETERS",
-    "NEW CERTIFICATE REQUEST",          "OPENSSH ",      "PUBLIC KEY",
-    "\xef\xbb\xbf",    "\xff\xfe",      "\r\n",          "<html>",
-    "Proc-Type: 4,ENCRYPTED\n",         "\x06\x03\x55\x1d\x11",
-    NULL};
+static const char *const words[] = {"-----BEGIN ",
+                                    "-----END ",
+                                    "-----",
+                                    "CERTIFICATE",
+                                    "TRUSTED ",
+                                    "PRIVATE KEY",
+                                    "RSA ",
+                                    "EC ",
+                                    "ENCRYPTED ",
+                                    "PKCS7",
+                                    "X509 CRL",
+                                    "PARAMETERS",
+                                    "NEW CERTIFICATE REQUEST",
+                                    "OPENSSH ",
+                                    "PUBLIC KEY",
+                                    "\xef\xbb\xbf",
+                                    "\xff\xfe",
+                                    "\r\n",
+                                    "<html>",
+                                    "Proc-Type: 4,ENCRYPTED\n",
+                                    "\x06\x03\x55\x1d\x11",
+                                    NULL};
 
 FUZZ_TARGET(pem, .run = run, .seeds = seeds, .max = 6000, .words = words);

@@ -92,9 +92,8 @@ static void run(const uint8_t *bytes, size_t len)
     }
     cost = cost_of(p12, &err);
     if (cost < 0) {
-        read_it(bytes, len, PASSWORD, err.code == ECERT_ERR_ITERATIONS
-                                          ? err.code
-                                          : ECERT_OK);
+        read_it(bytes, len, PASSWORD,
+                err.code == ECERT_ERR_ITERATIONS ? err.code : ECERT_OK);
     } else if (cost <= CHEAP) {
         read_it(bytes, len, PASSWORD, ECERT_OK);
         read_it(bytes, len, "", ECERT_OK);
@@ -142,8 +141,8 @@ static void seeds(void)
     seed_bag(bag_key_unknown());
     seed_bag(bag_scheme(scheme_pbes2(scheme_pbkdf2("1000001", "hmacWithSHA256"),
                                      "AES-256-CBC")));
-    seed_bag(bag_scheme(scheme_pbes2(scheme_scrypt(16384, 8, 1),
-                                     "AES-128-CBC")));
+    seed_bag(
+        bag_scheme(scheme_pbes2(scheme_scrypt(16384, 8, 1), "AES-128-CBC")));
     seed_bag(bag_scheme(scheme_pbes1("PBE-SHA1-3DES", 2000)));
 }
 

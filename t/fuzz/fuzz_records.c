@@ -102,11 +102,22 @@ static void seeds(void)
                    "\"2027-04-15T12:00:00Z\"}");
 }
 
-static const char *const words[] = {
-    "\"generation\"", "\"names\"",   "\"names_before\"", "\"site\"",
-    "\"backups\"",    "\"file\"",    "\"key_sha256\"",   "\"certificate\"",
-    "\"time\"",       "\"created\"", "\"printed\"",      "\"export\"",
-    "\"request\"",    "\"subject\"", "true",             "\\u0000",
-    NULL};
+static const char *const words[] = {"\"generation\"",
+                                    "\"names\"",
+                                    "\"names_before\"",
+                                    "\"site\"",
+                                    "\"backups\"",
+                                    "\"file\"",
+                                    "\"key_sha256\"",
+                                    "\"certificate\"",
+                                    "\"time\"",
+                                    "\"created\"",
+                                    "\"printed\"",
+                                    "\"export\"",
+                                    "\"request\"",
+                                    "\"subject\"",
+                                    "true",
+                                    "\\u0000",
+                                    NULL};
 
 FUZZ_TARGET(records, .run = run, .seeds = seeds, .max = 2048, .words = words);

@@ -55,11 +55,12 @@ static void seeds(void)
 }
 
 static const char *const words[] = {
-    "\"sites\"",      "\"site\"",   "\"state\"",     "\"certificate\"",
-    "\"not_after\"",  "\"chain\"",  "\"served\"",    "\"considered\"",
-    "\"error\"",      "\"why\"",    "\"subject\"",   "\"validation_files\"",
-    "\"host\"",       "\"server\"", "\\u001b[2J",    "\\u0000",
-    "\"generation\"", "\"workers\"", "\"staple\"",   "\"expires\"",
-    NULL};
+    "\"sites\"",       "\"site\"",       "\"state\"",
+    "\"certificate\"", "\"not_after\"",  "\"chain\"",
+    "\"served\"",      "\"considered\"", "\"error\"",
+    "\"why\"",         "\"subject\"",    "\"validation_files\"",
+    "\"host\"",        "\"server\"",     "\\u001b[2J",
+    "\\u0000",         "\"generation\"", "\"workers\"",
+    "\"staple\"",      "\"expires\"",    NULL};
 
 FUZZ_TARGET(report, .run = run, .seeds = seeds, .max = 4096, .words = words);

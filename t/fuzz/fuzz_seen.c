@@ -49,8 +49,8 @@ static void run(const uint8_t *bytes, size_t len)
 
 static void seeds(void)
 {
-    static const uint64_t rows[] = {1, 5, 6, 7, 0, 5, 6, 7, UINT64_MAX, 1,
-                                    2, 3, 0x100000001, 1, 1, 1};
+    static const uint64_t rows[] = {1,          5, 6, 7, 0,           5, 6, 7,
+                                    UINT64_MAX, 1, 2, 3, 0x100000001, 1, 1, 1};
 
     fuzz_seed(rows, sizeof(rows));
 }

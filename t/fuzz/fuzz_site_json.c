@@ -78,9 +78,9 @@ static void seeds(void)
 }
 
 static const char *const words[] = {
-    "\"names\"",   "\"catalogue\"", "\"policy\"", "\"cross_certificate\"",
-    "\"subject\"", "\"auto\"",      "\"on\"",     "\"off\"",
-    "until=",      "2027-02-28",    "\\u0000",    "\\ud800",
+    "\"names\"",   "\"catalogue\"", "\"policy\"",   "\"cross_certificate\"",
+    "\"subject\"", "\"auto\"",      "\"on\"",       "\"off\"",
+    "until=",      "2027-02-28",    "\\u0000",      "\\ud800",
     "\"*.a.hk\"",  "xn--",          "\xe3\x80\x82", "null",
     NULL};
 

@@ -60,8 +60,8 @@ static void publish_all(void)
     STACK_OF(X509) *chain = pki_stack(pki->new_sub, pki->cross, NULL);
     ecert_token_t token = {"www.example.hk", "fileauth.txt",
                            (const unsigned char *)"code", 4, FUZZ_NOW};
-    ecert_staple_t staple = {.next_update = FUZZ_NOW, .der = token.body,
-                             .len = 4};
+    ecert_staple_t staple = {
+        .next_update = FUZZ_NOW, .der = token.body, .len = 4};
     unsigned char *bytes;
     ecert_err_t err;
     ecert_cred_t *cred = ecert_cred_new(pki->leaf, pki->leaf_key, chain, &err);
@@ -195,8 +195,8 @@ static void run(const uint8_t *bytes, size_t len)
 
 static void seeds(void)
 {
-    static unsigned char bytes[1 + sizeof(head_t) + SLOTS * sizeof(slot_t)
-                               + 2000];
+    static unsigned char
+        bytes[1 + sizeof(head_t) + SLOTS * sizeof(slot_t) + 2000];
 
     fuzz_seed(bytes, 1);
     fuzz_seed(bytes, sizeof(bytes) - 2000);

@@ -16,8 +16,7 @@ static void check_url(const char *url)
         FUZZ_CHECK(*p > ' ' && *p <= '~' && *p != '\\');
     }
     FUZZ_CHECK(curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK);
-    FUZZ_CHECK(curl_url_get(parts, CURLUPART_USER, &user, 0)
-               == CURLUE_NO_USER);
+    FUZZ_CHECK(curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_NO_USER);
     FUZZ_CHECK(curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK);
     FUZZ_CHECK(host[0] != '\0');
     curl_free(host);

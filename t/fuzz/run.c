@@ -18,10 +18,10 @@
 
 #include <openssl/err.h>
 
-#define SEEDS    "t/fuzz/seeds"
-#define CUTS     24 /* of each seed */
-#define CHANGES  48
-#define LARGE    (64 * 1024) /* seeds of this size are run as they are */
+#define SEEDS   "t/fuzz/seeds"
+#define CUTS    24 /* of each seed */
+#define CHANGES 48
+#define LARGE   (64 * 1024) /* seeds of this size are run as they are */
 
 static fuzz_target_t *targets, *chosen;
 static const char *write_to;

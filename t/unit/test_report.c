@@ -188,9 +188,8 @@ static void test_nothing(void **state)
     free(text);
     json_decref(report);
     ecert_loaded_free(&loaded);
-    report = report_of(
-        json_pack("{s:s, s:s, s:[i]}", "site", "a\x1b[2J\nb: ok", "where",
-                  "\xe2\x80\xae", "warnings", 1));
+    report = report_of(json_pack("{s:s, s:s, s:[i]}", "site", "a\x1b[2J\nb: ok",
+                                 "where", "\xe2\x80\xae", "warnings", 1));
     text = printed(report, 1);
     assert_null(strchr(text, '\x1b'));
     assert_null(strstr(text, "\xe2\x80\xae"));
