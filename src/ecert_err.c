@@ -184,8 +184,7 @@ static size_t utf8_length(const unsigned char *p, size_t len)
     return n;
 }
 
-/* A sequence of UTF-8 that was cut in two is taken away from the end. */
-static void trim_end(char *text)
+char *ecert_trim(char *text)
 {
     size_t len = strlen(text), tail = 0;
 
@@ -197,6 +196,7 @@ static void trim_end(char *text)
         && utf8_length((unsigned char *)text + len - 1 - tail, tail + 1) == 0) {
         text[len - 1 - tail] = '\0';
     }
+    return text;
 }
 
 char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
@@ -214,7 +214,7 @@ char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
              err->detail[0] ? " (" : "", err->detail, err->detail[0] ? ")" : "",
              hint);
     if (size > 0) {
-        trim_end(out);
+        ecert_trim(out);
     }
     return out;
 }

@@ -199,4 +199,8 @@ char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
  */
 char *ecert_escape(char *out, size_t size, const char *bytes, size_t len);
 
+/* Takes away what a cut has left of the last sign of a text that was clean;
+ * returns it. */
+char *ecert_trim(char *text);
+
 #endif
