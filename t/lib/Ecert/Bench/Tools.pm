@@ -1,0 +1,118 @@
+package Ecert::Bench::Tools;
+
+# The C client of auto/bench, callgrind, and what /proc tells of the cost.
+
+use v5.36;
+
+use Exporter 'import';
+
+use Ecert::Process;
+use Ecert::Test;
+
+our @EXPORT = qw(client handshakes until_served callgrind counted pss
+    switches cpu_ns cpu_seconds);
+
+# --- the client
+
+sub client { return build_dir() . '/t/bench/client' }
+
+# ([ns...] of each port, failed), in the order of the ports.
+sub handshakes ($ports, %o) {
+    my ($status, $out) = run(client(), 'handshake', '-n', $o{n} // 1,
+        '-w', $o{warm_up} // 0, $o{name} ? ('-s', $o{name}) : (),
+        $o{version} ? ('-v', $o{version}) : (), @$ports);
+    $status == 0 or die "the client ended with $status: $out\n";
+    my ($failed, @times) = 0;
+    for my $line (split /\n/, $out) {
+        my (undef, $bad, @ns) = split ' ', $line;
+        $failed += $bad;
+        push @times, \@ns;
+    }
+    @times == @$ports or die "the client said: $out\n";
+    return (\@times, $failed);
+}
+
+# Renames (["from", "to"]...), signals (pid, number) and waits until the leaf's
+# file is served: { first, settled (ms), handshakes, old, failed }.
+sub until_served ($port, $leaf_file, %o) {
+    my ($status, $out) = run(client(), 'until', '-l', $leaf_file,
+        $o{name} ? ('-s', $o{name}) : (),
+        map({ ('-r', "$_->[0]=$_->[1]") } @{ $o{renames} // [] }),
+        $o{signal} ? ('-k', join '=', @{ $o{signal} }) : (), $port);
+    $status == 0 or die "never served: $out\n";
+    my %seen;
+    @seen{qw(first settled handshakes old failed)} = split ' ', $out;
+    $seen{$_} /= 1e6 for qw(first settled);
+    return \%seen;
+}
+
+# --- callgrind
+
+# The command before a server's, for its folder.
+sub callgrind ($dir) {
+    return ['valgrind', '-q', '--tool=callgrind', "--vgdb-prefix=$dir/vgdb",
+        "--callgrind-out-file=$dir/callgrind.%p"];
+}
+
+# Instructions that the process and its threads have executed up to now.
+# Asked as its user, who alone is answered, with the right to look at it.
+sub counted ($server) {
+    my @as = $server->{user} ? ('setpriv', "--reuid=$server->{user}",
+        "--regid=$server->{user}", '--clear-groups',
+        '--inh-caps=+sys_ptrace', '--ambient-caps=+sys_ptrace') : ();
+    my $dir = $server->dir;
+    my ($status, $out) = run('timeout', 60, @as, 'vgdb',
+        "--vgdb-prefix=$dir/vgdb", '--pid=' . $server->pid,
+        'status', 'internal');
+    my @events = $out =~ /^events-\d+: (\d+)$/mg;
+    $status == 0 && @events or die "vgdb: $out\n";
+    my $sum = 0;
+    $sum += $_ for @events;
+    return $sum;
+}
+
+# --- /proc
+
+# KiB of memory, shared pages divided among those who share them.
+sub pss (@pids) {
+    my $sum = 0;
+    for my $pid (@pids) {
+        my ($kib) = (slurp("/proc/$pid/smaps_rollup") // '')
+            =~ /^Pss:\s+(\d+)/m;
+        $sum += $kib // 0;
+    }
+    return $sum;
+}
+
+# How often the threads gave up the processor of their own accord, which is
+# once for each time that they are woken up.
+sub switches (@pids) {
+    my $sum = 0;
+    for my $file (map { glob "/proc/$_/task/*/status" } @pids) {
+        my ($n) = (slurp($file) // '')
+            =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+        $sum += $n // 0;
+    }
+    return $sum;
+}
+
+# Processor time of these processes so far, in ns; of the living only.
+sub cpu_ns (@pids) {
+    my $sum = 0;
+    for my $file (map { glob "/proc/$_/task/*/schedstat" } @pids) {
+        $sum += (split ' ', slurp($file) // '0')[0];
+    }
+    return $sum;
+}
+
+# The same in seconds, with the children that they have reaped; to 1/100.
+sub cpu_seconds (@pids) {
+    my $sum = 0;
+    for my $pid (@pids) {
+        my ($rest) = (slurp("/proc/$pid/stat") // next) =~ /.*\) (.*)/s;
+        $sum += $_ for (split ' ', $rest)[11 .. 14];
+    }
+    return $sum / 100;
+}
+
+1;
