@@ -11,8 +11,8 @@ my %piece = (handshake => 'Handshake', swap => 'Swap', dcv => 'DCV',
     idle => 'Idle', start => 'Start');
 my @order = qw(handshake swap dcv idle start);
 
-my %o = (sites => '');
-Getopt::Long::GetOptions(\%o, 'quick', 'json=s', 'doc=s', 'sites=s')
+my %o = (sites => '', callgrind => 1);
+Getopt::Long::GetOptions(\%o, 'quick', 'callgrind!', 'json=s', 'doc=s', 'sites=s')
     or exit 2;
 for my $word (@ARGV) {
     $piece{$word} or die "auto/bench: there is no $word; there are: @order\n";

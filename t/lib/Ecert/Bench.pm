@@ -23,7 +23,8 @@ our @EXPORT = qw(compared median percentile over);
 my $json = JSON::PP->new->canonical;
 my $tenths = 10;
 
-# quick: as little as shows that it works; json: a file; sites: [counts].
+# quick: as little as shows that it works; callgrind: instructions are counted,
+# too; json: a file; sites: [counts].
 sub new ($class, %o) {
     my $bench = bless { text => {}, figures => [], %o }, $class;
     if ($o{json}) {

@@ -10,7 +10,8 @@ package Ecert::Bench::Servers;
 # Of Ecert::Server's descriptions: workers, user, single, main, http, vhost
 # ({ nginx, apache }: raw text in each vhost); besides: only (which of the
 # four), wrap (a command before the server's, given its folder), more (further
-# vhosts, given the kind of instance).
+# vhosts, given the kind of instance), prepare (called with all of it, before
+# anything starts).
 
 use v5.36;
 
@@ -45,6 +46,7 @@ sub new ($class, $kind, %o) {
         $server->{wrap} = $o{wrap}->($server->dir) if $o{wrap};
         $servers->{$which} = $server;
     }
+    $o{prepare}->($servers) if $o{prepare};
     return $servers;
 }
 
@@ -65,10 +67,12 @@ sub _server ($servers, $which, %o) {
         sort keys %{ $servers->{sites} };
     push @vhosts, $o{more}->($which) if $o{more};
     my %same = map { $_ => $o{$_} } grep { $o{$_} }
-        qw(workers user single main http conf);
+        qw(workers user single main http);
     return Ecert::Server->new($kind, ecert => $ours ? 1 : 0, %same,
         vhosts => \@vhosts,
-        $ours ? (store => $servers->_store($o{user})) : ());
+        # as by default; the PKI names nobody to ask
+        $ours ? (store => $servers->_store($o{user}),
+            conf => { ecert_fetch => 'on' }) : ());
 }
 
 sub _vhost ($servers, $which, $name, $raw) {

@@ -9,19 +9,22 @@ use Exporter 'import';
 use Ecert::Process;
 use Ecert::Test;
 
-our @EXPORT = qw(client handshakes until_served callgrind counted pss
-    switches cpu_ns cpu_seconds);
+our @EXPORT = qw(handshakes until_served callgrind counted agents processes
+    pss switches cpu_ns cpu_seconds);
 
 # --- the client
 
-sub client { return build_dir() . '/t/bench/client' }
+sub _client (@args) {
+    my ($status, $out) = run(build_dir() . '/t/bench/client', @args);
+    return $status == 0 ? $out
+        : die "client @args: ended with $status: $out\n";
+}
 
 # ([ns...] of each port, failed), in the order of the ports.
 sub handshakes ($ports, %o) {
-    my ($status, $out) = run(client(), 'handshake', '-n', $o{n} // 1,
+    my $out = _client('handshake', '-n', $o{n} // 1,
         '-w', $o{warm_up} // 0, $o{name} ? ('-s', $o{name}) : (),
         $o{version} ? ('-v', $o{version}) : (), @$ports);
-    $status == 0 or die "the client ended with $status: $out\n";
     my ($failed, @times) = 0;
     for my $line (split /\n/, $out) {
         my (undef, $bad, @ns) = split ' ', $line;
@@ -35,11 +38,10 @@ sub handshakes ($ports, %o) {
 # Renames (["from", "to"]...), signals (pid, number) and waits until the leaf's
 # file is served: { first, settled (ms), handshakes, old, failed }.
 sub until_served ($port, $leaf_file, %o) {
-    my ($status, $out) = run(client(), 'until', '-l', $leaf_file,
+    my $out = _client('until', '-l', $leaf_file,
         $o{name} ? ('-s', $o{name}) : (),
         map({ ('-r', "$_->[0]=$_->[1]") } @{ $o{renames} // [] }),
         $o{signal} ? ('-k', join '=', @{ $o{signal} }) : (), $port);
-    $status == 0 or die "never served: $out\n";
     my %seen;
     @seen{qw(first settled handshakes old failed)} = split ' ', $out;
     $seen{$_} /= 1e6 for qw(first settled);
@@ -72,6 +74,20 @@ sub counted ($server) {
 }
 
 # --- /proc
+
+# The processes that a server has because of us: agent, guard, fetcher.
+sub agents ($server) {
+    return if !$server->{ecert};
+    my %all = map { $_ => 1 } map { ($_, Ecert::Process::children($_)) }
+        $server->agents;
+    return sort keys %all;
+}
+
+# All of a server: parent, children, and ours.
+sub processes ($server) {
+    return ($server->pid, Ecert::Process::children($server->pid),
+        agents($server));
+}
 
 # KiB of memory, shared pages divided among those who share them.
 sub pss (@pids) {

@@ -1,0 +1,135 @@
+package Ecert::Bench::Start;
+
+# One site, a hundred, a thousand: start, memory, one change, and how each
+# grows.
+
+use v5.36;
+
+use Ecert::Bench;
+use Ecert::Bench::Change;
+use Ecert::Bench::Servers;
+use Ecert::Bench::Tools;
+use Ecert::Test;
+
+my @which = qw(ecert stock again);
+my %unit = (start => 'ms', change => 'ms', cpu => 'ms', worker => 'MiB',
+    all => 'MiB', agent => 'MiB');
+my @told = ([start => 'start'], [change => 'one change, time'],
+    [cpu => 'one change, processor'], [worker => 'memory of a worker'],
+    [all => 'memory of all processes'], [agent => 'of that, the agent']);
+
+sub measure ($bench, $kind) {
+    my @counts = @{ $bench->{sites} };
+    @counts = @{ $bench->pick([1, 100, 1000], [1, 4]) } if !@counts;
+    my (@figures, $least);
+    for my $n (sort { $a <=> $b } @counts) {
+        my $seen = _count($bench, $kind, $n);
+        push @figures, _figures($bench, $kind, $n, $seen);
+        push @figures, _growth($bench, $kind, $least, [$n, $seen]) if $least;
+        $least //= [$n, $seen];
+    }
+    $bench->table(start => @figures);
+}
+
+sub _name ($i) { return "site-$i.example.hk" }
+
+# The vhosts stand in the order of their names; site 0 is the first.
+sub _sites ($n) {
+    state %leaf;
+    return { map { _name($_) => $leaf{$_} //= leaf(_name($_)) } 0 .. $n - 1 };
+}
+
+# { figure => { which => [samples] } }
+sub _count ($bench, $kind, $n) {
+    my $servers = Ecert::Bench::Servers->new($kind, sites => _sites($n),
+        workers => 1,
+        http => { nginx => 'server_names_hash_max_size 65536;' });
+    my %seen;
+    for (1 .. $bench->pick($n > 100 ? 3 : 5, 1)) {
+        for my $which (@which) {
+            my $took = _started($servers->{$which});
+            push @{ $seen{start}{$which} }, 1000 * $took;
+            _look($bench, $servers, $which, $n, \%seen);
+            $servers->{$which}->stop;
+        }
+    }
+    return \%seen;
+}
+
+# To the first handshake.
+sub _started ($server) {
+    return took(sub {
+        $server->start;
+        my ($times, $failed) = handshakes([$server->port], name => _name(0));
+        return !$failed;
+    }, 120) // die $server->kind . " does not start\n";
+}
+
+sub _look ($bench, $servers, $which, $n, $seen) {
+    my $server = $servers->{$which};
+    my $note = sub ($what, $value) {
+        push @{ $seen->{$what}{$which} }, $value;
+    };
+    # Each site has to have been asked for once.
+    my (undef, $failed) = handshakes([$server->port], n => $n,
+        name => _name('#'));
+    die "$failed of $n sites failed\n" if $failed;
+    $note->(worker => pss($server->workers) / 1024);
+    $note->(all => pss(processes($server)) / 1024);
+    $note->(agent => pss(agents($server)) / 1024) if $which eq 'ecert';
+    _changes($bench, $servers, $which, $note);
+}
+
+# The handshakes of the waiting are taken off, as measured without a change.
+sub _changes ($bench, $servers, $which, $note) {
+    my $server = $servers->{$which};
+    my $n = $bench->pick(4, 1);
+    my $used = sub { $which eq 'ecert'
+        ? cpu_ns(processes($server)) / 1e6
+        : 1000 * cpu_seconds(processes($server)) };
+
+    my ($begin, $handshakes) = ($used->(), 0);
+    for (1 .. $n) {
+        my $took = Ecert::Bench::Change::changed($servers, $which, _name(0));
+        $note->(change => $took->{first});
+        $handshakes += $took->{handshakes};
+    }
+    Ecert::Bench::Change::settled($server);
+    my $middle = $used->();
+    handshakes([$server->port], n => $handshakes, name => _name(0));
+    my $end = $used->();
+    my $cost = ($middle - $begin - ($end - $middle)) / $n;
+    $note->(cpu => $cost > 0 ? $cost : 0);
+}
+
+sub _figures ($bench, $kind, $n, $seen) {
+    return map {
+        my ($word, $what) = @$_;
+        $bench->figure(bench => 'start', server => $kind, case => "$n sites",
+            what => $what, unit => $unit{$word}, $word eq 'agent'
+                ? (ecert => median(@{ $seen->{$word}{ecert} }))
+                : compared(@{ $seen->{$word} }{@which}));
+    } @told;
+}
+
+# What each further site costs.
+sub _growth ($bench, $kind, $less, $more) {
+    my ($from, $to) = ($less->[0], $more->[0]);
+    return map {
+        my ($word, $what) = @$_;
+        my %each;
+        for my $which (@which) {
+            my ($a, $b) = map { median(@{ $_->[1]{$word}{$which} // [] }) }
+                $less, $more;
+            $each{$which} = ($b - $a) / ($to - $from)
+                * ($unit{$word} eq 'MiB' ? 1024 : 1000) if defined $a;
+        }
+        $bench->figure(bench => 'start', server => $kind,
+            case => "$from to $to sites", what => "$what, for each further",
+            unit => $unit{$word} eq 'MiB' ? 'KiB' : 'µs', %each,
+            ratio => over(@each{qw(ecert stock)}),
+            aa => over(@each{qw(again stock)}));
+    } @told;
+}
+
+1;
