@@ -100,17 +100,21 @@ sub median (@values) {
 
 sub over ($a, $b) { return defined $a && $b ? $a / $b : undef }
 
+# The median of the i-th of equal parts.
+sub _part ($samples, $i, $parts) {
+    my ($from, $to) = map { int($_ * @$samples / $parts) } $i, $i + 1;
+    return median(@$samples[$from .. $to - 1]);
+}
+
 # Medians of samples that were taken in turn, and their ratios.  The spread of
 # A/A: the lowest and the highest ratio in tenths of the run.
 sub compared ($ecert, $stock, $again) {
     my %c = (ecert => median(@$ecert), stock => median(@$stock),
         again => median(@$again));
-    my ($n) = sort { $a <=> $b } scalar @$stock, scalar @$again;
-    my $parts = $n < $tenths ? $n : $tenths;
+    my ($least) = sort { $a <=> $b } scalar @$stock, scalar @$again;
+    my $parts = $least < $tenths ? $least : $tenths;
     my @aa = map {
-        my ($from, $to) = (int($_ * $n / $parts), int(($_ + 1) * $n / $parts));
-        over(median(@$again[$from .. $to - 1]),
-            median(@$stock[$from .. $to - 1])) // ();
+        over(_part($again, $_, $parts), _part($stock, $_, $parts)) // ();
     } 0 .. $parts - 1;
     return (%c, ratio => over($c{ecert}, $c{stock}),
         aa => over($c{again}, $c{stock}),

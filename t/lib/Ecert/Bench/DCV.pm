@@ -21,7 +21,9 @@ my $body = "7d1f9c20-validation-code\n";
 my %kind = ('kept connections' => 1, 'new connections' => 0);
 my %words = (1 => 'keep-alive', 0 => 'close');
 
-sub measure ($bench, $kind) {
+sub measure ($bench, @kinds) { _measure($bench, $_) for @kinds }
+
+sub _measure ($bench, $kind) {
     my @figures = (_instructions($bench, $kind), _rates($bench, $kind));
     $bench->table(dcv => @figures);
 }
@@ -100,7 +102,7 @@ sub _rates ($bench, $kind) {
     my @figures;
     for my $case (sort keys %kind) {
         my %samples;
-        for my $round (1 .. $bench->pick(9, 2)) {
+        for my $round (1 .. $bench->pick(7, 2)) {
             push @{ $samples{$_} },
                 _rate($servers->{$_}->port('http'), $kind{$case}) for @which;
             push @which, shift @which;

@@ -12,7 +12,9 @@ use Ecert::Test;
 my %key = ('RSA-2048' => 'rsa.example.hk', 'P-256' => 'ec.example.hk');
 my @versions = qw(1.2 1.3);
 
-sub measure ($bench, $kind) {
+sub measure ($bench, @kinds) { _measure($bench, $_) for @kinds }
+
+sub _measure ($bench, $kind) {
     state $leaf = { map { $key{$_} => leaf($key{$_}, $_) } keys %key };
     my @which = (qw(ecert stock again), $kind eq 'nginx' ? 'variable' : ());
     my @figures = (_instructions($bench, $kind, $leaf, @which),
@@ -64,7 +66,7 @@ sub counted_server ($kind, $which, $sites, %o) {
         user => $> == 0 ? 'www-data' : undef, wrap => \&callgrind,
         main => { apache => "ThreadLimit 4\nThreadsPerChild 4\n"
             . "MaxRequestWorkers 4\nMinSpareThreads 1" }, %o);
-    $servers->{$which}->start;
+    begin($servers->{$which});
     return $servers->{$which};
 }
 
@@ -77,7 +79,7 @@ sub shake ($port, $n, $name, $version) {
 # Instructions of each, in some samples.  What the counting itself costs is
 # taken off: it is there in a count without any.
 sub count ($bench, $server, $do) {
-    my ($n, $samples) = (16, $bench->pick(4, 2));
+    my ($n, $samples) = $bench->{quick} ? (8, 2) : (12, 3);
     $do->($n);
     my $before = counted($server);
     my $last = counted($server);

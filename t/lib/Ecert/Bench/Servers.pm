@@ -22,7 +22,7 @@ use Ecert::Server;
 use Ecert::Store;
 use Ecert::Test;
 
-our @EXPORT = qw(pki leaf);
+our @EXPORT = qw(pki leaf begin);
 
 sub pki {
     state $pki = Ecert::PKI->new;
@@ -103,8 +103,16 @@ sub each ($servers) {
 }
 
 sub start ($servers) {
-    $servers->{$_}->start for $servers->each;
+    begin($servers->{$_}) for $servers->each;
     return $servers;
+}
+
+# As Ecert::Server's start; the log of a thousand sites is long.
+sub begin ($server) {
+    return if $server->try_start;
+    my @log = split /\n/, $server->log;
+    die join "\n", $server->kind . " did not start: $server->{said}",
+        @log > 10 ? @log[-10 .. -1] : @log, '';
 }
 
 sub stop ($servers) {
