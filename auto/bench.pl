@@ -15,8 +15,8 @@ my %piece = (handshake => 'Handshake', swap => 'Swap', dcv => 'DCV',
 my @order = qw(handshake swap dcv idle start);
 
 my %o = (sites => '', callgrind => 1);
-Getopt::Long::GetOptions(\%o, 'quick', 'callgrind!', 'json=s', 'doc=s', 'sites=s')
-    or exit 2;
+Getopt::Long::GetOptions(\%o, 'quick', 'callgrind!', 'json=s', 'doc=s',
+    'sites=s') or exit 2;
 for my $word (@ARGV) {
     $piece{$word} or die "auto/bench: there is no $word; there are: @order\n";
 }

@@ -165,7 +165,8 @@ static int handshakes(const options_t *o, SSL_CTX *ctx)
     for (int i = -o->warm_up; i < o->rounds; i++) {
         name_of(o, i < 0 ? 0 : i, name);
         for (int p = 0; p < o->n_ports; p++) {
-            int at = (p + o->warm_up + i) % o->n_ports; /* none is always first */
+            /* none is always first */
+            int at = (p + o->warm_up + i) % o->n_ports;
             int rc = tls_connect(ctx, o->ports[at], name, &seen);
 
             if (i >= 0 && rc == 0) {

@@ -59,8 +59,8 @@ static int dial(uint16_t port)
 static int look(const SSL *ssl, tls_seen_t *seen)
 {
     X509 *leaf = SSL_get1_peer_certificate(ssl);
-    int ok = leaf != NULL
-             && X509_digest(leaf, EVP_sha256(), seen->leaf, NULL) == 1;
+    int ok =
+        leaf != NULL && X509_digest(leaf, EVP_sha256(), seen->leaf, NULL) == 1;
 
     X509_free(leaf);
     return ok ? 0 : -1;
@@ -81,8 +81,7 @@ static int await_end(int fd)
 
 static int shake(SSL *ssl, int fd, const char *name, tls_seen_t *seen)
 {
-    if (SSL_set_fd(ssl, fd) != 1
-        || SSL_set_tlsext_host_name(ssl, name) != 1
+    if (SSL_set_fd(ssl, fd) != 1 || SSL_set_tlsext_host_name(ssl, name) != 1
         || SSL_connect(ssl) != 1) {
         return -1;
     }
@@ -95,8 +94,7 @@ static int shake(SSL *ssl, int fd, const char *name, tls_seen_t *seen)
     return look(ssl, seen);
 }
 
-int tls_connect(SSL_CTX *ctx, uint16_t port, const char *name,
-                tls_seen_t *seen)
+int tls_connect(SSL_CTX *ctx, uint16_t port, const char *name, tls_seen_t *seen)
 {
     SSL *ssl = SSL_new(ctx);
     int fd, rc = -1;

@@ -63,7 +63,7 @@ sub _instructions ($bench, $kind, $leaf, @which) {
 sub counted_server ($kind, $which, $sites, %o) {
     my $servers = Ecert::Bench::Servers->new($kind, sites => $sites,
         only => [$which], single => 1, workers => 1,
-        user => $> == 0 ? 'www-data' : undef, wrap => \&callgrind,
+        user => 'www-data', wrap => \&callgrind,
         main => { apache => "ThreadLimit 4\nThreadsPerChild 4\n"
             . "MaxRequestWorkers 4\nMinSpareThreads 1" }, %o);
     begin($servers->{$which});

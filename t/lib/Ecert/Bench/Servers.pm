@@ -3,7 +3,8 @@ package Ecert::Bench::Servers;
 # The servers that are compared: ours, the stock server, and the stock server
 # once more, with the same sites, keys and chains.
 #
-#   my $servers = Ecert::Bench::Servers->new('nginx', sites => { name => leaf });
+#   my $servers = Ecert::Bench::Servers->new('nginx',
+#       sites => { name => leaf });
 #   $servers->{ecert}, $servers->{stock}, $servers->{again}
 #   $servers->{variable}     nginx that reads ssl_certificate $variable
 #
@@ -33,8 +34,7 @@ sub leaf ($name, $key = 'P-256') {
     return pki->leaf(names => [$name], key => $key);
 }
 
-# What ecert serves behind a leaf: with the cross-certificate, as the catalogue
-# has it (until 2027 or so; off in a store without it).
+# What ecert serves behind a leaf.
 sub chain { return [pki->sub, pki->cross] }
 
 sub new ($class, $kind, %o) {

@@ -62,9 +62,9 @@ sub _count ($bench, $kind, $n) {
 sub _started ($server) {
     return took(sub {
         begin($server);
-        my ($times, $failed) = handshakes([$server->port], name => _name(0));
+        my (undef, $failed) = handshakes([$server->port], name => _name(0));
         return !$failed;
-    }, 120) // die $server->kind . " does not start\n";
+    }) // die $server->kind . " does not start\n";
 }
 
 sub _look ($bench, $servers, $which, $n, $seen) {
@@ -106,7 +106,8 @@ sub _used_ms ($server) {
 sub _figures ($bench, $kind, $n, $seen) {
     return map {
         my ($word, $what) = @$_;
-        $bench->figure(bench => 'start', server => $kind, case => $n == 1 ? "1 site" : "$n sites",
+        $bench->figure(bench => 'start', server => $kind,
+            case => $n == 1 ? '1 site' : "$n sites",
             what => $what, unit => $unit{$word}, $word eq 'agent'
                 ? (ecert => median(@{ $seen->{$word}{ecert} }))
                 : compared(@{ $seen->{$word} }{@which}));

@@ -89,37 +89,33 @@ sub processes ($server) {
         agents($server));
 }
 
-# KiB of memory, shared pages divided among those who share them.
-sub pss (@pids) {
+# What a line of these files says, added up; one that is gone says nothing.
+sub _sum ($line, @files) {
     my $sum = 0;
-    for my $pid (@pids) {
-        my ($kib) = (slurp("/proc/$pid/smaps_rollup") // '')
-            =~ /^Pss:\s+(\d+)/m;
-        $sum += $kib // 0;
-    }
-    return $sum;
-}
-
-# How often the threads gave up the processor of their own accord, which is
-# once for each time that they are woken up.
-sub switches (@pids) {
-    my $sum = 0;
-    for my $file (map { glob "/proc/$_/task/*/status" } @pids) {
-        my ($n) = (slurp($file) // '')
-            =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+    for my $file (@files) {
+        my ($n) = (slurp($file) // '') =~ $line;
         $sum += $n // 0;
     }
     return $sum;
 }
 
-# Processor time of these processes so far, in ns; of the living only.
-sub cpu_ns (@pids) {
-    my $sum = 0;
-    for my $file (map { glob "/proc/$_/task/*/schedstat" } @pids) {
-        $sum += (split ' ', slurp($file) // '0')[0];
-    }
-    return $sum;
+# The files of this name of all threads.
+sub _threads ($name, @pids) { return map { glob "/proc/$_/task/*/$name" } @pids }
+
+# KiB of memory, shared pages divided among those who share them.
+sub pss (@pids) {
+    return _sum(qr/^Pss:\s+(\d+)/m, map { "/proc/$_/smaps_rollup" } @pids);
 }
+
+# How often the threads gave up the processor of their own accord, which is
+# once for each time that they are woken up.
+sub switches (@pids) {
+    return _sum(qr/^voluntary_ctxt_switches:\s+(\d+)/m,
+        _threads('status', @pids));
+}
+
+# Processor time of these processes so far, in ns; of the living only.
+sub cpu_ns (@pids) { return _sum(qr/^(\d+)/, _threads('schedstat', @pids)) }
 
 # The same in seconds, with the children that they have reaped; to 1/100.
 sub cpu_seconds (@pids) {
