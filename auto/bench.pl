@@ -16,7 +16,7 @@ my @order = qw(handshake swap dcv idle start);
 
 my %o = (sites => '', callgrind => 1);
 Getopt::Long::GetOptions(\%o, 'quick', 'callgrind!', 'json=s', 'doc=s',
-    'sites=s') or exit 2;
+    'sites=s', 'swaps=i') or exit 2;
 for my $word (@ARGV) {
     $piece{$word} or die "auto/bench: there is no $word; there are: @order\n";
 }

@@ -24,7 +24,7 @@ my $json = JSON::PP->new->canonical;
 my $tenths = 10;
 
 # quick: as little as shows that it works; callgrind: instructions are counted,
-# too; json: a file; sites: [counts].
+# too; json: a file; sites: [counts]; swaps: a count.
 sub new ($class, %o) {
     my $bench = bless { text => {}, figures => [], %o }, $class;
     if ($o{json}) {

@@ -17,7 +17,7 @@ sub measure ($bench, @kinds) { _measure($bench, $_) for @kinds }
 
 sub _measure ($bench, $kind) {
     my $rounds = $bench->pick(10, 1);
-    my $swaps = $bench->pick(20, 2);
+    my $swaps = int(($bench->{swaps} // $bench->pick(200, 2)) / $rounds);
     my @which = qw(ecert stock again);
     my $servers = Ecert::Bench::Servers->new($kind,
         sites => { $site => leaf($site) })->start;
