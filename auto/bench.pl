@@ -25,7 +25,7 @@ $> == 0 or die "auto/bench: as root, please: it looks into the servers\n";
 
 my $bench = Ecert::Bench->new(%o,
     sites => [$o{sites} ? split /,/, $o{sites} : ()]);
-$bench->say(machine => Ecert::Bench::machine_text(), '');
+$bench->say(machine => Ecert::Bench::machine_lines(), '');
 
 for my $name (grep { $wanted{$_} } @order) {
     my $class = "Ecert::Bench::$piece{$name}";

@@ -73,12 +73,15 @@ sub machine {
     };
 }
 
-sub machine_text ($m = machine()) {
-    return "$m->{date}: virtual machine, $m->{cpus} cores ($m->{cpu}), "
-        . sprintf('%.0f GiB, ', $m->{memory_mib} / 1024)
-        . "Linux $m->{kernel}, nginx $m->{nginx}, Apache $m->{apache}, "
-        . "OpenSSL $m->{openssl}, valgrind $m->{valgrind}; "
-        . "load before the run $m->{load}.";
+# The same in some lines.
+sub machine_lines ($m = machine()) {
+    my $gib = sprintf '%.0f', $m->{memory_mib} / 1024;
+    my $busy = ($m->{load} || 0) > $m->{cpus} / 2;
+    return ("$m->{date}: virtual machine, $m->{cpus} cores ($m->{cpu}), "
+        . "$gib GiB, Linux $m->{kernel},",
+        "nginx $m->{nginx}, Apache $m->{apache}, OpenSSL $m->{openssl}, "
+        . "valgrind $m->{valgrind}; load before the run $m->{load}.",
+        $busy ? '**The machine did other work: the times are rough.**' : ());
 }
 
 # --- statistics
