@@ -10,10 +10,10 @@ package Ecert::Load;
 # full: a new handshake and a request, again and again; resume: each handshake
 # offers the session before; keepalive: one connection, many requests.
 #
-# The report: handshakes, resumed, requests, reconnects (keep-alive
-# connections that the server ended), failures ([what happened]), certificates
-# ({ "leaf,chain..." => how often }, full handshakes only), longest (the
-# longest handshake in seconds).
+# The report: handshakes, handshakes_failed, resumed, requests, reconnects
+# (keep-alive connections that the server ended), failed (of both), failures
+# ([what happened]), certificates ({ "leaf,chain..." => how often }, full
+# handshakes only), longest (the longest handshake in seconds).
 
 use v5.36;
 
@@ -62,8 +62,9 @@ sub _fork ($load, $kind) {
 
 # Ends the clients and adds up what they say.
 sub stop ($load) {
-    my $sum = { handshakes => 0, resumed => 0, requests => 0, reconnects => 0,
-        longest => 0, certificates => {}, failed => 0, failures => [] };
+    my $sum = { handshakes => 0, handshakes_failed => 0, resumed => 0,
+        requests => 0, reconnects => 0, longest => 0, certificates => {},
+        failed => 0, failures => [] };
 
     kill 'USR1', map { $_->{pid} } @{ $load->{children} };
     for my $child (splice @{ $load->{children} }) {
@@ -74,7 +75,8 @@ sub stop ($load) {
             sub { JSON::PP::decode_json($text // '') })
             // { failed => 1, failures => ["client $child->{pid} died"] };
         $sum->{$_} += $part->{$_} // 0
-            for qw(handshakes resumed requests reconnects failed);
+            for qw(handshakes handshakes_failed resumed requests reconnects
+                failed);
         $sum->{certificates}{$_} += $part->{certificates}{$_}
             for keys %{ $part->{certificates} };
         push @{ $sum->{failures} }, @{ $part->{failures} };
@@ -116,8 +118,10 @@ sub _work ($port, $kind, %o) {
 
 sub _count ($report, $connection, $seconds, $kind) {
     $report->{handshakes}++;
-    return _fail($report, "$kind: " . $connection->error)
-        if $connection->error;
+    if ($connection->error) {
+        $report->{handshakes_failed}++;
+        return _fail($report, "$kind: " . $connection->error);
+    }
     $report->{longest} = $seconds if $seconds > $report->{longest};
     if ($connection->resumed) {
         $report->{resumed}++;
