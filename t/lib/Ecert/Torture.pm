@@ -124,9 +124,14 @@ sub leaf ($t, $name = $site, %o) {
 }
 
 # This leaf with its chain may be served from now on; also one from before.
-sub allow ($t, $leaf, $name = $site) {
-    push @{ $t->{order}{$name}{ line($leaf) } },
-        [$t->{next}++, Time::HiRes::time()];
+sub allow ($t, $leaf, $name = $site, $line = line($leaf)) {
+    push @{ $t->{order}{$name}{$line} }, [$t->{next}++, Time::HiRes::time()];
+}
+
+# Also without the cross-certificate, without being newer for it.
+sub allow_short ($t, $leaf, $name = $site) {
+    $t->{order}{$name}{ line($leaf) =~ s/,[^,]+$//r }
+        = $t->{order}{$name}{ line($leaf) };
 }
 
 sub line ($leaf) {
