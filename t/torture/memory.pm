@@ -197,9 +197,10 @@ sub files_worker ($t) {
     limit($_, 3) for @workers;
     my $leaf = $t->install;
     Time::HiRes::sleep($t->times(1, 4));
-    limit($_, 1024) for @workers;
+    # A child of httpd that cannot accept leaves, and another one comes.
+    limit($_, 1024) for grep { Ecert::Process::alive($_) } @workers;
     $t->goes_live($leaf, 'files again', $site, 'recovered');
     $t->renew('all works');
     # New connections are the server's business.
-    $t->end(failed => 200);
+    $t->end(failed => 200, workers => $t->kind eq 'nginx');
 }

@@ -15,13 +15,43 @@ use Ecert::Torture::Faulty;
 
 my $host = 'files.example.hk';
 
+# How a tool or an editor brings this content to its place; from is a file.
+my %way = (
+    link => sub ($from, $to) {
+        link $from, "$to.link" or die "link: $!";
+        rename "$to.link", $to or die "rename: $!";
+    },
+    'unlink and link' => sub ($from, $to) {
+        unlink $to;
+        link $from, $to or die "link: $!";
+    },
+    install => sub ($from, $to) { run('install', '-m', '600', $from, $to) },
+    cp => sub ($from, $to) { run('cp', $from, $to) },
+    'cp -al' => sub ($from, $to) { run('cp', '-al', '--force', $from, $to) },
+    dd => sub ($from, $to) { run('dd', "if=$from", "of=$to", 'bs=64') },
+    mv => sub ($from, $to) { run('mv', '-f', $from, $to) },
+    'sed -i' => sub ($from, $to) {
+        run('sed', '-i', '-e', "1r $from", '-e', '1,$d', $to);
+    },
+    vim => sub ($from, $to) {
+        run('timeout', 20, 'vim', '-u', 'NONE', '-n', '-es', '-c', '%d',
+            '-c', "0r $from", '-c', '$d', '-c', 'wq!', $to);
+    },
+    rsync => sub ($from, $to) { run('rsync', '-a', $from, $to) },
+    'rsync in place' => sub ($from, $to) {
+        run('rsync', '-a', '--inplace', $from, $to);
+    },
+);
+
 return [
     { name => 'overflow', ci => 1, run => sub ($t) { overflow($t) },
         what => 'more events than the queue takes' },
-    { name => 'no-watches', ci => 1, run => sub ($t) { no_watches($t) },
+    { name => 'no-watches', run => sub ($t) { no_watches($t) },
         what => 'the kernel has no watches left: polling, one warning' },
     { name => 'data-swap', ci => 1, run => sub ($t) { data_swap($t) },
         what => "Kubernetes' ..data swapped, 100 times" },
+    { name => 'ways', ci => 1, run => sub ($t) { ways($t) },
+        what => 'hard link over, sed -i, vim, rsync, install, cp, dd' },
     { name => 'moved-away', ci => 1, run => sub ($t) { moved_away($t) },
         what => "the site's folder moved away and made again" },
     { name => 'same-stat', ci => 1, run => sub ($t) { same_stat($t) },
@@ -32,7 +62,7 @@ return [
         what => '50 writes a second to one site' },
     { name => 'all-at-once', ci => 1, run => sub ($t) { all_at_once($t) },
         what => 'a thousand sites change in one second' },
-    { name => 'unmounted', ci => 1, run => sub ($t) { unmounted($t) },
+    { name => 'unmounted', run => sub ($t) { unmounted($t) },
         what => "the store's file system goes and comes" },
     { name => 'silent', run => sub ($t) { silent($t) },
         what => 'a write that makes no event (mmap): found by looking' },
@@ -130,6 +160,31 @@ sub data_swap ($t) {
     $put->($leaf);
     $t->goes_live($leaf, 'the last one', $host);
     $t->not_told('swaps', $host);
+    $t->end;
+}
+
+sub is_there ($command) {
+    return grep { -x "$_/$command" } qw(/usr/bin /bin);
+}
+
+sub ways ($t) {
+    my $s = outside($t);
+    both($s, $t->leaf($host));
+    $t->begin(vhosts => [$s->{vhost}]);
+    for (1 .. $t->times(1, 10)) {
+        for my $way (sort keys %way) {
+            my ($command) = $way =~ /^(vim|rsync)/;
+            next if $command && !is_there($command);
+            my $leaf = $t->leaf($host);
+            $leaf->key_file("$s->{dir}.key");
+            $leaf->file("$s->{dir}.crt");
+            $way{$way}->("$s->{dir}.key", $s->{key});
+            $way{$way}->("$s->{dir}.crt", $s->{cert});
+            $t->goes_live($leaf, $way, $host);
+            unlink "$s->{dir}.key", "$s->{dir}.crt";
+        }
+    }
+    $t->not_told('none of them', $host);
     $t->end;
 }
 
