@@ -1,6 +1,5 @@
 #include "ecert_kept.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,8 +365,8 @@ static int is_held_off(const ecert_keeper_t *keeper, ecert_kept_t *kept,
 static void try_again(const ecert_keeper_t *keeper, ecert_kept_t *kept,
                       const ecert_err_t *err)
 {
-    if (ecert_err_refused(err) && err->sys != ELOOP) {
-        kept->retry_at = keeper->ms + ECERT_REFUSED_MS;
+    if (ecert_err_starved(err)) {
+        kept->retry_at = keeper->ms + ECERT_STARVED_MS;
     }
 }
 

@@ -21,12 +21,13 @@
 /*
  * One slot of the snapshot as this worker knows it.
  *
- * `view` is immutable, but for a mark, and replaced as a whole.  A thread that uses it stands
- * in `readers` while it does.  Whoever replaces it may free the old one only if
- * afterwards it sees no reader: any thread that enters later finds the new one.
- * Else the old one waits in `retired` for the next who leaves the slot empty.
- * So nobody waits for anybody.  All of these are sequentially consistent: the
- * argument needs one order of "enter, then load" and "replace, then count".
+ * `view` is immutable, but for a mark, and replaced as a whole.  A thread that
+ * uses it stands in `readers` while it does.  Whoever replaces it may free the
+ * old one only if afterwards it sees no reader: any thread that enters later
+ * finds the new one.  Else the old one waits in `retired` for the next who
+ * leaves the slot empty.  So nobody waits for anybody.  All of these are
+ * sequentially consistent: the argument needs one order of "enter, then load"
+ * and "replace, then count".
  */
 typedef struct view_s view_t;
 
@@ -45,7 +46,7 @@ typedef struct {
     _Atomic uint32_t readers;
     atomic_flag loading;
     _Atomic uint64_t bad; /* a generation that could not be used, told once */
-    _Atomic int64_t retry_ms; /* when it is tried again, monotonic */
+    _Atomic int64_t retry_ms; /* it is tried again then, by monotonic clock */
 } slot_t;
 
 struct ecert_live_s {

@@ -151,7 +151,7 @@ sub many_swaps ($t) {
         ecert_certificate => "$dir/cert.pem",
         ecert_certificate_key => "$dir/key.pem" } }]);
 
-    my $n = $ENV{ECERT_RENEWALS} || $t->times(250, 64_000);
+    my $n = $ENV{ECERT_RENEWALS} || $t->times(150, 64_000);
     my (%before, $late);
     for my $i (1 .. $n) {
         my $took = $swap->($leaves[$i % @leaves]);

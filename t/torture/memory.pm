@@ -7,6 +7,7 @@ use v5.36;
 use Time::HiRes ();
 
 use Ecert::Client;
+use Ecert::DCV;
 use Ecert::Life qw($site guard_and_worker);
 use Ecert::Live ();
 use Ecert::Process;
@@ -169,24 +170,44 @@ sub limit ($pid, $files) {
     is $status, 0, "$pid: at most $files files" or diag $out;
 }
 
+# With no descriptor at all, and with one: a folder can be listed then, but no
+# file in it be read.
 sub files_agent ($t) {
-    $t->begin;
-    for my $i (1 .. $t->times(1, 5)) {
+    $t->begin(vhosts => [{ names => [$site], listen => 'http' }]);
+    $t->store->put_token($site, 'fileauth.txt', 'good');
+    ok wait_for(sub { token($t) eq 'good' }), 'a validation file is answered';
+    for my $i (1 .. $t->times(2, 10)) {
         my (undef, $worker) = guard_and_worker($t->server);
         $t->server->mark;
-        limit($worker, 3);
+        limit($worker, $i % 2 ? 3 : one_free($worker));
         my $good = $t->{good}{$site};
         my $leaf = $t->install;
+        $t->store->put_token($site, "more$i.txt", 'more');
         ok $t->server->wait_log(qr/site \Q$site\E: [a-z-]+: .*; ./, 40),
             "$i: told";
         ok $t->serves($good), "$i: what was served stays";
+        is token($t), 'good', "$i: so does the validation file";
         my @told = Ecert::Live::complaints($t->server, $site);
         is scalar @told, 1, "$i: in one line" or diag join "\n", @told;
         limit($worker, 1024);
         $t->goes_live($leaf, "$i: files again", $site, 'recovered', 10);
+        ok wait_for(sub { token($t, "more$i.txt") eq 'more' }),
+            "$i: and the new validation file";
     }
     $t->renew('all works');
     $t->end;
+}
+
+# The limit that leaves one number.
+sub one_free ($pid) {
+    my %open = Ecert::Process::descriptors($pid);
+    my $first = 0;
+    $first++ while exists $open{$first};
+    return $first + 1;
+}
+
+sub token ($t, $file = 'fileauth.txt') {
+    return get($t->server->port('http'), $site, "$prefix/$file")->{body} // '';
 }
 
 sub files_worker ($t) {
