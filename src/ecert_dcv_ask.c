@@ -9,6 +9,8 @@
 #include <netinet/in.h>
 #include <sys/select.h>
 
+/* Debian 12's c-ares knows only what later ones call deprecated. */
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 #include "ecert_addr.h"
@@ -342,16 +344,10 @@ size_t ecert_dcv_places(const ecert_dcv_net_t *net, const char *host,
 
 /* ---- in a jail --------------------------------------------------------- */
 
-typedef struct {
-    const ecert_dcv_net_t *net;
-    const char *host;
-    unsigned port;
-} job_t;
-
 static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
 {
     ecert_dcv_place_t places[ECERT_DCV_ADDRESSES];
-    const job_t *job = ctx;
+    const ecert_dcv_where_t *job = ctx;
     char why[ECERT_DNS_NAME];
     size_t n;
 
@@ -389,23 +385,45 @@ static int take_places(const ecert_frames_t *frames, ecert_dcv_place_t *out,
     return 0;
 }
 
-int ecert_dcv_places_jailed(const ecert_dcv_net_t *net, const char *host,
-                            unsigned port, ecert_dcv_place_t *out, size_t *n,
-                            char *why, ecert_err_t *err)
+static int take_where(ecert_jail_job_t *job, ecert_dcv_where_t *where)
 {
-    job_t job = {net, host, port};
-    ecert_frames_t frames;
-    int rc;
+    int rc = job->rc;
 
-    why[0] = '\0';
-    *n = from_routes(net, host, port, out);
-    if (*n > 0) {
-        return 0;
+    if (rc == 0) {
+        rc = take_places(&job->frames, where->places, &where->n, where->why);
+        if (rc != 0) {
+            ecert_err(&job->err, ECERT_ERR_DAMAGED, where->host, NULL);
+        }
     }
-    if (ecert_jail_run_outside(work, &job, host, &frames, err) != 0) {
-        return -1;
+    ecert_frames_free(&job->frames);
+    return rc;
+}
+
+int ecert_dcv_where(ecert_dcv_where_t *list, size_t n, ecert_err_t *err)
+{
+    ecert_jail_job_t *jobs = calloc(n + 1, sizeof(*jobs));
+    size_t asked = 0;
+    int rc = 0;
+
+    if (jobs == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    rc = take_places(&frames, out, n, why);
-    ecert_frames_free(&frames);
-    return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_DAMAGED, host, NULL);
+    for (size_t i = 0; i < n; i++) {
+        ecert_dcv_where_t *one = &list[i];
+
+        one->n = from_routes(one->net, one->host, one->port, one->places);
+        if (one->n == 0) {
+            jobs[asked].ctx = one;
+            jobs[asked++].file = one->host;
+        }
+    }
+    ecert_jail_run_each(work, jobs, asked, NULL, NULL);
+    for (size_t i = 0; i < asked; i++) {
+        if (take_where(&jobs[i], jobs[i].ctx) != 0 && rc == 0) {
+            *err = jobs[i].err;
+            rc = -1;
+        }
+    }
+    free(jobs);
+    return rc;
 }

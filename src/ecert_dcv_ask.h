@@ -35,6 +35,8 @@ typedef struct {
     size_t n_routes;
     ecert_dcv_place_t *servers; /* of names; none: those of the system */
     size_t n_servers;
+    int resolves; /* they stand for the system's: the zone's own are asked, too,
+                     where this is about a zone */
 } ecert_dcv_net_t;
 
 /*
@@ -67,9 +69,18 @@ size_t ecert_dcv_resolvers(ecert_dcv_place_t *out, size_t max);
 size_t ecert_dcv_places(const ecert_dcv_net_t *net, const char *host,
                         unsigned port, ecert_dcv_place_t *out, char *why);
 
-/* The same in a jail of its own.  -1: err. */
-int ecert_dcv_places_jailed(const ecert_dcv_net_t *net, const char *host,
-                            unsigned port, ecert_dcv_place_t *out, size_t *n,
-                            char *why, ecert_err_t *err);
+/* One such question, and its answer. */
+typedef struct {
+    const ecert_dcv_net_t *net;
+    const char *host;
+    unsigned port;
+    ecert_dcv_place_t places[ECERT_DCV_ADDRESSES];
+    size_t n;
+    char why[ECERT_DNS_NAME];
+} ecert_dcv_where_t;
+
+/* All of these in jails, a few at a time.  -1: err, of the first that failed.
+ */
+int ecert_dcv_where(ecert_dcv_where_t *list, size_t n, ecert_err_t *err);
 
 #endif

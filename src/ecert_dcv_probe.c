@@ -314,17 +314,49 @@ static int take(const ecert_frames_t *frames, ecert_dcv_answer_t *answer)
     return 0;
 }
 
-int ecert_dcv_probe(const ecert_dcv_probe_t *probe, ecert_dcv_answer_t *answer,
-                    ecert_err_t *err)
-{
-    ecert_dcv_probe_t copy = *probe;
-    ecert_frames_t frames;
-    int rc;
+typedef struct {
+    ecert_jail_job_t *jobs;
+    ecert_dcv_answer_t answer; /* the last one */
+    void (*done)(void *ctx, size_t i, const ecert_dcv_answer_t *answer,
+                 const ecert_err_t *err);
+    void *ctx;
+} round_t;
 
-    if (ecert_jail_run_outside(work, &copy, probe->host, &frames, err) != 0) {
-        return -1;
+static void finish(void *ctx, size_t i)
+{
+    round_t *round = ctx;
+    ecert_jail_job_t *job = &round->jobs[i];
+
+    if (job->rc == 0 && take(&job->frames, &round->answer) != 0) {
+        job->rc = ecert_err(&job->err, ECERT_ERR_DAMAGED, job->file, NULL);
     }
-    rc = take(&frames, answer);
-    ecert_frames_free(&frames);
-    return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_DAMAGED, probe->host, NULL);
+    ecert_frames_free(&job->frames);
+    round->done(round->ctx, i, job->rc == 0 ? &round->answer : NULL, &job->err);
+}
+
+int ecert_dcv_probe(const ecert_dcv_probe_t *probes, size_t n,
+                    void (*done)(void *ctx, size_t i,
+                                 const ecert_dcv_answer_t *answer,
+                                 const ecert_err_t *err),
+                    void *ctx, ecert_err_t *err)
+{
+    round_t *round = calloc(1, sizeof(*round));
+    ecert_jail_job_t *jobs = calloc(n + 1, sizeof(*jobs));
+    int rc = 0;
+
+    if (round != NULL && jobs != NULL) {
+        for (size_t i = 0; i < n; i++) {
+            jobs[i].ctx = (void *)(uintptr_t)&probes[i];
+            jobs[i].file = probes[i].host;
+        }
+        round->jobs = jobs;
+        round->done = done;
+        round->ctx = ctx;
+        ecert_jail_run_each(work, jobs, n, finish, round);
+    } else {
+        rc = ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    free(jobs);
+    free(round);
+    return rc;
 }

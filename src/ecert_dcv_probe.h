@@ -18,12 +18,17 @@ typedef struct {
 } ecert_dcv_probe_t;
 
 /*
- * Certificates are not verified, redirects followed, each hop within the time
- * that validators wait.  Where the file is not answered, the path without the
- * dot is tried, too.  Done in a jail; what comes back is checked and escaped.
- * -1: the jail failed.
+ * All of these, a few at a time.  Certificates are not verified, redirects
+ * followed, each hop within the time that validators wait.  Where the file is
+ * not answered, the path without the dot is tried, too.  Done in jails; what
+ * comes back is checked and escaped, and told to done in the order in which it
+ * comes: answer is NULL and err set where the jail failed.  MEMORY alone is
+ * returned.
  */
-int ecert_dcv_probe(const ecert_dcv_probe_t *probe, ecert_dcv_answer_t *answer,
-                    ecert_err_t *err);
+int ecert_dcv_probe(const ecert_dcv_probe_t *probes, size_t n,
+                    void (*done)(void *ctx, size_t i,
+                                 const ecert_dcv_answer_t *answer,
+                                 const ecert_err_t *err),
+                    void *ctx, ecert_err_t *err);
 
 #endif

@@ -106,11 +106,15 @@ static void ask_authorities(const job_t *job, const ecert_dcv_reply_t *servers,
 
 static void ask_resolvers(const job_t *job, ecert_dcv_survey_t *out)
 {
-    ecert_dcv_place_t places[3];
-    size_t n = ecert_dcv_resolvers(places, 3);
+    ecert_dcv_place_t places[3], *list = job->net->servers;
+    size_t n = job->net->n_servers;
 
+    if (n == 0) {
+        list = places;
+        n = ecert_dcv_resolvers(places, 3);
+    }
     for (size_t i = 0; i < n; i++) {
-        ask(job, "", &places[i], 0, out);
+        ask(job, "", &list[i], 0, out);
     }
 }
 
@@ -211,7 +215,7 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
     }
     job->deadline = now_ms() + ALL_MS;
     find_zone(job, survey, &servers);
-    if (job->net->n_servers > 0) {
+    if (job->net->n_servers > 0 && !job->net->resolves) {
         ask_given(job, survey);
     } else {
         ask_authorities(job, &servers, survey);
@@ -268,18 +272,53 @@ static int take(const ecert_frames_t *frames, ecert_dcv_survey_t *out)
     return 0;
 }
 
-int ecert_dcv_survey(const ecert_dcv_net_t *net, const char *name,
-                     const char *code, ecert_dcv_survey_t *out,
-                     ecert_err_t *err)
-{
-    job_t job = {net, name, code, 0};
-    ecert_frames_t frames;
-    int rc;
+typedef struct {
+    ecert_jail_job_t *jobs;
+    ecert_dcv_survey_t survey; /* the last one */
+    void (*done)(void *ctx, size_t i, const ecert_dcv_survey_t *survey,
+                 const ecert_err_t *err);
+    void *ctx;
+} round_t;
 
-    if (ecert_jail_run_outside(work, &job, name, &frames, err) != 0) {
-        return -1;
+static void finish(void *ctx, size_t i)
+{
+    round_t *round = ctx;
+    ecert_jail_job_t *job = &round->jobs[i];
+
+    if (job->rc == 0 && take(&job->frames, &round->survey) != 0) {
+        job->rc = ecert_err(&job->err, ECERT_ERR_DAMAGED, job->file, NULL);
     }
-    rc = take(&frames, out);
-    ecert_frames_free(&frames);
-    return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_DAMAGED, name, NULL);
+    ecert_frames_free(&job->frames);
+    round->done(round->ctx, i, job->rc == 0 ? &round->survey : NULL, &job->err);
+}
+
+int ecert_dcv_survey(const ecert_dcv_net_t *net, const char *const *names,
+                     size_t n, const char *code,
+                     void (*done)(void *ctx, size_t i,
+                                  const ecert_dcv_survey_t *survey,
+                                  const ecert_err_t *err),
+                     void *ctx, ecert_err_t *err)
+{
+    round_t *round = calloc(1, sizeof(*round));
+    ecert_jail_job_t *jobs = calloc(n + 1, sizeof(*jobs));
+    job_t *questions = calloc(n + 1, sizeof(*questions));
+    int rc = 0;
+
+    if (round != NULL && jobs != NULL && questions != NULL) {
+        for (size_t i = 0; i < n; i++) {
+            questions[i] = (job_t){net, names[i], code, 0};
+            jobs[i].ctx = &questions[i];
+            jobs[i].file = names[i];
+        }
+        round->jobs = jobs;
+        round->done = done;
+        round->ctx = ctx;
+        ecert_jail_run_each(work, jobs, n, finish, round);
+    } else {
+        rc = ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    free(questions);
+    free(jobs);
+    free(round);
+    return rc;
 }

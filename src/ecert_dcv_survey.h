@@ -26,12 +26,17 @@ typedef struct {
 } ecert_dcv_survey_t;
 
 /*
- * In a jail.  Servers that the administrator gave are asked alone, in both
- * ways, without recursion and with it; such a one that is none of the zone's
- * own is taken for a resolver.  -1: the jail failed.
+ * All of these names, in jails, a few at a time.  Servers that the
+ * administrator gave are asked alone, in both ways, without recursion and with
+ * it; such a one that is none of the zone's own is taken for a resolver.  With
+ * net->resolves they are asked in place of the system's resolvers.  What comes
+ * is told to done as ecert_dcv_probe does it.
  */
-int ecert_dcv_survey(const ecert_dcv_net_t *net, const char *name,
-                     const char *code, ecert_dcv_survey_t *out,
-                     ecert_err_t *err);
+int ecert_dcv_survey(const ecert_dcv_net_t *net, const char *const *names,
+                     size_t n, const char *code,
+                     void (*done)(void *ctx, size_t i,
+                                  const ecert_dcv_survey_t *survey,
+                                  const ecert_err_t *err),
+                     void *ctx, ecert_err_t *err);
 
 #endif

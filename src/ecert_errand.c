@@ -47,6 +47,7 @@ static int fill(const ecert_errand_ask_t *ask, ecert_errand_wire_t *wire,
                          "the URL or the request is too long");
     }
     wire->kind = ask->kind;
+    wire->progress = ask->progress != 0;
     wire->post_len = (uint32_t)ask->post_len;
     snprintf(wire->url, sizeof(wire->url), "%s", ask->url);
     if (ask->post_len > 0) {
@@ -138,6 +139,21 @@ static int take(ecert_errand_t *errand)
     }
 }
 
+/* What it tells on the way is no part of its answer. */
+static void take_progress(ecert_errand_t *errand)
+{
+    ecert_errand_progress_t progress;
+    size_t size = 1 + sizeof(progress);
+
+    while (errand->len >= size && errand->bytes[0] == ECERT_ERRAND_PROGRESS) {
+        memcpy(&progress, errand->bytes + 1, sizeof(progress));
+        errand->got = progress.got;
+        errand->total = progress.total;
+        errand->len -= size;
+        memmove(errand->bytes, errand->bytes + size, errand->len);
+    }
+}
+
 static int judge(const ecert_errand_t *errand, const char *url,
                  ecert_frames_t *out, ecert_err_t *err)
 {
@@ -160,6 +176,7 @@ int ecert_errand_read(ecert_errand_t *errand, const char *url, int64_t ms,
     int rc = take(errand);
 
     *out = (ecert_frames_t){0};
+    take_progress(errand);
     if (rc == 0 && ms < errand->deadline) {
         return 0;
     }

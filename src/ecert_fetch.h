@@ -21,6 +21,9 @@ typedef struct {
     unsigned seconds;      /* for all of it; 10 of them for the connection */
     const ecert_network_t *allowed;
     size_t n_allowed;
+    /* NULL, or told of each piece of the body; total 0: not announced */
+    void (*progress)(void *ctx, size_t got, size_t total);
+    void *ctx;
 } ecert_fetch_t;
 
 typedef struct {

@@ -121,8 +121,9 @@ static void keep_location(ecert_hop_t *hop, const char *value, size_t len)
 }
 
 /* libcurl's own bound (MAXFILESIZE) would hide the status of an error page. */
-static int is_too_long(const char *value, size_t len, size_t max)
+static int is_too_long(ecert_hop_t *hop, const char *value, size_t len)
 {
+    unsigned long long announced;
     char digits[24];
 
     if (len >= sizeof(digits)) {
@@ -131,7 +132,12 @@ static int is_too_long(const char *value, size_t len, size_t max)
     memcpy(digits, value, len);
     digits[len] = '\0';
     errno = 0;
-    return strtoull(digits, NULL, 10) > max || errno == ERANGE;
+    announced = strtoull(digits, NULL, 10);
+    if (errno == ERANGE || announced > hop->what->max) {
+        return 1;
+    }
+    hop->announced = (size_t)announced;
+    return 0;
 }
 
 static size_t look_at(exchange_t *exchange, const char *line, size_t n)
@@ -147,7 +153,7 @@ static size_t look_at(exchange_t *exchange, const char *line, size_t n)
     }
     value = value_of("Content-Length:", line, &len);
     if (value != NULL) {
-        exchange->too_long = is_too_long(value, len, hop->what->max);
+        exchange->too_long = is_too_long(hop, value, len);
         return n;
     }
     value = value_of("Transfer-Encoding:", line, &len);
@@ -226,6 +232,9 @@ static size_t take_body(char *bytes, size_t size, size_t n, void *ctx)
     }
     memcpy(hop->bytes + hop->len, bytes, n);
     hop->len += n;
+    if (hop->what->progress != NULL) {
+        hop->what->progress(hop->what->ctx, hop->len, hop->announced);
+    }
     return n;
 }
 
@@ -375,6 +384,7 @@ int ecert_hop(ecert_hop_t *hop)
     int rc = -1;
 
     hop->status = 0;
+    hop->announced = 0;
     hop->location[0] = '\0';
     hop->why[0] = '\0';
     if (exchange.curl == NULL || headers == NULL

@@ -23,6 +23,7 @@ typedef struct {
     char location[ECERT_URL_MAX + 2]; /* one more: to be seen as too long */
     unsigned char *bytes;             /* the body, only with status 200 */
     size_t len, size;
+    size_t announced; /* Content-Length; 0: none, or too much */
 
     char why[400]; /* after a failure, in words */
     int no_memory;

@@ -15,7 +15,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509.h>
 
-#include "ecert_fetch.h"
+#include "ecert_fetch_work.h"
 #include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
 #include "ecert_ocsp.h"
@@ -26,11 +26,7 @@
 #define RESPONSE    2
 #define ISSUER_MAX  (64 * 1024) /* bytes of a file with CA certificates */
 #define SOCKET      3
-
-typedef struct {
-    ecert_network_t *allowed;
-    size_t n_allowed;
-} fetcher_t;
+#define PROGRESS_MS 100
 
 /* ---- one errand, in a child -------------------------------------------- */
 
@@ -80,8 +76,27 @@ static int parse_response(const ecert_fetched_t *got, const char *url,
     return add_der(out, RESPONSE, der, len, err);
 }
 
-static int run_errand(const fetcher_t *fetcher, const ecert_errand_wire_t *wire,
-                      ecert_frames_t *out, ecert_err_t *err)
+/* A few times a second: whoever watches sees no more. */
+static void tell_progress(void *ctx, size_t got, size_t total)
+{
+    unsigned char message[1 + sizeof(ecert_errand_progress_t)];
+    ecert_errand_progress_t progress = {got, total};
+    int64_t *next = ctx, now = ecert_hop_now();
+    ssize_t written;
+
+    if (now < *next) {
+        return;
+    }
+    *next = now + PROGRESS_MS;
+    message[0] = ECERT_ERRAND_PROGRESS;
+    memcpy(message + 1, &progress, sizeof(progress));
+    written = write(ECERT_JAIL_PIPE, message, sizeof(message));
+    (void)written; /* nobody watches any more */
+}
+
+static int run_errand(const ecert_fetcher_t *fetcher,
+                      const ecert_errand_wire_t *wire, ecert_frames_t *out,
+                      ecert_err_t *err)
 {
     int ocsp = wire->kind == ECERT_ERRAND_OCSP;
     ecert_fetch_t what = {
@@ -95,7 +110,14 @@ static int run_errand(const fetcher_t *fetcher, const ecert_errand_wire_t *wire,
         .n_allowed = fetcher->n_allowed,
     };
     ecert_fetched_t got = {0};
-    int rc = ecert_fetch(&what, &got, err);
+    int64_t next = 0;
+    int rc;
+
+    if (wire->progress) {
+        what.progress = tell_progress;
+        what.ctx = &next;
+    }
+    rc = ecert_fetch(&what, &got, err);
 
     if (rc == 0) {
         rc = ocsp ? parse_response(&got, wire->url, out, err)
@@ -105,7 +127,7 @@ static int run_errand(const fetcher_t *fetcher, const ecert_errand_wire_t *wire,
     return rc;
 }
 
-static _Noreturn void child(const fetcher_t *fetcher,
+static _Noreturn void child(const ecert_fetcher_t *fetcher,
                             const ecert_errand_wire_t *wire, int answer,
                             pid_t parent)
 {
@@ -171,7 +193,7 @@ static int receive(ecert_errand_wire_t *wire, int *answer)
     return n > 0;
 }
 
-static _Noreturn void serve(const fetcher_t *fetcher)
+static _Noreturn void serve(const ecert_fetcher_t *fetcher)
 {
     ecert_errand_wire_t wire;
     pid_t self = getpid();
@@ -209,7 +231,16 @@ static int enter(int socket, pid_t parent)
     return ecert_jail_enter(&jail, &err);
 }
 
-static int read_networks(const ecert_conf_t *conf, fetcher_t *fetcher,
+_Noreturn void ecert_fetcher_serve(const ecert_fetcher_t *fetcher, int socket,
+                                   pid_t parent)
+{
+    if (enter(socket, parent) != 0) {
+        _exit(1);
+    }
+    serve(fetcher);
+}
+
+static int read_networks(const ecert_conf_t *conf, ecert_fetcher_t *fetcher,
                          ecert_err_t *err)
 {
     fetcher->allowed = calloc(conf->n_allowed + 1, sizeof(*fetcher->allowed));
@@ -229,9 +260,9 @@ static int read_networks(const ecert_conf_t *conf, fetcher_t *fetcher,
 
 int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
 {
-    fetcher_t fetcher = {0};
-    pid_t parent = getpid(), pid;
+    ecert_fetcher_t fetcher = {0};
     int ends[2];
+    pid_t pid;
 
     if (read_networks(conf, &fetcher, err) != 0) {
         return -1;
@@ -242,10 +273,7 @@ int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
     }
     pid = fork();
     if (pid == 0) {
-        if (enter(ends[1], parent) != 0) {
-            _exit(1);
-        }
-        serve(&fetcher);
+        ecert_fetcher_keep(&fetcher, ends[1]);
     }
     free(fetcher.allowed);
     close(ends[1]);

@@ -30,6 +30,7 @@ typedef struct {
     const char *url;
     const unsigned char *post;
     size_t post_len;
+    int progress; /* got and total of the errand are wanted */
 } ecert_errand_ask_t;
 
 /*
@@ -43,7 +44,8 @@ typedef struct {
     int fd; /* to poll for reading; -1: none */
     unsigned char *bytes;
     size_t len, size;
-    int64_t deadline; /* monotonic ms */
+    int64_t deadline;    /* monotonic ms */
+    uint64_t got, total; /* bytes of the body; total 0: not known */
 } ecert_errand_t;
 
 /* Sends it out.  FETCH when the fetcher is gone or has no time; then nothing

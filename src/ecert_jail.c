@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,12 +22,15 @@
 #define PATIENCE    3 /* seconds by the clock for one of CPU */
 #define MIB(number) ((number) / (1024 * 1024))
 
+typedef int (*work_t)(void *ctx, ecert_frames_t *out, ecert_err_t *err);
+
 typedef struct {
-    int (*work)(void *ctx, ecert_frames_t *out, ecert_err_t *err);
+    work_t work;
     void *ctx;
 } job_t;
 
 typedef enum {
+    GOES_ON,
     ENDED,
     LATE,
     TOO_MUCH,
@@ -39,6 +43,16 @@ typedef struct {
     ending_t ending;
     int status; /* of the child */
 } answer_t;
+
+/* A child at work. */
+typedef struct {
+    ecert_jail_job_t *job; /* NULL: there is none */
+    ecert_jail_t jail;
+    answer_t answer;
+    pid_t pid;
+    int fd;
+    int64_t deadline;
+} ward_t;
 
 static int64_t now_ms(void)
 {
@@ -108,42 +122,20 @@ static pid_t start(const ecert_jail_t *jail, const job_t *job, int *answer)
     return pid;
 }
 
-/* 1 when there is something to read, or its end. */
-static int wait_until(int fd, int64_t deadline)
+static ending_t read_answer(ward_t *ward)
 {
-    struct pollfd wanted = {.fd = fd, .events = POLLIN};
-    int64_t left = deadline - now_ms();
+    answer_t *answer = &ward->answer;
+    ssize_t n = read(ward->fd, answer->bytes + answer->len,
+                     ECERT_ANSWER_MAX + 1 - answer->len);
 
-    if (left <= 0) {
-        return 0;
+    if (n == 0) {
+        return ENDED;
     }
-    return poll(&wanted, 1, left < INT_MAX ? (int)left : INT_MAX);
-}
-
-static ending_t read_answer(int fd, int64_t deadline, answer_t *answer)
-{
-    int ready;
-    ssize_t n;
-
-    while (answer->len <= ECERT_ANSWER_MAX) {
-        ready = wait_until(fd, deadline);
-        if (ready < 0 && errno == EINTR) {
-            continue;
-        }
-        if (ready <= 0) {
-            return ready == 0 ? LATE : BROKEN;
-        }
-        n = read(fd, answer->bytes + answer->len,
-                 ECERT_ANSWER_MAX + 1 - answer->len);
-        if (n == 0) {
-            return ENDED;
-        }
-        if (n < 0 && errno != EINTR) {
-            return BROKEN;
-        }
-        answer->len += n > 0 ? (size_t)n : 0;
+    if (n < 0) {
+        return errno == EINTR ? GOES_ON : BROKEN;
     }
-    return TOO_MUCH;
+    answer->len += (size_t)n;
+    return answer->len > ECERT_ANSWER_MAX ? TOO_MUCH : GOES_ON;
 }
 
 /* One that has ended by itself keeps its own status. */
@@ -155,37 +147,6 @@ static int kill_and_reap(pid_t pid)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     return status;
-}
-
-/* While the child lives nobody else may reap it, nor may the system. */
-static int run_child(const ecert_jail_t *jail, const job_t *job,
-                     answer_t *answer, ecert_err_t *err)
-{
-    struct sigaction plain = {.sa_handler = SIG_DFL}, before;
-    int64_t deadline =
-        now_ms() + (int64_t)jail->limits.seconds * PATIENCE * 1000;
-    int fd = -1, saved;
-    pid_t pid;
-
-    sigaction(SIGCHLD, &plain, &before);
-    pid = start(jail, job, &fd);
-    saved = errno;
-    if (pid > 0) {
-        answer->ending = read_answer(fd, deadline, answer);
-        saved = errno;
-        answer->status = kill_and_reap(pid);
-        close(fd);
-    }
-    sigaction(SIGCHLD, &before, NULL);
-    errno = saved;
-    if (pid < 0) {
-        return ecert_err(err, ECERT_ERR_SYSTEM, jail->file,
-                         "cannot start a process to read it");
-    }
-    return answer->ending == BROKEN
-               ? ecert_err(err, ECERT_ERR_SYSTEM, jail->file,
-                           "cannot hear the process that reads it")
-               : 0;
 }
 
 static int too_slow(const ecert_jail_t *jail, int seconds, ecert_err_t *err)
@@ -234,43 +195,171 @@ static int judge(const ecert_jail_t *jail, const answer_t *answer,
     }
 }
 
+/* ---- several of them --------------------------------------------------- */
+
+/* 0, or -1 with the job's err. */
+static int begin(ward_t *ward, const ecert_jail_limits_t *limits, work_t work,
+                 ecert_jail_job_t *job)
+{
+    job_t what = {work, job->ctx};
+
+    memset(ward, 0, sizeof(*ward));
+    ward->jail = (ecert_jail_t){
+        .limits = *limits, .file = job->file, .parent = getpid()};
+    ward->answer.bytes = malloc(ECERT_ANSWER_MAX + 1);
+    if (ward->answer.bytes == NULL) {
+        return ecert_err(&job->err, ECERT_ERR_MEMORY, job->file, NULL);
+    }
+    choose_user(&ward->jail);
+    ward->deadline = now_ms() + (int64_t)limits->seconds * PATIENCE * 1000;
+    ward->pid = start(&ward->jail, &what, &ward->fd);
+    if (ward->pid < 0) {
+        free(ward->answer.bytes);
+        return ecert_err(&job->err, ECERT_ERR_SYSTEM, job->file,
+                         "cannot start a process to read it");
+    }
+    ward->job = job;
+    return 0;
+}
+
+static void end(ward_t *ward, ending_t ending)
+{
+    ecert_jail_job_t *job = ward->job;
+    answer_t *answer = &ward->answer;
+    int saved = errno;
+
+    answer->ending = ending;
+    answer->status = kill_and_reap(ward->pid);
+    close(ward->fd);
+    errno = saved;
+    job->rc = ending == BROKEN
+                  ? ecert_err(&job->err, ECERT_ERR_SYSTEM, job->file,
+                              "cannot hear the process that reads it")
+                  : judge(&ward->jail, answer, &job->frames, &job->err);
+    if (job->rc != 0) {
+        ecert_frames_free(&job->frames);
+    }
+    OPENSSL_cleanse(answer->bytes, answer->len);
+    free(answer->bytes);
+    ward->job = NULL;
+}
+
+/* Until one of them has something to say, or has no time left. */
+static int wait_for(const ward_t *wards, struct pollfd *fds)
+{
+    int64_t left = INT_MAX, now = now_ms();
+
+    for (size_t i = 0; i < ECERT_JAIL_AT_ONCE; i++) {
+        fds[i] = (struct pollfd){.fd = wards[i].job ? wards[i].fd : -1,
+                                 .events = POLLIN};
+        if (wards[i].job != NULL && wards[i].deadline - now < left) {
+            left = wards[i].deadline - now;
+        }
+    }
+    return poll(fds, ECERT_JAIL_AT_ONCE, left > 0 ? (int)left : 0);
+}
+
+static ending_t look_at(ward_t *ward, const struct pollfd *fd)
+{
+    if (fd->revents != 0) {
+        return read_answer(ward);
+    }
+    return now_ms() >= ward->deadline ? LATE : GOES_ON;
+}
+
+typedef struct {
+    const ecert_jail_limits_t *limits;
+    work_t work;
+    ecert_jail_job_t *jobs;
+    size_t n, next;
+    void (*done)(void *ctx, size_t i);
+    void *ctx;
+} jobs_t;
+
+static void finish(const jobs_t *all, const ecert_jail_job_t *job)
+{
+    if (all->done != NULL) {
+        all->done(all->ctx, (size_t)(job - all->jobs));
+    }
+}
+
+/* As many as there is room for; how many are at work. */
+static size_t begin_some(jobs_t *all, ward_t *wards)
+{
+    size_t busy = 0;
+
+    for (size_t i = 0; i < ECERT_JAIL_AT_ONCE; i++) {
+        while (wards[i].job == NULL && all->next < all->n) {
+            ecert_jail_job_t *job = &all->jobs[all->next++];
+
+            job->frames = (ecert_frames_t){0};
+            job->rc = begin(&wards[i], all->limits, all->work, job);
+            if (job->rc != 0) {
+                finish(all, job);
+            }
+        }
+        busy += wards[i].job != NULL;
+    }
+    return busy;
+}
+
+/* While a child lives nobody else may reap it, nor may the system. */
+static void run_all(jobs_t *all)
+{
+    struct sigaction plain = {.sa_handler = SIG_DFL}, before;
+    ward_t wards[ECERT_JAIL_AT_ONCE] = {{0}};
+    struct pollfd fds[ECERT_JAIL_AT_ONCE];
+
+    sigaction(SIGCHLD, &plain, &before);
+    while (begin_some(all, wards) > 0) {
+        int ready = wait_for(wards, fds);
+
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        for (size_t i = 0; i < ECERT_JAIL_AT_ONCE; i++) {
+            ecert_jail_job_t *job = wards[i].job;
+            ending_t ending = job == NULL ? GOES_ON
+                              : ready < 0 ? BROKEN
+                                          : look_at(&wards[i], &fds[i]);
+
+            if (ending != GOES_ON) {
+                end(&wards[i], ending);
+                finish(all, job);
+            }
+        }
+    }
+    sigaction(SIGCHLD, &before, NULL);
+}
+
 int ecert_jail_run_within(const ecert_jail_limits_t *limits,
                           int (*work)(void *ctx, ecert_frames_t *out,
                                       ecert_err_t *err),
                           void *ctx, const char *file, ecert_frames_t *out,
                           ecert_err_t *err)
 {
-    ecert_jail_t jail = {.limits = *limits, .file = file, .parent = getpid()};
-    job_t job = {work, ctx};
-    answer_t answer = {.bytes = malloc(ECERT_ANSWER_MAX + 1)};
-    int rc;
+    ecert_jail_job_t job = {.ctx = ctx, .file = file};
+    jobs_t all = {.limits = limits, .work = work, .jobs = &job, .n = 1};
 
-    *out = (ecert_frames_t){0};
-    if (answer.bytes == NULL) {
-        return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
+    run_all(&all);
+    *out = job.frames;
+    if (job.rc != 0) {
+        *err = job.err;
     }
-    choose_user(&jail);
-    rc = run_child(&jail, &job, &answer, err);
-    if (rc == 0) {
-        rc = judge(&jail, &answer, out, err);
-    }
-    if (rc != 0) {
-        ecert_frames_free(out);
-    }
-    OPENSSL_cleanse(answer.bytes, answer.len);
-    free(answer.bytes);
-    return rc;
+    return job.rc;
 }
+
+static const ecert_jail_limits_t inside = {ECERT_JAIL_SECONDS,
+                                           ECERT_JAIL_MEMORY, 0};
+static const ecert_jail_limits_t outside = {ECERT_JAIL_SECONDS,
+                                            ECERT_JAIL_MEMORY, 1};
 
 int ecert_jail_run(int (*work)(void *ctx, ecert_frames_t *out,
                                ecert_err_t *err),
                    void *ctx, const char *file, ecert_frames_t *out,
                    ecert_err_t *err)
 {
-    static const ecert_jail_limits_t limits = {ECERT_JAIL_SECONDS,
-                                               ECERT_JAIL_MEMORY, 0};
-
-    return ecert_jail_run_within(&limits, work, ctx, file, out, err);
+    return ecert_jail_run_within(&inside, work, ctx, file, out, err);
 }
 
 int ecert_jail_run_outside(int (*work)(void *ctx, ecert_frames_t *out,
@@ -278,8 +367,15 @@ int ecert_jail_run_outside(int (*work)(void *ctx, ecert_frames_t *out,
                            void *ctx, const char *file, ecert_frames_t *out,
                            ecert_err_t *err)
 {
-    static const ecert_jail_limits_t limits = {ECERT_JAIL_SECONDS,
-                                               ECERT_JAIL_MEMORY, 1};
+    return ecert_jail_run_within(&outside, work, ctx, file, out, err);
+}
 
-    return ecert_jail_run_within(&limits, work, ctx, file, out, err);
+void ecert_jail_run_each(int (*work)(void *ctx, ecert_frames_t *out,
+                                     ecert_err_t *err),
+                         ecert_jail_job_t *jobs, size_t n,
+                         void (*done)(void *ctx, size_t i), void *ctx)
+{
+    jobs_t all = {&outside, work, jobs, n, 0, done, ctx};
+
+    run_all(&all);
 }

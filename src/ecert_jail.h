@@ -51,7 +51,27 @@ int ecert_jail_run(int (*work)(void *ctx, ecert_frames_t *out,
                    void *ctx, const char *file, ecert_frames_t *out,
                    ecert_err_t *err);
 
-/* The same, for work that needs the network: it alone is left. */
+/* One of several pieces of the same work. */
+typedef struct {
+    void *ctx;
+    const char *file;
+    int rc; /* from here on as ecert_jail_run leaves it */
+    ecert_frames_t frames;
+    ecert_err_t err;
+} ecert_jail_job_t;
+
+#define ECERT_JAIL_AT_ONCE 8
+
+/*
+ * For work that needs the network, each in a jail of its own, a few at a time.
+ * done (may be NULL) is called after each; the frames are the caller's then.
+ */
+void ecert_jail_run_each(int (*work)(void *ctx, ecert_frames_t *out,
+                                     ecert_err_t *err),
+                         ecert_jail_job_t *jobs, size_t n,
+                         void (*done)(void *ctx, size_t i), void *ctx);
+
+/* One that needs the network: it alone is left. */
 int ecert_jail_run_outside(int (*work)(void *ctx, ecert_frames_t *out,
                                        ecert_err_t *err),
                            void *ctx, const char *file, ecert_frames_t *out,

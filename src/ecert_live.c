@@ -141,7 +141,8 @@ void ecert_live_worker(ecert_live_t *live)
 static int decode_bytes(const ecert_live_t *live, uint32_t slot, view_t *view,
                         ecert_err_t *err)
 {
-    ecert_staple_t staple;
+    ecert_staple_t staples[ECERT_STAPLES];
+    size_t n;
 
     if (slot < live->n_sites) {
         view->cred = ecert_cred_decode(view->table, view->table_len, err);
@@ -152,7 +153,7 @@ static int decode_bytes(const ecert_live_t *live, uint32_t slot, view_t *view,
     if (slot == ecert_snap_dcv_slot(live->snap)) {
         return ecert_dcv_check(view->table, view->table_len, err);
     }
-    return ecert_staple_decode(view->table, view->table_len, &staple, err);
+    return ecert_staple_decode(view->table, view->table_len, staples, &n, err);
 }
 
 /* Takes the bytes. */
@@ -373,24 +374,35 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
 }
 
 /* OpenSSL takes the copy. */
-static int put_staple(const view_t *view, SSL *ssl, int64_t now)
+static int send_staple(const ecert_staple_t *staple, SSL *ssl)
 {
-    const X509 *leaf = SSL_get_certificate(ssl);
-    ecert_staple_t staple;
-    unsigned char *copy;
-    ecert_err_t err;
+    unsigned char *copy = OPENSSL_memdup(staple->der, staple->len);
 
-    if (leaf == NULL
-        || ecert_staple_decode(view->table, view->table_len, &staple, &err) != 0
-        || !ecert_staple_fits(&staple, leaf, now)) {
-        return 0;
-    }
-    copy = OPENSSL_memdup(staple.der, staple.len);
     if (copy == NULL) {
         return 0;
     }
-    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)staple.len);
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)staple->len);
     return 1;
+}
+
+static int put_staple(const view_t *view, SSL *ssl, int64_t now)
+{
+    const X509 *leaf = SSL_get_certificate(ssl);
+    ecert_staple_t staples[ECERT_STAPLES];
+    ecert_err_t err;
+    size_t n;
+
+    if (leaf == NULL
+        || ecert_staple_decode(view->table, view->table_len, staples, &n, &err)
+               != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (ecert_staple_fits(&staples[i], leaf, now)) {
+            return send_staple(&staples[i], ssl);
+        }
+    }
+    return 0;
 }
 
 int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now)

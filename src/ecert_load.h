@@ -95,20 +95,22 @@ int ecert_load_placeholder(ecert_cred_t *cred, ecert_loaded_t *out,
  * Where the certificates may be got that the held chain lacks: what the
  * catalogue offers under the name that is missing, then the AIA of the topmost
  * element (RFC 5280, 4.2.2.1); http alone.  A cross-certificate that is useful
- * and was not seen yet counts as missing.  ecert_names_free.
+ * and was not seen yet counts as missing.  more (may be NULL): certificates
+ * that are at hand besides, but not in the pool.  ecert_names_free.
  */
 int ecert_load_urls(ecert_loader_t *loader, const ecert_site_t *site,
-                    const ecert_loaded_t *held, int64_t now, char ***urls,
-                    size_t *n, ecert_err_t *err);
+                    const ecert_loaded_t *held, const STACK_OF(X509) *more,
+                    int64_t now, char ***urls, size_t *n, ecert_err_t *err);
 
 /*
- * Whether this certificate, from anywhere, belongs into the pool: 0 when the
- * held leaf would be served with it and the chain then leads to a known root.
- * CHAIN or DENIED otherwise, with the reason.
+ * Whether this one of `more`, certificates from anywhere, belongs into the
+ * pool: 0 when the held leaf would be served with it and the chain then leads
+ * to a known root; 1 when only the latter is not so.  CHAIN, PURPOSE or DENIED
+ * otherwise; err has the reason in both cases.
  */
 int ecert_load_wants(ecert_loader_t *loader, const ecert_site_t *site,
-                     const ecert_loaded_t *held, X509 *cert, int64_t now,
-                     ecert_err_t *err);
+                     const ecert_loaded_t *held, const STACK_OF(X509) *more,
+                     X509 *cert, int64_t now, ecert_err_t *err);
 
 /* 1 when the files of the site are what they were at the load with this look.
  */

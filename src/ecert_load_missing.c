@@ -129,23 +129,58 @@ static void end(ecert_load_t *load)
     ecert_loaded_free(load->out);
 }
 
+static STACK_OF(X509) *pool_with(const ecert_chain_t *chain,
+                                 const STACK_OF(X509) *more)
+{
+    STACK_OF(X509) *pool = sk_X509_new_null();
+
+    for (size_t i = 1; pool != NULL && i < chain->n_considered; i++) {
+        if (X509_up_ref(chain->considered[i].cert)) {
+            sk_X509_push(pool, chain->considered[i].cert);
+        }
+    }
+    for (int i = 0; pool != NULL && i < sk_X509_num(more); i++) {
+        if (X509_up_ref(sk_X509_value(more, i))) {
+            sk_X509_push(pool, sk_X509_value(more, i));
+        }
+    }
+    return pool;
+}
+
+/* The held leaf's chain as it would be with these, into load->out. */
+static int build_with(ecert_load_t *load, const ecert_chain_t *chain,
+                      const STACK_OF(X509) *more, ecert_err_t *err)
+{
+    STACK_OF(X509) *pool = pool_with(chain, more);
+    int rc = pool ? ecert_load_chain(load, chain->considered[0].cert, pool, err)
+                  : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+
+    sk_X509_pop_free(pool, X509_free);
+    return rc;
+}
+
 int ecert_load_urls(ecert_loader_t *loader, const ecert_site_t *site,
-                    const ecert_loaded_t *held, int64_t now, char ***urls,
-                    size_t *n, ecert_err_t *err)
+                    const ecert_loaded_t *held, const STACK_OF(X509) *more,
+                    int64_t now, char ***urls, size_t *n, ecert_err_t *err)
 {
     ecert_loaded_t scratch;
     ecert_load_t load = {
         .loader = loader, .site = site, .now = now, .out = &scratch};
+    const ecert_chain_t *chain = held->chain;
     urls_t found = {calloc(URLS_MAX, sizeof(char *)), 0};
     int rc = begin(&load, held, err);
 
     if (found.list == NULL) {
         rc = ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
+    if (rc == 0 && sk_X509_num(more) > 0) {
+        rc = build_with(&load, held->chain, more, err);
+        chain = scratch.chain;
+    }
     if (rc == 0) {
-        add_offers(&load, held->chain, &found);
-        if (!held->chain->complete) {
-            add_aia(topmost(held->chain), &found);
+        add_offers(&load, chain, &found);
+        if (!chain->complete) {
+            add_aia(topmost(chain), &found);
         }
     }
     end(&load);
@@ -156,21 +191,6 @@ int ecert_load_urls(ecert_loader_t *loader, const ecert_site_t *site,
     *urls = found.list;
     *n = found.n;
     return 0;
-}
-
-static STACK_OF(X509) *pool_with(const ecert_chain_t *chain, X509 *cert)
-{
-    STACK_OF(X509) *pool = sk_X509_new_null();
-
-    for (size_t i = 1; pool != NULL && i < chain->n_considered; i++) {
-        if (X509_up_ref(chain->considered[i].cert)) {
-            sk_X509_push(pool, chain->considered[i].cert);
-        }
-    }
-    if (pool != NULL && X509_up_ref(cert)) {
-        sk_X509_push(pool, cert);
-    }
-    return pool;
 }
 
 /*
@@ -188,6 +208,13 @@ static int check_purpose(const ecert_ca_t *ca, const ecert_considered_t *one,
                      "it has no extended key usage for TLS servers");
 }
 
+static int no_root(const char *name, ecert_err_t *err)
+{
+    ecert_err(err, ECERT_ERR_CHAIN, name,
+              "the chain still leads to no known root");
+    return 1;
+}
+
 /* The reason that the chain's builder gave for this certificate. */
 static int judge(const ecert_chain_t *chain, const ecert_ca_t *ca, X509 *cert,
                  ecert_err_t *err)
@@ -201,42 +228,35 @@ static int judge(const ecert_chain_t *chain, const ecert_ca_t *ca, X509 *cert,
         if (X509_cmp(one->cert, cert) != 0) {
             continue;
         }
-        if (one->why == ECERT_WHY_TAKEN && chain->complete) {
-            return check_purpose(ca, one, name, err);
+        if (one->why == ECERT_WHY_TAKEN) {
+            return check_purpose(ca, one, name, err) != 0 ? -1
+                   : chain->complete                      ? 0
+                                                          : no_root(name, err);
         }
-        return ecert_err(
-            err,
-            one->why == ECERT_WHY_DENIED ? ECERT_ERR_DENIED : ECERT_ERR_CHAIN,
-            name, "%s%s%s",
-            one->why == ECERT_WHY_TAKEN ? "the chain still leads to no known "
-                                          "root"
-                                        : ecert_why_sentence(one->why),
-            one->note[0] ? ": " : "", one->note);
+        return ecert_err(err,
+                         one->why == ECERT_WHY_DENIED ? ECERT_ERR_DENIED
+                                                      : ECERT_ERR_CHAIN,
+                         name, "%s%s%s", ecert_why_sentence(one->why),
+                         one->note[0] ? ": " : "", one->note);
     }
     return ecert_err(err, ECERT_ERR_CHAIN, name, "it was not considered");
 }
 
 int ecert_load_wants(ecert_loader_t *loader, const ecert_site_t *site,
-                     const ecert_loaded_t *held, X509 *cert, int64_t now,
-                     ecert_err_t *err)
+                     const ecert_loaded_t *held, const STACK_OF(X509) *more,
+                     X509 *cert, int64_t now, ecert_err_t *err)
 {
     ecert_loaded_t scratch;
     ecert_load_t load = {
         .loader = loader, .site = site, .now = now, .out = &scratch};
-    STACK_OF(X509) *pool = pool_with(held->chain, cert);
     int rc = begin(&load, held, err);
 
-    if (pool == NULL) {
-        rc = ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-    }
     if (rc == 0) {
-        rc =
-            ecert_load_chain(&load, held->chain->considered[0].cert, pool, err);
+        rc = build_with(&load, held->chain, more, err);
     }
     if (rc == 0) {
         rc = judge(scratch.chain, catalogue(&load), cert, err);
     }
-    sk_X509_pop_free(pool, X509_free);
     end(&load);
     return rc;
 }

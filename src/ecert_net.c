@@ -117,8 +117,9 @@ void ecert_net_free(ecert_net_t *net)
     for (size_t i = 0; i < net->conf->n_sites; i++) {
         ecert_net_staple_clear(&net->sites[i].served);
         ecert_net_staple_clear(&net->sites[i].coming);
-        ecert_names_free(net->sites[i].urls, net->sites[i].n_urls);
+        ecert_net_issuers_free(&net->sites[i]);
     }
+    ecert_net_places_free(net);
     free(net->sites);
     free(net);
 }
@@ -176,7 +177,7 @@ static void look_at_staple(ecert_net_t *net, ecert_net_site_t *site)
     const ecert_chain_t *chain = site->kept->held.chain;
     X509 *leaf = chain->considered[0].cert, *issuer = issuer_of(chain);
 
-    if (issuer == NULL || !ecert_net_wants_staple(net, site)) {
+    if (issuer == NULL || !ecert_net_wants_staple(net, site, leaf)) {
         ecert_net_staple_clear(&site->served);
         return;
     }
@@ -212,7 +213,7 @@ int ecert_net_hold_off(void *ctx, const ecert_kept_t *kept,
 
     site->kept = kept;
     if (issuer == NULL || net->fetcher < 0 || is_of(&site->served, leaf)
-        || !ecert_net_wants_staple(net, site)) {
+        || !ecert_net_wants_staple(net, site, leaf)) {
         return 0;
     }
     if (!is_of(coming, leaf)) {
@@ -309,21 +310,46 @@ static void send_staple(ecert_net_t *net, ecert_net_site_t *site,
     }
 }
 
+/* Somebody asks for the same already. */
+static int is_under_way(const ecert_net_t *net, const char *url)
+{
+    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+        const ecert_net_errand_t *errand = &net->errands[i];
+
+        if (errand->errand.fd >= 0 && errand->kind == ECERT_ERRAND_CERTIFICATES
+            && strcmp(errand->url, url) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What failed for others a moment ago has failed for this site, too. */
 static void send_issuers(ecert_net_t *net, ecert_net_site_t *site)
 {
-    ecert_net_errand_t *errand = free_errand(net);
-    const char *url;
-    ecert_err_t err;
+    while (is_due(net, &site->issuers)) {
+        const char *url = ecert_net_issuers_url(site);
+        ecert_net_errand_t *errand = free_errand(net);
+        const ecert_net_place_t *place;
+        ecert_err_t err;
 
-    if (errand == NULL || !is_due(net, &site->issuers)) {
-        return;
-    }
-    url = site->urls[site->next_url];
-    errand->site = (uint32_t)(site - net->sites);
-    if (ecert_net_issuers_ask(net, site, errand, &err) == 0) {
-        site->issuers.busy = 1;
-    } else {
-        ecert_net_issuers_failed(net, site, url, &err);
+        if (is_under_way(net, url)) {
+            site->issuers.busy = 1;
+            return;
+        }
+        if (errand == NULL) {
+            return;
+        }
+        place = ecert_net_place(net, url);
+        if (place == NULL
+            && ecert_net_issuers_ask(net, url, errand, &err) == 0) {
+            site->issuers.busy = 1;
+            return;
+        }
+        if (place != NULL) {
+            err = place->error;
+        }
+        ecert_net_issuers_failed(net, site, &err);
     }
 }
 
@@ -354,9 +380,9 @@ static void take_errand(ecert_net_t *net, ecert_net_errand_t *errand,
         if (site->coming.leaf != NULL) {
             touch(ctx, errand->site); /* the swap need not wait any more */
         }
-    } else if (ecert_net_issuers_take(net, site, errand->url,
-                                      rc > 0 ? &frames : NULL, &err)) {
-        touch(ctx, errand->site);
+    } else {
+        ecert_net_issuers_take(net, errand->url, rc > 0 ? &frames : NULL, &err,
+                               touch, ctx);
     }
     ecert_frames_free(&frames);
 }

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include "ecert_file.h"
+#include "ecert_chain.h"
 #include "ecert_json.h"
 #include "ecert_log.h"
 #include "ecert_net_work.h"
@@ -15,9 +16,12 @@
 #define HOUR 3600
 #define DAY  (24 * HOUR)
 
-int ecert_net_wants_staple(const ecert_net_t *net, const ecert_net_site_t *site)
+/* No client looks at a response for a certificate that has expired. */
+int ecert_net_wants_staple(const ecert_net_t *net, const ecert_net_site_t *site,
+                           const X509 *leaf)
 {
-    return site->kept->site->stapling && net->keeper->snap != NULL;
+    return site->kept->site->stapling && net->keeper->snap != NULL
+           && ecert_x509_not_after(leaf) >= net->keeper->now;
 }
 
 void ecert_net_staple_clear(ecert_net_staple_t *staple)
@@ -133,12 +137,24 @@ static void tell_status(const ecert_net_site_t *site,
     ecert_log_err(ECERT_LOG_ERROR, ecert_net_label(site), &err);
 }
 
-void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
-                              const ecert_net_staple_t *staple)
+static ecert_staple_t record_of(const ecert_net_staple_t *staple)
 {
     ecert_staple_t record = {.next_update = staple->facts.next_update,
                              .der = staple->der,
                              .len = staple->len};
+
+    if (staple->facts.status != ECERT_OCSP_GOOD) {
+        record.len = 0; /* the good one from before is no more true */
+    }
+    memcpy(record.leaf, staple->digest, sizeof(record.leaf));
+    return record;
+}
+
+void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
+                              const ecert_net_staple_t *staple)
+{
+    ecert_staple_t records[ECERT_STAPLES];
+    size_t n = 0;
     uint32_t slot = ecert_snap_staple_slot(net->keeper->snap, site->kept->slot);
     ecert_snap_t *snap = net->keeper->snap;
     unsigned char *bytes;
@@ -148,11 +164,11 @@ void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
     if (staple->der == NULL) {
         return;
     }
-    if (staple->facts.status != ECERT_OCSP_GOOD) {
-        record.len = 0; /* the good one from before is no more true */
+    records[n++] = record_of(staple);
+    if (staple == &site->coming && site->served.der != NULL) {
+        records[n++] = record_of(&site->served); /* it is sent until then */
     }
-    memcpy(record.leaf, staple->digest, sizeof(record.leaf));
-    if (ecert_staple_encode(&record, &bytes, &len, &err) != 0) {
+    if (ecert_staple_encode(records, n, &bytes, &len, &err) != 0) {
         ecert_log_err(ECERT_LOG_WARN, ecert_net_label(site), &err);
         return;
     }
@@ -169,11 +185,11 @@ static int read_published(ecert_net_t *net, const ecert_net_site_t *site,
                           ecert_net_staple_t *staple)
 {
     ecert_snap_t *snap = net->keeper->snap;
-    ecert_staple_t record;
+    ecert_staple_t records[ECERT_STAPLES];
     unsigned char *bytes;
     uint64_t generation;
     ecert_err_t ignored;
-    size_t len;
+    size_t len, n = 0;
     int rc = -1;
 
     if (ecert_snap_read(snap, ecert_snap_staple_slot(snap, site->kept->slot),
@@ -181,9 +197,14 @@ static int read_published(ecert_net_t *net, const ecert_net_site_t *site,
         != 0) {
         return -1;
     }
-    if (ecert_staple_decode(bytes, len, &record, &ignored) == 0
-        && memcmp(record.leaf, staple->digest, sizeof(record.leaf)) == 0) {
-        rc = take_der(net, staple, record.der, record.len, &ignored);
+    if (ecert_staple_decode(bytes, len, records, &n, &ignored) != 0) {
+        n = 0;
+    }
+    for (size_t i = 0; i < n && rc != 0; i++) {
+        if (memcmp(records[i].leaf, staple->digest, 32) == 0) {
+            rc =
+                take_der(net, staple, records[i].der, records[i].len, &ignored);
+        }
     }
     ecert_snap_free(bytes, len);
     return rc;

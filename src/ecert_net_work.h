@@ -27,18 +27,39 @@ typedef struct {
     ecert_want_t want;
 } ecert_net_staple_t;
 
-#define ECERT_NET_URLS 16 /* where a missing certificate is looked for */
+#define ECERT_NET_TOLD   32   /* failures of a site that were told */
+#define ECERT_NET_ABOVE  12   /* certificates on the way to a known root */
+#define ECERT_NET_PLACES 1024 /* URLs that failed, of all sites */
+
+/* A URL that failed: for all sites it is left alone until it is due. */
+typedef struct {
+    char *url;
+    uint32_t hash;
+    unsigned failures; /* in a row */
+    int64_t due;       /* monotonic ms */
+    ecert_err_t error;
+} ecert_net_place_t;
+
+/* Where something may be got, and which of these comes next. */
+typedef struct {
+    char **list;
+    size_t n, next;
+} ecert_net_urls_t;
 
 typedef struct {
     const ecert_kept_t *kept;
     ecert_net_staple_t served;
-    ecert_net_staple_t coming; /* of a leaf that waits for it */
-    int is_waiting;            /* the last look held that leaf off */
-    int is_ahead;              /* what is published is about that leaf */
-    ecert_want_t issuers;      /* its failures are rounds over all URLs */
-    char **urls;               /* where they may be got */
-    size_t n_urls, next_url;
-    uint32_t told[ECERT_NET_URLS]; /* what was told of each: a failure's hash */
+    ecert_net_staple_t coming;     /* of a leaf that waits for it */
+    int is_waiting;                /* the last look held that leaf off */
+    int is_ahead;                  /* what is published is about that leaf */
+    ecert_want_t issuers;          /* its failures are rounds over all URLs */
+    ecert_net_urls_t urls;         /* where what the chain lacks may be got */
+    STACK_OF(X509) *found;         /* of a path that leads to no known root yet:
+                                      nobody else sees them; NULL: none */
+    char *from[ECERT_NET_ABOVE];   /* the URL of each */
+    ecert_net_urls_t above;        /* where the next one of it may be got */
+    uint32_t told[ECERT_NET_TOLD]; /* hashes of the last lines about these */
+    size_t next_told;
 } ecert_net_site_t;
 
 typedef struct {
@@ -55,6 +76,8 @@ struct ecert_net_s {
     int fetcher;
     ecert_net_site_t *sites; /* conf->n_sites */
     ecert_net_errand_t errands[ECERT_ERRANDS_MAX];
+    ecert_net_place_t *places; /* ECERT_NET_PLACES */
+    size_t n_places;
 };
 
 /* When to try again after so many failures, in ms: from 30 seconds, doubled, to
@@ -74,8 +97,8 @@ void ecert_net_came(ecert_want_t *want);
 const char *ecert_net_label(const ecert_net_site_t *site);
 
 /* OCSP: ecert_net_staple.c. */
-int ecert_net_wants_staple(const ecert_net_t *net,
-                           const ecert_net_site_t *site);
+int ecert_net_wants_staple(const ecert_net_t *net, const ecert_net_site_t *site,
+                           const X509 *leaf);
 /* Turns to this leaf and issuer: what the store keeps, else it is wanted. */
 void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
                             ecert_net_staple_t *staple, X509 *leaf,
@@ -95,17 +118,44 @@ void ecert_net_staple_publish(ecert_net_t *net, ecert_net_site_t *site,
 json_t *ecert_net_staple_report(const ecert_net_t *net,
                                 const ecert_net_site_t *site);
 
+/* URLs that failed: ecert_net_places.c.  NULL: none that is to be waited out.
+ */
+const ecert_net_place_t *ecert_net_place(const ecert_net_t *net,
+                                         const char *url);
+/* Begins the pause, unless one is on already; each is longer than the last. */
+void ecert_net_place_failed(ecert_net_t *net, const char *url,
+                            const ecert_err_t *err);
+void ecert_net_place_came(ecert_net_t *net, const char *url);
+void ecert_net_places_free(ecert_net_t *net);
+/* FNV-1a. */
+uint32_t ecert_net_hash(const char *text);
+
 /* CA certificates: ecert_net_issuers.c. */
 void ecert_net_issuers_look(ecert_net_t *net, ecert_net_site_t *site);
-int ecert_net_issuers_ask(ecert_net_t *net, ecert_net_site_t *site,
+/* The URL that comes next, or is asked now. */
+const char *ecert_net_issuers_url(const ecert_net_site_t *site);
+int ecert_net_issuers_ask(ecert_net_t *net, const char *url,
                           ecert_net_errand_t *errand, ecert_err_t *err);
 /* The next URL is tried at once, the first again after a pause. */
 void ecert_net_issuers_failed(ecert_net_t *net, ecert_net_site_t *site,
-                              const char *url, const ecert_err_t *err);
-/* 1 when the pool has something new. */
-int ecert_net_issuers_take(ecert_net_t *net, ecert_net_site_t *site,
-                           const char *url, const ecert_frames_t *frames,
-                           const ecert_err_t *err);
+                              const ecert_err_t *err);
+/* An answer came, for all sites that wait for this URL; touch as in
+ * ecert_net_work. */
+void ecert_net_issuers_take(ecert_net_t *net, const char *url,
+                            const ecert_frames_t *frames,
+                            const ecert_err_t *err,
+                            void (*touch)(void *ctx, uint32_t site), void *ctx);
+void ecert_net_issuers_free(ecert_net_site_t *site);
 json_t *ecert_net_issuers_report(const ecert_net_site_t *site);
+
+/*
+ * One certificate for one site: ecert_net_above.c.  0: the pool has it, and
+ * what led to it; 1: it is right, but what signed it is wanted, too
+ * (site->found, site->above); -1: it is refused, err.
+ */
+int ecert_net_above_take(ecert_net_t *net, ecert_net_site_t *site,
+                         const char *url, X509 *cert, ecert_err_t *err);
+/* Gives up a path that leads nowhere. */
+void ecert_net_above_clear(ecert_net_site_t *site);
 
 #endif

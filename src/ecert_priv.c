@@ -61,7 +61,8 @@ int ecert_priv_log(const char *file)
     return fd;
 }
 
-int ecert_priv_drop(ecert_err_t *err)
+/* No core dumps, no tracing, nothing new by exec. */
+static int close_doors(ecert_err_t *err)
 {
     struct rlimit none = {0, 0};
 
@@ -70,6 +71,31 @@ int ecert_priv_drop(ecert_err_t *err)
         || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, NULL,
                          "cannot give up privileges");
+    }
+    return 0;
+}
+
+int ecert_priv_keeper(ecert_err_t *err)
+{
+    static const cap_value_t users[] = {CAP_SETUID, CAP_SETGID};
+
+    if (close_doors(err) != 0) {
+        return -1;
+    }
+    if (geteuid() != 0
+        || set_capabilities(users, 2, users, 2) == 0
+        /* a container may have taken them: then the fetcher says so */
+        || set_capabilities(users, 0, users, 0) == 0) {
+        return 0;
+    }
+    return ecert_err(err, ECERT_ERR_SYSTEM, NULL,
+                     "cannot give up capabilities");
+}
+
+int ecert_priv_drop(ecert_err_t *err)
+{
+    if (close_doors(err) != 0) {
+        return -1;
     }
     if (geteuid() != 0) {
         return 0;

@@ -14,6 +14,13 @@
 int ecert_priv_drop(ecert_err_t *err);
 
 /*
+ * For the process that starts the fetcher: as ecert_priv_drop, but the network
+ * stays, and of all capabilities only CAP_SETUID and CAP_SETGID: it reads no
+ * file and no message, and makes processes of another user.
+ */
+int ecert_priv_keeper(ecert_err_t *err);
+
+/*
  * open(2) of the server's log for appending, which may belong to the workers'
  * user after a rotation: with CAP_DAC_OVERRIDE for this one call.  -1 with
  * errno.

@@ -18,7 +18,7 @@
 #endif
 
 #define MAGIC      "ecertsnp"
-#define VERSION    2
+#define VERSION    3
 #define PAGE       4096
 #define READ_TRIES 100
 

@@ -21,7 +21,7 @@
 
 #define ECERT_SNAP_SITES_MAX  16384
 #define ECERT_SNAP_RECORD_MAX (64 * 1024) /* bytes of one site's record */
-#define ECERT_SNAP_STAPLE_MAX (20 * 1024) /* bytes of one OCSP record */
+#define ECERT_SNAP_STAPLE_MAX (36 * 1024) /* of two OCSP responses */
 #define ECERT_SNAP_DCV_MAX                                                     \
     (4 * 1024 * 1024) /* bytes of all validation files                         \
                        */

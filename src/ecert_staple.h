@@ -1,6 +1,7 @@
 /*
- * The record of an OCSP response as it is published: which leaf it is about,
- * until when it may be sent, and its bytes.
+ * The record of OCSP responses as it is published: which leaf each is about,
+ * until when it may be sent, and its bytes.  There are two while one leaf takes
+ * the place of another: each has its own in the handshakes around that moment.
  */
 
 #ifndef ECERT_STAPLE_H
@@ -13,6 +14,8 @@
 
 #include "ecert_err.h"
 
+#define ECERT_STAPLES 2 /* in one record */
+
 typedef struct {
     unsigned char leaf[32]; /* SHA-256 of the certificate */
     int64_t next_update;    /* first second at which it is not sent any more */
@@ -21,15 +24,16 @@ typedef struct {
 } ecert_staple_t;
 
 /*
- * Nothing is sent for a record without bytes: it takes back the one before.
- * *out is the caller's, free with ecert_snap_free.
+ * n, 1 to ECERT_STAPLES, of them.  Nothing is sent for one without bytes: it
+ * takes back what was published before.  *out is the caller's, free with
+ * ecert_snap_free.
  */
-int ecert_staple_encode(const ecert_staple_t *staple, unsigned char **out,
-                        size_t *len, ecert_err_t *err);
+int ecert_staple_encode(const ecert_staple_t *list, size_t n,
+                        unsigned char **out, size_t *len, ecert_err_t *err);
 
-/* staple points into bytes.  SNAPSHOT when they are none. */
+/* list (ECERT_STAPLES) points into bytes.  SNAPSHOT when they are none. */
 int ecert_staple_decode(const unsigned char *bytes, size_t len,
-                        ecert_staple_t *staple, ecert_err_t *err);
+                        ecert_staple_t *list, size_t *n, ecert_err_t *err);
 
 /* 1 when it is about this leaf and may be sent at this time. */
 int ecert_staple_fits(const ecert_staple_t *staple, const X509 *leaf,

@@ -15,6 +15,7 @@ use Ecert::PKI;
 use Ecert::Plain;
 use Ecert::Server;
 use Ecert::Store;
+use Ecert::Terminal;
 use Ecert::Test;
 
 my $host = 'www.example.hk';
@@ -33,9 +34,11 @@ subtest 'mistakes' => \&mistakes;
 subtest 'redirects' => \&redirects;
 subtest 'too slow' => \&too_slow;
 subtest 'several addresses' => \&addresses;
+subtest 'many at once' => \&together;
 subtest 'nothing put here' => \&not_known;
 subtest 'names' => \&names;
 subtest 'what is written' => \&written;
+subtest 'at a terminal' => \&terminal;
 subtest 'usage' => \&usage;
 done_testing;
 
@@ -270,6 +273,29 @@ sub addresses {
     $_->stop for $one, $two, $odd;
 }
 
+# Slow ones do not add up, and the order is that of the names.
+sub together {
+    my $many = Ecert::Store->new;
+    my @names = map { "s$_.$other" } 1 .. 4;
+    my $slow = plain(sub ($asked, $host, $client) { sleep 30; return undef });
+    my $quick = plain($right);
+    my @places = map { places($slow->place, $closed, $_) } @names[0, 1];
+    push @places, map { places($quick->place, $closed, $_) } @names[2, 3];
+    $many->describe($names[0], '{"names": ['
+        . join(', ', map { "\"$_\"" } @names) . ']}');
+    $many->put_token($_, 'fileauth.txt', $code) for @names;
+    my $begin = time;
+    my $json = ecert_json($many, 'dcv', 'check', $names[0], @places);
+    is_deeply [map { "$_->{name} $_->{verdict}" } @{ $json->{validation} }],
+        ["$names[0] bad", "$names[1] bad", "$names[2] good", "$names[3] good"],
+        'the order is that of the names';
+    like $_->{what}, qr/no whole answer within 5 seconds/, 'slow'
+        for map { $_->{probes}[0] } @{ $json->{validation} }[0, 1];
+    # one after the other they take 7 seconds each
+    cmp_ok time - $begin, '<', 13, 'they wait together';
+    $_->stop for $slow, $quick;
+}
+
 sub not_known {
     my $server = plain($right);
     my $html = plain(Ecert::Plain::response('200 OK', '<html>'));
@@ -311,6 +337,22 @@ sub names {
     my ($status, $out) = ecert($two, 'dcv', 'check', $host, @places);
     is $status, 1, 'exit code 1';
     $_->stop for $server, $wrong;
+}
+
+# How many have answered, while the last one is waited for.
+sub terminal {
+    my $server = plain(sub (@) { select undef, undef, undef, 1; $right });
+    my $terminal = Ecert::Terminal->new([build_dir() . '/ecert', 'dcv',
+        'check', $host, '--store', $store->dir, places($server->place)],
+        TERM => 'vt100', NO_COLOR => '1');
+    is $terminal->ends, 0, 'at a terminal';
+    like $terminal->shown, qr/\r?  \[#+-+\] 1 of 2 addresses asked\r +\r/,
+        'a bar, which goes away';
+    unlike $terminal->shown, qr/\e/, 'no escape sequence';
+    my ($status, $out) = ecert($store, 'dcv', 'check', $host,
+        places($server->place));
+    unlike $out, qr/addresses asked|\r/, 'elsewhere: nothing of it';
+    $server->stop;
 }
 
 sub written {

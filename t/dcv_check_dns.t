@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Socket::IP;
+use JSON::PP ();
 use POSIX ();
 
 use Ecert::Command;
@@ -50,6 +51,8 @@ subtest 'two servers' => \&two_servers;
 subtest 'no answer' => \&silence;
 subtest 'hostile answers' => \&hostile;
 subtest 'addresses of names' => \&addresses;
+subtest "the zone's own servers" => \&own_servers;
+subtest 'several names' => \&several;
 subtest 'what is written' => \&written;
 done_testing;
 
@@ -154,6 +157,7 @@ sub hostile {
         'a string beyond the end' => pack('nnnnn', 0x8400, 0, 1, 0, 0)
             . "\0" . pack('nnNn', 16, 1, 60, 2) . "\xff" . 'x',
     );
+    my (%said, @pids); # each takes its time: all at once
     for my $what (sort keys %bytes) {
         my $socket = IO::Socket::IP->new(LocalHost => '127.0.0.1',
             LocalPort => 0, Proto => 'udp') or die "no port: $!";
@@ -165,12 +169,22 @@ sub hostile {
             }
             POSIX::_exit(0);
         }
-        my $said = at('good', '127.0.0.1:' . $socket->sockport);
-        kill 'KILL', $pid;
-        waitpid $pid, 0;
+        push @pids, $pid;
+        open $said{$what}, '-|', build_dir() . '/ecert', 'dcv', 'check',
+            "good.$zone", '--dns', $code, '--store', $store->dir, '--json',
+            '--dns-server', '127.0.0.1:' . $socket->sockport
+            or die "ecert: $!";
+    }
+    for my $what (sort keys %bytes) {
+        local $/;
+        my $said = JSON::PP::decode_json(readline $said{$what})
+            ->{validation}[0];
         is $said->{verdict}, 'bad', $what;
         is $said->{servers}[0]{state}, 'silent', 'that is no answer';
+        close $said{$what};
     }
+    kill 'KILL', @pids;
+    waitpid $_, 0 for @pids;
 }
 
 sub addresses {
@@ -190,6 +204,64 @@ sub addresses {
     is $said->{validation}[0]{probes}[0]{address}, '192.0.2.1', 'which';
     like $said->{validation}[0]{probes}[0]{what},
         qr/192\.0\.2\.1: this is no public address/, 'it is not asked';
+}
+
+# A zone that is delegated to two servers of its own, which are found by their
+# names; --resolver answers for the parent, and remembers what it likes.
+sub own_servers {
+    my $child = "sub.$zone";
+    my %o = (zone => $child, servers => ['ns1', 'ns2']);
+    my @mine = ("good TXT \"$code\"", "late TXT \"$code\"",
+        "first TXT \"$code\"");
+    my $first = Ecert::Zone->new(%o, address => '127.0.0.3',
+        records => \@mine);
+    my $second = Ecert::Zone->new(%o, address => '127.0.0.4',
+        records => [@mine[0, 1]]);
+    my $lame = Ecert::Zone->new(zone => 'elsewhere.hk',
+        address => '127.0.0.5');
+    my $resolver = Ecert::Zone->new(%o, address => '127.0.0.6',
+        records => ["good TXT \"$code\"", "first TXT \"$code\""],
+        also => { $zone => ["sub NS ns1.sub", "sub NS ns2.sub"] });
+    my $ask = sub ($name, $two) {
+        return ask("$name.$child", '--resolver', $resolver->place,
+            '--resolve', "ns1.$child:53:" . $first->place,
+            '--resolve', "ns2.$child:53:" . $two->place);
+    };
+
+    my $said = $ask->('good', $second);
+    is $said->{verdict}, 'good', 'everywhere';
+    is $said->{zone}, $child, 'the closest zone is found';
+    is_deeply [map { [$_->{server} // '-', $_->{authority} ? 1 : 0,
+        $_->{address}] } @{ $said->{servers} }],
+        [["ns1.$child", 1, $first->place], ["ns2.$child", 1, $second->place],
+            ['-', 0, $resolver->place]], 'each of its servers is asked';
+    $said = $ask->('late', $second);
+    is $said->{verdict}, 'good', 'the zone has it, the resolver not yet';
+    like $said->{what}, qr/a resolver still remembers otherwise/, 'it is said';
+    $said = $ask->('first', $second);
+    is $said->{verdict}, 'bad', 'at one of them only, whatever resolvers say';
+    like $said->{what}, qr/not on all servers/, 'which is said';
+    $said = $ask->('good', $lame);
+    is $said->{verdict}, 'bad', 'one that does not know the zone';
+    like $said->{servers}[1]{what},
+        qr/one of the zone's, and does not know the zone/, 'which is said';
+    my ($status, $out) = ecert($store, 'dcv', 'check', "good.$child", '--dns',
+        $code, '--resolver', $resolver->place, '--dns-server', $first->place);
+    is $status, 2, 'either the one or the other';
+    like $out, qr/exclude each other/, 'which is said';
+}
+
+# Names are asked about together; what is said keeps their order.
+sub several {
+    my @names = map { "$_.$zone" } qw(older alias2 beside brief empty split);
+    $store->describe($names[0], '{"names": ['
+        . join(', ', map { "\"$_\"" } @names) . ']}');
+    my $json = ecert_json($store, 'dcv', 'check', $names[0], '--dns', $code,
+        '--dns-server', $one->place);
+    is_deeply [map { "$_->{name} $_->{verdict}" } @{ $json->{validation} }],
+        ["$names[0] bad", "$names[1] good", "$names[2] good",
+            "$names[3] good", "$names[4] bad", "$names[5] good"],
+        'each has its verdict';
 }
 
 sub written {

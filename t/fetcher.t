@@ -12,6 +12,7 @@ use Ecert::Process;
 use Ecert::Server;
 use Ecert::Store;
 use Ecert::Test;
+use Ecert::Web;
 
 for my $kind (servers()) {
     subtest $kind => sub { who($kind) };
@@ -21,15 +22,11 @@ for my $kind (servers()) {
 }
 done_testing;
 
-# The fetchers of this server: processes of our executable that name themselves
-# so, and whose parent, where it lives, is an agent of it.
+# The fetchers of this server: children of their keepers that name themselves
+# so.
 sub fetchers ($server) {
-    my %agent = map { $_ => 1 } $server->agents;
-    return grep {
-        (slurp("/proc/$_/comm") // '') eq "ecert-fetcher\n"
-            && $agent{ Ecert::Process::parent($_) // 0 }
-            && Ecert::Process::alive($_);
-    } map { m{(\d+)$} } glob '/proc/[0-9]*';
+    return grep { Ecert::Process::comm($_) eq 'ecert-fetcher' }
+        map { Ecert::Process::children($_) } $server->keepers;
 }
 
 sub server ($kind, %o) {
@@ -65,6 +62,23 @@ sub who ($kind) {
     is holds($pid, @primes), 0, 'no key in its memory';
     is holds(($server->workers)[0], @primes), 1,
         'where a worker has it (the search can find it)';
+    keeper($server, @primes);
+}
+
+# Root's, to make processes of another user, and nothing else.
+sub keeper ($server, @primes) {
+    my ($pid) = my @all = $server->keepers;
+    is @all, 1, 'one keeper' or return;
+    my $status = slurp("/proc/$pid/status");
+    my $rights = sprintf '%016x', 1 << 6 | 1 << 7; # CAP_SETGID, CAP_SETUID
+    like $status, qr/^Cap$_:\s$rights$/m, "the keeper's capabilities: Cap$_"
+        for qw(Prm Eff);
+    like $status, qr/^NoNewPrivs:\s1$/m, 'and no new ones';
+    my %fd = Ecert::Process::descriptors($pid);
+    is_deeply [sort keys %fd], [0 .. 3], 'the log and one socket';
+    unlike slurp("/proc/$pid/maps"), qr/ecert-snapshot/,
+        'the snapshot is not mapped';
+    is holds($pid, @primes), 0, 'no key in its memory';
 }
 
 # Both primes as they stand in memory: big-endian in DER, and little-endian as
@@ -81,6 +95,7 @@ sub primes ($leaf) {
 }
 
 sub holds ($pid, @needles) {
+    no warnings 'portable'; # addresses have 64 bits
     open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
     open my $mem, '<:raw', "/proc/$pid/mem" or die "mem: $!";
     while (my $line = readline $maps) {
@@ -101,6 +116,7 @@ sub holds ($pid, @needles) {
     return 0;
 }
 
+# The fetcher comes back by itself; without its keeper it cannot.
 sub killed ($kind) {
     my ($server, $store) = server($kind);
     $server->start;
@@ -108,7 +124,21 @@ sub killed ($kind) {
     ok $pid, 'there is one' or return;
     $server->mark;
     kill 'KILL', $pid;
-    my $line = $server->wait_log(qr/ecert.*the fetcher has ended/) // '';
+    my $line = $server->wait_log(qr/fetcher: process $pid was killed/) // '';
+    like $line, qr/warn.* by signal 9; a new one is started in 100 ms/,
+        'its end is told';
+    ok wait_for(sub { my @now = fetchers($server); @now && $now[0] != $pid }),
+        'there is a new one';
+    swaps($server, $store, 'serving and swapping go on');
+    unlike $server->log, qr/the fetcher has ended/, 'the agent misses nothing';
+    downloads($kind, $server);
+
+    my ($second) = fetchers($server);
+    kill 'KILL', $server->keepers;
+    ok wait_for(sub { !$server->keepers }), 'the keeper is killed, too';
+    ok Ecert::Process::alive($second), 'the fetcher does without it';
+    kill 'KILL', $second;
+    $line = $server->wait_log(qr/ecert.*the fetcher has ended/) // '';
     like $line, qr/error.*reload the server/, 'its end is told, with a remedy';
     swaps($server, $store, 'serving and swapping go on');
     is scalar(() = $server->log =~ /the fetcher has ended/g), 1, 'told once';
@@ -118,6 +148,17 @@ sub killed ($kind) {
     cmp_ok cpu($worker) - $before, '<', 10, 'no busy loop';
     $server->reload;
     ok wait_for(sub { fetchers($server) == 1 }), 'a reload brings a new one';
+}
+
+# The new fetcher does what the old one did.
+sub downloads ($kind, $server) {
+    my $web = Ecert::Web->new(answer => sub (@) { Ecert::Web::status(404) });
+    my $leaf = pki->leaf(names => [$site], extensions => [
+        Net::SSLeay::NID_info_access() => 'OCSP;URI:' . $web->url("/$kind")]);
+    $server->{store}->install($site, $leaf);
+    is_served($server, $leaf, 'a certificate with a responder');
+    ok wait_for(sub { $web->requests("/$kind") }), 'which is asked';
+    $web->stop;
 }
 
 # In ticks.
@@ -147,6 +188,7 @@ sub life ($kind) {
     kill 'KILL', $server->pid;
     ok wait_for(sub { !Ecert::Process::alive($second) }, 3),
         'it ends with a killed server';
+    ok wait_for(sub { !$server->keepers }, 3), 'and so does its keeper';
     kill 'KILL', @workers;
     no_agents($server, 'as do the agents');
 }

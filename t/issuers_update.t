@@ -11,6 +11,7 @@ use Test::More;
 
 use Ecert::PKI;
 use Ecert::Store;
+use Ecert::Terminal;
 use Ecert::Test;
 use Ecert::Web;
 
@@ -72,4 +73,46 @@ like $out =~ s/\s+/ /gr, qr{/none: .*status 404}, 'the other is told';
 like $out, qr/^added +\Q@{[$cross->cn]}\E/m, 'the third is added all the same';
 is scalar(my @pool = glob $store->dir . '/issuers/*.pem'), 1, 'and alone';
 
+at_a_terminal();
 done_testing;
+
+# Slowly, in pieces; how much there is is announced, or not.
+sub at_a_terminal {
+    my $bytes = $sub->pem;
+    for my $announced (1, 0) {
+        my $slow = Ecert::Web->new(answer => sub (@) {
+            return sub ($c) {
+                syswrite $c, "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+                    . ($announced ? 'Content-Length: ' . length $bytes : 'X: y')
+                    . "\r\n\r\n";
+                for my $piece (unpack '(a200)*', $bytes) {
+                    syswrite $c, $piece;
+                    select undef, undef, undef, 0.25;
+                }
+            };
+        });
+        my $store = Ecert::Store->new;
+        my @command = (build_dir() . '/ecert', 'issuers', 'update', '--store',
+            $store->dir, '--catalogue', catalogue(['sub', $sub, '/slow']),
+            @allow);
+        my $file = $command[-3];
+        my $text = slurp($file) =~ s/:\d+\/slow/':' . $slow->port . '\/slow'/er;
+        open my $out, '>', $file or die "$file: $!";
+        print $out $text;
+        close $out;
+
+        my $terminal = Ecert::Terminal->new(\@command, TERM => 'vt100',
+            NO_COLOR => '1');
+        is $terminal->ends, 0, 'downloaded';
+        my $of = length $bytes;
+        like $terminal->shown, $announced
+            ? qr/\r  \[#+-+\] \d+ of $of bytes/ : qr/\r? *  \d+ bytes/,
+            $announced ? 'a bar' : 'how much came';
+        unlike $terminal->shown, qr/\e/, 'no escape sequence';
+        like $terminal->shown, qr/\r *\radded /, 'which goes away';
+        my ($status, $plain) = run(@command);
+        unlike $plain, qr/\r|bytes/, 'elsewhere: plain lines';
+        like $plain, qr/^there already /, 'one for each file';
+        $slow->stop;
+    }
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# The life of a staple: over restarts and reloads, while the responder is down,
-# at its end, after a revocation.
+# The life of a staple: over restarts and reloads, and while the responder is
+# down.
 
 use v5.36;
 use FindBin;
@@ -9,55 +9,19 @@ use lib "$FindBin::Bin/lib";
 
 use Ecert::Client;
 use Ecert::Live;
-use Ecert::PKI;
 use Ecert::Responder;
 use Ecert::Server;
+use Ecert::Staples;
 use Ecert::Store;
 use Ecert::Test;
-
-my $site = 'www.example.hk';
-my $pki = Ecert::PKI->new;
-$pki->root->file(tmp() . '/root.pem');
-my $allow = ['on', 'allow=127.0.0.0/8'];
 
 for my $kind (servers()) {
     subtest "$kind, restart and reload" => sub { kept($kind) };
     subtest "$kind, responder down at a swap" => sub { down($kind) };
-    subtest "$kind, refreshed, then revoked" => sub { revoked($kind) };
-    subtest "$kind, ended" => sub { ended($kind) };
     subtest "$kind, off, and nothing to ask" => sub { silent($kind) };
     subtest "$kind, two sites, versions, resumption" => sub { two($kind) };
 }
 done_testing;
-
-# What a client gets that asks for a staple: (status word, serial).
-sub staple ($server, $name = $site, @more) {
-    my (undef, $out) = run('openssl', 's_client', '-status', '-connect',
-        '127.0.0.1:' . $server->port, '-servername', $name, '-CAfile',
-        tmp() . '/root.pem', '-no-CApath', @more);
-    my ($status) = $out =~ /Cert Status: (\w+)/;
-    my ($serial) = $out =~ /Serial Number: ([0-9A-F]+)/;
-    return lc(($status // 'none') . ' ' . ($serial // '-'));
-}
-
-sub good ($leaf) { return 'good ' . lc $leaf->serial }
-
-sub responder ($n, %o) {
-    my $responder = Ecert::Responder->new($pki->sub, %o);
-    my @leaves = map { $pki->leaf(names => [$site],
-        extensions => $responder->aia) } 1 .. $n;
-    $responder->knows($_) for @leaves;
-    return ($responder->start, @leaves);
-}
-
-sub server ($kind, $leaf, %conf) {
-    my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
-    $store->install($site, $leaf);
-    my $server = Ecert::Server->new($kind, store => $store,
-        conf => { ecert_fetch => $allow, %conf },
-        vhosts => [{ names => [$site], ecert => 'on' }])->start;
-    return ($server, $store);
-}
 
 sub kept ($kind) {
     my ($responder, $leaf) = responder(1);
@@ -109,38 +73,6 @@ sub down ($kind) {
     $store->current($site, 1);
     becomes($server, $site, [$leaves[0], $pki->sub, $pki->cross], 'back');
     is staple($server), good($leaves[0]), 'with its staple, which was kept';
-}
-
-# Two minutes of life: refreshed after one.
-sub revoked ($kind) {
-    my ($responder, $leaf) = responder(1, minutes => 1);
-    my ($server, $store) = server($kind, $leaf);
-    is staple($server), good($leaf), 'stapled';
-    my $first = status_of($server, $site)->{staple};
-    is $first->{state}, 'good', 'status: good';
-    $responder->stop;
-    $responder->knows($leaf, 'keyCompromise')->start;
-    my $line = $server->wait_log(qr/site \Q$site\E: revoked: /, 45) // '';
-    like $line, qr/error/, 'refreshed half-way; revoked is an error';
-    like $line, qr/keyCompromise|key compromise/i, 'with the reason';
-    is staple($server), 'none -', 'the good one is sent no more';
-    is status_of($server, $site)->{staple}{state}, 'revoked', 'status: revoked';
-    serves($server, $site, [$leaf, $pki->sub, $pki->cross], 'served all the same');
-    $server->mark;
-    $server->restart;
-    ok $server->wait_log(qr/site \Q$site\E: revoked: /), 'told at a new start';
-    is staple($server), 'none -', 'and not sent';
-}
-
-sub ended ($kind) {
-    my ($responder, $leaf) = responder(1, minutes => 1);
-    my ($server, $store) = server($kind, $leaf);
-    $responder->stop;
-    is staple($server), good($leaf), 'carried while the responder is down';
-    ok wait_for(sub { staple($server) eq 'none -' }, 75), 'not after its end';
-    ok wait_for(sub {
-        (status_of($server, $site)->{staple}{state} // '') eq 'expired' }, 5),
-        'status: expired';
 }
 
 sub silent ($kind) {

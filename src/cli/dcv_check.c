@@ -24,6 +24,7 @@ typedef struct {
     ecert_dcv_place_t servers[SERVERS_MAX];
     size_t n_routes, n_servers;
     uint64_t request;
+    int resolves; /* the servers were given as resolvers */
     int json;
 } options_t;
 
@@ -35,7 +36,7 @@ static int bad_route(const char *value, ecert_err_t *err)
               "\"%s\" is not HOST:PORT:ADDRESS[,ADDRESS]", value);
     return ecert_err_hint(err, "write such as "
                                "www.example.hk:443:192.0.2.1,[2001:db8::1] "
-                               "(port 80 or 443)");
+                               "(port 80 or 443; 53 for a name server)");
 }
 
 static int add_route(options_t *options, const ecert_dcv_route_t *route,
@@ -73,8 +74,11 @@ static int set_route(options_t *options, const char *value, ecert_err_t *err)
     if (ecert_name_ascii(host, route.host, err) != 0) {
         return -1;
     }
-    route.port = strncmp(p, ":80:", 4) == 0 ? 80 : 443;
-    if (route.port == 443 && strncmp(p, ":443:", 5) != 0) {
+    route.port = strncmp(p, ":80:", 4) == 0    ? 80
+                 : strncmp(p, ":443:", 5) == 0 ? 443
+                 : strncmp(p, ":53:", 4) == 0  ? 53
+                                               : 0;
+    if (route.port == 0) {
         return bad_route(value, err);
     }
     p = strchr(p + 1, ':');
@@ -102,6 +106,18 @@ static int set_server(options_t *options, const char *value, ecert_err_t *err)
     }
     options->servers[options->n_servers++].given = 1;
     return 0;
+}
+
+/* --dns-server, or --resolver: both would say who is asked. */
+static int set_dns(options_t *options, int resolves, const char *value,
+                   ecert_err_t *err)
+{
+    if (options->n_servers > 0 && options->resolves != resolves) {
+        return ecert_err(err, ECERT_ERR_USAGE, NULL,
+                         "--dns-server and --resolver exclude each other");
+    }
+    options->resolves = resolves;
+    return set_server(options, value, err);
 }
 
 static int set_file(options_t *options, const char *value, ecert_err_t *err)
@@ -144,7 +160,8 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
     case 'R':
         return set_route(options, value, err);
     case 'D':
-        return set_server(options, value, err);
+    case 'V':
+        return set_dns(options, c == 'V', value, err);
     case 'r':
         return ecert_cli_number(value, "the request", &options->request, err);
     case 'j':
@@ -276,33 +293,45 @@ static int is_first(const ecert_dcv_check_t *check,
     return 1;
 }
 
+typedef struct {
+    json_t *list;
+    int quiet, wrong;
+} told_t;
+
+static void tell(void *ctx, json_t *one)
+{
+    told_t *told = ctx;
+
+    told->wrong += strcmp(ecert_json_text(one, "verdict"), "good") != 0;
+    if (!told->quiet) {
+        print_name(one);
+        fflush(stdout); /* the next name may take its time */
+    }
+    json_array_append_new(told->list, one);
+}
+
 /* How many names are not good; -1 and err. */
 static int check_all(const ecert_dcv_check_t *check,
                      const ecert_dcv_order_t *order, int quiet, json_t *list,
                      ecert_err_t *err)
 {
-    int wrong = 0;
+    const char **names = calloc(order->n + 1, sizeof(*names));
+    told_t told = {list, quiet, 0};
+    size_t n = 0;
+    int rc;
 
-    for (size_t i = 0; i < order->n; i++) {
-        const char *name = base_of(check, order->names[i]);
-        json_t *one;
-
-        if (!is_first(check, order, i)) {
-            continue;
-        }
-        one = check->code ? ecert_dcv_check_dns(check, name, err)
-                          : ecert_dcv_check_http(check, name, err);
-        if (one == NULL) {
-            return -1;
-        }
-        wrong += strcmp(ecert_json_text(one, "verdict"), "good") != 0;
-        if (!quiet) {
-            print_name(one);
-            fflush(stdout); /* the next name may take its time */
-        }
-        json_array_append_new(list, one);
+    if (names == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    return wrong;
+    for (size_t i = 0; i < order->n; i++) {
+        if (is_first(check, order, i)) {
+            names[n++] = base_of(check, order->names[i]);
+        }
+    }
+    rc = (check->code ? ecert_dcv_check_dns : ecert_dcv_check_http)(
+        check, names, n, tell, &told, err);
+    free(names);
+    return rc == 0 ? told.wrong : -1;
 }
 
 static void print_json(const ecert_cli_site_t *site,
@@ -331,9 +360,10 @@ static int work(const options_t *options, const ecert_cli_site_t *site,
         json_decref(list);
         return -1;
     }
-    check.net = (ecert_dcv_net_t){
-        (ecert_dcv_route_t *)options->routes, options->n_routes,
-        (ecert_dcv_place_t *)options->servers, options->n_servers};
+    check.net = (ecert_dcv_net_t){(ecert_dcv_route_t *)options->routes,
+                                  options->n_routes,
+                                  (ecert_dcv_place_t *)options->servers,
+                                  options->n_servers, options->resolves};
     check.file =
         options->file ? options->file : ecert_ca_rules(order.ca)->token_file;
     check.file = check.file ? check.file : "fileauth.txt";
@@ -389,12 +419,16 @@ static const ecert_cli_option_t options[] = {
      0},
     {"dns", 'd', "CODE", "look for TXT records with this code instead", 0},
     {"resolve", 'R', "HOST:PORT:ADDRESS",
-     "where a name is, as curl has it: port 80 or 443, addresses with commas "
-     "between them, IPv6 in brackets, each with another :PORT if need be; may "
-     "be given again",
+     "where a name is, as curl has it: port 80 or 443 (53 for a name server), "
+     "addresses with commas between them, IPv6 in brackets, each with another "
+     ":PORT if need be; may be given again",
      0},
     {"dns-server", 'D', "ADDRESS",
      "the name server to ask (ADDRESS:PORT), alone; may be given again", 0},
+    {"resolver", 'V', "ADDRESS",
+     "a resolver to ask in place of the system's, which may see another DNS "
+     "than the world does; may be given again",
+     0},
     {"request", 'r', "N", "for the names of this request (default: the newest)",
      0},
     {"json", 'j', NULL, "as JSON", 0},

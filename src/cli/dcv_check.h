@@ -18,14 +18,19 @@ typedef struct {
 } ecert_dcv_check_t;
 
 /*
- * What is found for one name: "verdict", "what", "hint", and "probes" (by file)
- * or "servers" (by TXT).  A new object; NULL and err when it cannot be looked
- * at.
+ * What is found for each name: "verdict", "what", "hint", and "probes" (by
+ * file) or "servers" (by TXT).  Names are looked at together; tell gets each
+ * one's new object in their order, as soon as it is there.  -1 and err when one
+ * cannot be looked at.
  */
-json_t *ecert_dcv_check_http(const ecert_dcv_check_t *check, const char *name,
-                             ecert_err_t *err);
-json_t *ecert_dcv_check_dns(const ecert_dcv_check_t *check, const char *name,
-                            ecert_err_t *err);
+int ecert_dcv_check_http(const ecert_dcv_check_t *check,
+                         const char *const *names, size_t n,
+                         void (*tell)(void *ctx, json_t *one), void *ctx,
+                         ecert_err_t *err);
+int ecert_dcv_check_dns(const ecert_dcv_check_t *check,
+                        const char *const *names, size_t n,
+                        void (*tell)(void *ctx, json_t *one), void *ctx,
+                        ecert_err_t *err);
 
 /* Sets state (under this member), what and hint. */
 void ecert_dcv_check_set(json_t *object, const char *member,

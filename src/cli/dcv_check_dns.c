@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bar.h"
 #include "dcv_check.h"
 #include "ecert_dcv_survey.h"
 #include "ecert_json.h"
@@ -140,21 +141,13 @@ static void conclude(const tally_t *own, const tally_t *resolvers,
     }
 }
 
-json_t *ecert_dcv_check_dns(const ecert_dcv_check_t *check, const char *name,
-                            ecert_err_t *err)
+static json_t *report_name(const ecert_dcv_check_t *check, const char *name,
+                           const ecert_dcv_survey_t *survey)
 {
-    ecert_dcv_survey_t *survey = calloc(1, sizeof(*survey));
     tally_t tallies[2] = {{0}};
     ecert_dcv_verdict_t verdict;
-    json_t *one, *servers;
+    json_t *one = json_object(), *servers = json_array();
 
-    if (survey == NULL
-        || ecert_dcv_survey(&check->net, name, check->code, survey, err) != 0) {
-        free(survey);
-        return NULL;
-    }
-    one = json_object();
-    servers = json_array();
     for (size_t i = 0; i < survey->n; i++) {
         judge(check, &survey->asked[i], &verdict);
         count(&tallies[survey->asked[i].authority != 0], &verdict);
@@ -167,6 +160,68 @@ json_t *ecert_dcv_check_dns(const ecert_dcv_check_t *check, const char *name,
     }
     ecert_dcv_check_set(one, "verdict", &verdict);
     json_object_set_new(one, "servers", servers);
-    free(survey);
     return one;
+}
+
+/* ---- all names --------------------------------------------------------- */
+
+typedef struct {
+    const ecert_dcv_check_t *check;
+    const char *const *names;
+    json_t **found; /* NULL: not yet */
+    size_t n, told, done;
+    void (*tell)(void *ctx, json_t *one);
+    void *ctx;
+    int rc;
+    ecert_err_t *err;
+} round_t;
+
+static void take(void *ctx, size_t i, const ecert_dcv_survey_t *survey,
+                 const ecert_err_t *err)
+{
+    round_t *round = ctx;
+
+    round->done++;
+    if (survey == NULL) {
+        if (round->rc == 0) {
+            *round->err = *err;
+        }
+        round->rc = -1;
+        return;
+    }
+    round->found[i] = report_name(round->check, round->names[i], survey);
+    while (round->told < round->n && round->found[round->told] != NULL) {
+        ecert_bar_clear();
+        round->tell(round->ctx, round->found[round->told]);
+        round->told++;
+    }
+    ecert_bar_show("names asked about", round->done, round->n);
+}
+
+int ecert_dcv_check_dns(const ecert_dcv_check_t *check,
+                        const char *const *names, size_t n,
+                        void (*tell)(void *ctx, json_t *one), void *ctx,
+                        ecert_err_t *err)
+{
+    round_t round = {.check = check,
+                     .names = names,
+                     .found = calloc(n + 1, sizeof(json_t *)),
+                     .n = n,
+                     .tell = tell,
+                     .ctx = ctx,
+                     .err = err};
+
+    if (round.found == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    if (ecert_dcv_survey(&check->net, names, n, check->code, take, &round, err)
+        != 0) {
+        round.rc = -1;
+    }
+    ecert_bar_clear();
+    for (size_t i = round.told; i < n; i++) {
+        json_decref(round.found[i]);
+    }
+    free(round.found);
+    return round.rc;
 }

@@ -1,10 +1,11 @@
-/* The validation file of one name, at all of its addresses. */
+/* The validation files of names, at all of their addresses. */
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bar.h"
 #include "dcv_check.h"
 #include "ecert_dcv.h"
 #include "ecert_dcv_probe.h"
@@ -14,15 +15,30 @@
 #define PROBES (2 * ECERT_DCV_ADDRESSES)
 
 typedef struct {
-    const ecert_dcv_check_t *check;
     const char *name;
     ecert_file_t code; /* bytes NULL: nobody put it here */
-    json_t *probes;
+    json_t *probes[PROBES];
     ecert_dcv_vote_t votes[PROBES];
     unsigned char digests[PROBES][32];
-    size_t n;
+    size_t n, left;              /* probes, those under way */
     char why[2][ECERT_DNS_NAME]; /* no address for http, https */
+} name_t;
+
+typedef struct {
+    const ecert_dcv_check_t *check;
+    name_t *names;
+    size_t n_names, told;
+    ecert_dcv_probe_t *probes;
+    size_t *of; /* each one's name */
+    size_t *at; /* and its place there */
+    size_t n_probes, done;
+    void (*tell)(void *ctx, json_t *one);
+    void *ctx;
+    int rc;
+    ecert_err_t *err;
 } round_t;
+
+/* ---- one name ---------------------------------------------------------- */
 
 static json_t *report_hops(const ecert_dcv_answer_t *answer)
 {
@@ -42,9 +58,9 @@ static json_t *report_hops(const ecert_dcv_answer_t *answer)
     return list;
 }
 
-static void report(round_t *round, const ecert_dcv_probe_t *probe,
-                   const ecert_dcv_answer_t *answer,
-                   const ecert_dcv_verdict_t *verdict)
+static json_t *report(const ecert_dcv_probe_t *probe,
+                      const ecert_dcv_answer_t *answer,
+                      const ecert_dcv_verdict_t *verdict)
 {
     json_t *one = json_object();
     char address[ECERT_DCV_PLACE];
@@ -57,85 +73,38 @@ static void report(round_t *round, const ecert_dcv_probe_t *probe,
     json_object_set_new(one, "milliseconds",
                         json_integer(answer->milliseconds));
     json_object_set_new(one, "hops", report_hops(answer));
-    json_array_append_new(round->probes, one);
-}
-
-static int probe_one(round_t *round, const ecert_dcv_place_t *place, int https,
-                     ecert_err_t *err)
-{
-    ecert_dcv_probe_t probe = {.net = &round->check->net,
-                               .host = round->name,
-                               .file = round->check->file,
-                               .https = https,
-                               .place = *place};
-    ecert_dcv_answer_t *answer = calloc(1, sizeof(*answer));
-    ecert_dcv_verdict_t verdict;
-    size_t i = round->n;
-
-    if (answer == NULL) {
-        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-    }
-    if (ecert_dcv_probe(&probe, answer, err) != 0) {
-        free(answer);
-        return -1;
-    }
-    ecert_dcv_judge(answer, round->code.bytes, round->code.len, &verdict);
-    report(round, &probe, answer, &verdict);
-    memcpy(round->digests[i], answer->digest, sizeof(round->digests[i]));
-    round->votes[i] = (ecert_dcv_vote_t){
-        https, verdict.state, answer->status == 200 ? round->digests[i] : NULL};
-    round->n++;
-    free(answer);
-    return 0;
-}
-
-static int probe_all(round_t *round, int https, ecert_err_t *err)
-{
-    ecert_dcv_place_t places[ECERT_DCV_ADDRESSES];
-    size_t n;
-
-    if (ecert_dcv_places_jailed(&round->check->net, round->name,
-                                https ? 443 : 80, places, &n, round->why[https],
-                                err)
-        != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (probe_one(round, &places[i], https, err) != 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return one;
 }
 
 /* Nobody put the file here: that is said, and no failure. */
-static int read_code(round_t *round, ecert_err_t *err)
+static int read_code(const ecert_dcv_check_t *check, name_t *name,
+                     ecert_err_t *err)
 {
     char path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "%.3500s/dcv/%.255s/%.255s",
-             round->check->store, round->name, round->check->file);
-    if (ecert_file_read(path, ECERT_DCV_BODY_MAX, NULL, &round->code, err)
+    snprintf(path, sizeof(path), "%.3500s/dcv/%.255s/%.255s", check->store,
+             name->name, check->file);
+    if (ecert_file_read(path, ECERT_DCV_BODY_MAX, NULL, &name->code, err)
         == 0) {
         return 0;
     }
-    memset(&round->code, 0, sizeof(round->code));
+    memset(&name->code, 0, sizeof(name->code));
     return err->code == ECERT_ERR_MISSING ? 0 : -1;
 }
 
-static void conclude(const round_t *round, ecert_dcv_verdict_t *verdict)
+static void conclude(const name_t *name, ecert_dcv_verdict_t *verdict)
 {
     memset(verdict, 0, sizeof(*verdict));
-    if (round->n == 0) {
+    if (name->n == 0) {
         verdict->state = ECERT_DCV_BAD;
-        snprintf(verdict->what, sizeof(verdict->what), "%s", round->why[0]);
+        snprintf(verdict->what, sizeof(verdict->what), "%s", name->why[0]);
         snprintf(verdict->hint, sizeof(verdict->hint),
                  "add the name's address records (A, AAAA), or leave the name "
                  "out of the request");
         return;
     }
-    ecert_dcv_count(round->votes, round->n, verdict);
-    if (verdict->state == ECERT_DCV_UNSURE && round->code.bytes == NULL) {
+    ecert_dcv_count(name->votes, name->n, verdict);
+    if (verdict->state == ECERT_DCV_UNSURE && name->code.bytes == NULL) {
         snprintf(verdict->what, sizeof(verdict->what),
                  "nothing was put here for this name, so that the code cannot "
                  "be compared");
@@ -161,37 +130,165 @@ static json_t *wildcard(const char *name)
     return one;
 }
 
-json_t *ecert_dcv_check_http(const ecert_dcv_check_t *check, const char *name,
-                             ecert_err_t *err)
+static json_t *report_name(const ecert_dcv_check_t *check, name_t *name)
 {
-    round_t *round;
     ecert_dcv_verdict_t verdict;
-    json_t *one = NULL;
+    json_t *one, *probes;
 
-    if (name[0] == '*') {
-        return wildcard(name);
+    if (name->name[0] == '*') {
+        return wildcard(name->name);
     }
-    round = calloc(1, sizeof(*round));
-    if (round == NULL) {
-        ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-        return NULL;
+    conclude(name, &verdict);
+    one = json_object();
+    probes = json_array();
+    ecert_json_set_text(one, "name", name->name);
+    ecert_json_set_text(one, "file", check->file);
+    json_object_set_new(one, "known", json_boolean(name->code.bytes != NULL));
+    ecert_dcv_check_set(one, "verdict", &verdict);
+    for (size_t i = 0; i < name->n; i++) {
+        json_array_append(probes, name->probes[i]);
     }
-    round->check = check;
-    round->name = name;
-    round->probes = json_array();
-    if (read_code(round, err) == 0 && probe_all(round, 0, err) == 0
-        && probe_all(round, 1, err) == 0) {
-        conclude(round, &verdict);
-        one = json_object();
-        ecert_json_set_text(one, "name", name);
-        ecert_json_set_text(one, "file", check->file);
-        json_object_set_new(one, "known",
-                            json_boolean(round->code.bytes != NULL));
-        ecert_dcv_check_set(one, "verdict", &verdict);
-        json_object_set(one, "probes", round->probes);
-    }
-    json_decref(round->probes);
-    ecert_file_free(&round->code);
-    free(round);
+    json_object_set_new(one, "probes", probes);
     return one;
+}
+
+/* ---- all of them ------------------------------------------------------- */
+
+/* Those at the front whose last answer has come. */
+static void tell_names(round_t *round)
+{
+    while (round->rc == 0 && round->told < round->n_names
+           && round->names[round->told].left == 0) {
+        ecert_bar_clear();
+        round->tell(round->ctx,
+                    report_name(round->check, &round->names[round->told++]));
+    }
+}
+
+static void take(void *ctx, size_t i, const ecert_dcv_answer_t *answer,
+                 const ecert_err_t *err)
+{
+    round_t *round = ctx;
+    name_t *name = &round->names[round->of[i]];
+    size_t at = round->at[i];
+    ecert_dcv_verdict_t verdict;
+
+    round->done++;
+    if (answer == NULL) {
+        if (round->rc == 0) {
+            *round->err = *err;
+        }
+        round->rc = -1;
+        return;
+    }
+    ecert_dcv_judge(answer, name->code.bytes, name->code.len, &verdict);
+    name->probes[at] = report(&round->probes[i], answer, &verdict);
+    memcpy(name->digests[at], answer->digest, sizeof(name->digests[at]));
+    name->votes[at] =
+        (ecert_dcv_vote_t){round->probes[i].https, verdict.state,
+                           answer->status == 200 ? name->digests[at] : NULL};
+    name->left--;
+    tell_names(round);
+    ecert_bar_show("addresses asked", round->done, round->n_probes);
+}
+
+static void add_probes(round_t *round, size_t owner,
+                       const ecert_dcv_where_t *where)
+{
+    name_t *name = &round->names[owner];
+
+    for (size_t i = 0; i < where->n; i++) {
+        round->of[round->n_probes] = owner;
+        round->at[round->n_probes] = name->n++;
+        round->probes[round->n_probes++] =
+            (ecert_dcv_probe_t){.net = &round->check->net,
+                                .host = name->name,
+                                .file = round->check->file,
+                                .https = where->port == 443,
+                                .place = where->places[i]};
+    }
+    name->left = name->n;
+    snprintf(name->why[where->port == 443], ECERT_DNS_NAME, "%s", where->why);
+}
+
+static int find_places(round_t *round)
+{
+    ecert_dcv_where_t *list = calloc(2 * round->n_names + 1, sizeof(*list));
+    size_t n = 0;
+    int rc;
+
+    if (list == NULL) {
+        return ecert_err(round->err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    for (size_t i = 0; i < 2 * round->n_names; i++) {
+        if (round->names[i / 2].name[0] != '*') {
+            list[n].net = &round->check->net;
+            list[n].host = round->names[i / 2].name;
+            list[n++].port = i % 2 ? 443 : 80;
+        }
+    }
+    rc = ecert_dcv_where(list, n, round->err);
+    for (size_t i = 0, k = 0; i < round->n_names && rc == 0; i++) {
+        if (round->names[i].name[0] != '*') {
+            add_probes(round, i, &list[k++]);
+            add_probes(round, i, &list[k++]);
+        }
+    }
+    free(list);
+    return rc;
+}
+
+static int begin(round_t *round, const char *const *names, size_t n)
+{
+    round->names = calloc(n + 1, sizeof(*round->names));
+    round->probes = calloc(PROBES * n + 1, sizeof(*round->probes));
+    round->of = calloc(PROBES * n + 1, sizeof(*round->of));
+    round->at = calloc(PROBES * n + 1, sizeof(*round->at));
+    if (round->names == NULL || round->probes == NULL || round->of == NULL
+        || round->at == NULL) {
+        return ecert_err(round->err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    round->n_names = n;
+    for (size_t i = 0; i < n; i++) {
+        round->names[i].name = names[i];
+        if (names[i][0] != '*'
+            && read_code(round->check, &round->names[i], round->err) != 0) {
+            return -1;
+        }
+    }
+    return find_places(round);
+}
+
+static void end(round_t *round)
+{
+    for (size_t i = 0; i < round->n_names; i++) {
+        for (size_t k = 0; k < round->names[i].n; k++) {
+            json_decref(round->names[i].probes[k]);
+        }
+        ecert_file_free(&round->names[i].code);
+    }
+    free(round->names);
+    free(round->probes);
+    free(round->of);
+    free(round->at);
+}
+
+int ecert_dcv_check_http(const ecert_dcv_check_t *check,
+                         const char *const *names, size_t n,
+                         void (*tell)(void *ctx, json_t *one), void *ctx,
+                         ecert_err_t *err)
+{
+    round_t round = {.check = check, .tell = tell, .ctx = ctx, .err = err};
+
+    round.rc = begin(&round, names, n);
+    if (round.rc == 0) {
+        tell_names(&round);
+        if (ecert_dcv_probe(round.probes, round.n_probes, take, &round, err)
+            != 0) {
+            round.rc = -1;
+        }
+    }
+    ecert_bar_clear();
+    end(&round);
+    return round.rc;
 }

@@ -9,6 +9,7 @@
 
 #include <openssl/err.h>
 
+#include "bar.h"
 #include "cli.h"
 #include "ecert_chain.h"
 #include "ecert_conf.h"
@@ -20,6 +21,8 @@
 #include "ecert_store.h"
 #include "ecert_x509.h"
 #include "site.h"
+
+#define PATIENCE_MS 400 /* before anything is shown */
 
 typedef struct {
     const char *store;
@@ -89,18 +92,26 @@ static int64_t clock_ms(void)
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-static void show_work(int64_t begin)
+/* Nothing for what comes at once. */
+static void show_work(const ecert_errand_t *errand, int64_t begin)
 {
-    if (isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\r%*s\r  %lld s", 20, "",
-                (long long)(clock_ms() - begin) / 1000);
+    int64_t ms = clock_ms() - begin;
+
+    if (ms < PATIENCE_MS) {
+        return;
+    }
+    if (errand->got > 0) {
+        ecert_bar_show("bytes", errand->got, errand->total);
+    } else {
+        ecert_bar_show("s, no answer yet", (size_t)(ms / 1000), 0);
     }
 }
 
 static int go(const update_t *update, const char *url, ecert_frames_t *frames,
               ecert_err_t *err)
 {
-    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_CERTIFICATES, .url = url};
+    ecert_errand_ask_t ask = {
+        .kind = ECERT_ERRAND_CERTIFICATES, .url = url, .progress = 1};
     int64_t begin = clock_ms();
     ecert_errand_t errand;
     int rc = 0;
@@ -111,14 +122,13 @@ static int go(const update_t *update, const char *url, ecert_frames_t *frames,
     while (rc == 0) {
         struct pollfd wanted = {.fd = errand.fd, .events = POLLIN};
 
-        if (poll(&wanted, 1, 1000) == 0) {
-            show_work(begin);
-        }
+        poll(&wanted, 1, 500);
         rc = ecert_errand_read(&errand, url, clock_ms(), frames, err);
+        if (rc == 0) {
+            show_work(&errand, begin);
+        }
     }
-    if (isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\r%*s\r", 20, "");
-    }
+    ecert_bar_clear();
     return rc < 0 ? -1 : 0;
 }
 

@@ -166,7 +166,9 @@ sub many_swaps ($t) {
         is $new->{maps}, $old->{maps}, "$pid: as many maps";
         my $grown = $new->{rss} - $old->{rss};
         my $allowed = 1024 * ($n < 1000 ? 4 : $n / 1000 + 4);
-        cmp_ok $grown, '<', $allowed, "$pid: memory has not grown";
+        # Sanitizers keep what was freed.
+        cmp_ok $grown, '<', $allowed, "$pid: memory has not grown"
+            if !$ENV{ECERT_TEST_PRELOAD};
         $t->figure('grown', $grown, 'KiB');
     }
     $t->end;

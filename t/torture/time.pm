@@ -24,7 +24,8 @@ return [
 # The agent reads its clock from a file.
 sub agent ($file) {
     return Ecert::Torture::Faulty::agent_script(
-        "LD_PRELOAD=$faketime FAKETIME_TIMESTAMP_FILE=$file "
+        'LD_PRELOAD=' . Ecert::Torture::Faulty::preloaded($faketime)
+        . " FAKETIME_TIMESTAMP_FILE=$file "
         . 'FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 TZ=UTC');
 }
 

@@ -246,7 +246,7 @@ static void test_bound(void **state)
 
 static void test_nobody(void **state)
 {
-    char url[64];
+    char url[64] = "";
     ecert_fetch_t what = request(url);
 
     (void)state;

@@ -161,7 +161,7 @@ static int own_world(const char *root, const char *hosts)
 
 static void fetch_trusted(unsigned port)
 {
-    char url[128];
+    char url[128] = "";
     ecert_fetch_t what = request(url);
 
     snprintf(url, sizeof(url), "https://www.example.hk:%u/good", port);

@@ -3,6 +3,7 @@
 #include "scratch.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include <sys/mman.h>
@@ -493,6 +494,86 @@ static void test_nothing_left_behind(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
+/* ---- several at once --------------------------------------------------- */
+
+#define JOBS 30
+
+/* Shared with the children. */
+typedef struct {
+    _Atomic int now, most;
+} meter_t;
+
+typedef struct {
+    meter_t *meter;
+    int number;
+} one_t;
+
+static int measured(void *ctx, ecert_frames_t *out, ecert_err_t *error)
+{
+    const one_t *one = ctx;
+    int now = ++one->meter->now, most = one->meter->most;
+
+    while (now > most
+           && !atomic_compare_exchange_weak(&one->meter->most, &most, now)) {
+    }
+    nanosleep(&(struct timespec){0, 30 * 1000 * 1000}, NULL);
+    one->meter->now--;
+    if (one->number % 5 == 0) {
+        return ecert_err(error, ECERT_ERR_USAGE, "job", "%d", one->number);
+    }
+    if (one->number % 5 == 1) {
+        raise(SIGSEGV);
+    }
+    return ecert_frames_add(out, 1, &one->number, sizeof(one->number), error);
+}
+
+static void count_done(void *ctx, size_t i)
+{
+    ((int *)ctx)[i]++;
+}
+
+static void assert_job(ecert_jail_job_t *job, int i)
+{
+    if (i % 5 > 1) {
+        assert_int_equal(job->rc, 0);
+        assert_int_equal(job->frames.n, 1);
+        assert_memory_equal(job->frames.frames[0].bytes, &i, sizeof(i));
+    } else {
+        assert_int_equal(job->rc, -1);
+        assert_int_equal(job->frames.n, 0);
+        assert_int_equal(job->err.code,
+                         i % 5 ? ECERT_ERR_LIMITS : ECERT_ERR_USAGE);
+    }
+    ecert_frames_free(&job->frames);
+}
+
+static void test_each(void **state)
+{
+    meter_t *meter = mmap(NULL, sizeof(*meter), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ecert_jail_job_t jobs[JOBS] = {{0}};
+    one_t ones[JOBS];
+    int done[JOBS] = {0}, before = count_files();
+
+    (void)state;
+    assert_true(meter != MAP_FAILED);
+    for (int i = 0; i < JOBS; i++) {
+        ones[i] = (one_t){meter, i};
+        jobs[i].ctx = &ones[i];
+        jobs[i].file = "a job";
+    }
+    ecert_jail_run_each(measured, jobs, JOBS, count_done, done);
+    for (int i = 0; i < JOBS; i++) {
+        assert_int_equal(done[i], 1);
+        assert_job(&jobs[i], i);
+    }
+    assert_in_range(meter->most, 2, ECERT_JAIL_AT_ONCE);
+    assert_int_equal(count_files(), before);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    ecert_jail_run_each(measured, jobs, 0, count_done, done);
+    munmap(meter, sizeof(*meter));
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, frames_teardown)
 
 int main(void)
@@ -511,6 +592,7 @@ int main(void)
         TEST(test_interrupted),
         TEST(test_orphan),
         TEST(test_nothing_left_behind),
+        TEST(test_each),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,23 +55,37 @@ static void close_world(world_t *world)
     pki_free(world->pki);
 }
 
-static void publish_staple(world_t *world, uint32_t site, const X509 *leaf,
-                           const char *der)
+static ecert_staple_t of(const X509 *leaf, const char *der)
 {
     ecert_staple_t staple = {.next_update = NOW + 60,
                              .der = (const unsigned char *)der,
                              .len = strlen(der)};
+
+    assert_int_equal(X509_digest(leaf, EVP_sha256(), staple.leaf, NULL), 1);
+    return staple;
+}
+
+static void publish(world_t *world, uint32_t site, const ecert_staple_t *list,
+                    size_t n)
+{
     unsigned char *bytes;
     size_t len;
 
-    assert_int_equal(X509_digest(leaf, EVP_sha256(), staple.leaf, NULL), 1);
-    assert_int_equal(ecert_staple_encode(&staple, &bytes, &len, &err), 0);
+    assert_int_equal(ecert_staple_encode(list, n, &bytes, &len, &err), 0);
     assert_int_equal(
         ecert_snap_publish(world->agent,
                            ecert_snap_staple_slot(world->agent, site), bytes,
                            len, &err),
         0);
     ecert_snap_free(bytes, len);
+}
+
+static void publish_staple(world_t *world, uint32_t site, const X509 *leaf,
+                           const char *der)
+{
+    ecert_staple_t staple = of(leaf, der);
+
+    publish(world, site, &staple, 1);
 }
 
 /* What is sent beside the leaf; "": nothing. */
@@ -115,6 +129,11 @@ static void test_staple(void **state)
     assert_staple(&world, NOW, "back");
     publish_staple(&world, 0, world.pki->leaf, ""); /* taken back */
     assert_staple(&world, NOW, "");
+    ecert_staple_t both[] = {of(world.other, "next"),
+                             of(world.pki->leaf, "present")};
+    publish(&world, 0, both, 2);
+    assert_staple(&world, NOW, "present");
+    assert_staple(&world, NOW + 60, "");
     assert_int_equal(ecert_live_staple(world.live, 2, NULL, NOW), 0);
     assert_int_equal(ecert_live_staple(NULL, 0, NULL, NOW), 0);
     close_world(&world);

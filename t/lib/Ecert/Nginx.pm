@@ -13,6 +13,9 @@ my $nginx = $ENV{ECERT_NGINX} || '/usr/sbin/nginx';
 
 sub version { return (run($nginx, '-v'))[1] =~ m{(nginx/\S+)} ? $1 : '' }
 
+# Whether it was built with this option.
+sub has ($option) { return (run($nginx, '-V'))[1] =~ /\Q$option\E(?![\w-])/ }
+
 # Whether http2 is a directive of its own.
 sub _http2_on {
     state $yes = version() =~ m{/([\d.]+)} && 'version'->parse("v$1") >= v1.25.1;
@@ -87,6 +90,7 @@ sub _vhost ($server, $vhost) {
 
 sub _listen ($server, $vhost, $label) {
     my $ssl = $label !~ /^https/ ? ''
+        : $label =~ /-quic$/ ? ' quic'
         : _http2_on() ? ' ssl' : ' ssl http2';
     return "listen $server->{address}:" . $server->port($label) . "$ssl;";
 }

@@ -28,6 +28,12 @@ sub find ($name, $log) {
     } _all();
 }
 
+# The name that it gave itself.
+sub comm ($pid) {
+    open my $in, '<', "/proc/$pid/comm" or return '';
+    return (readline($in) // '') =~ s/\n//r;
+}
+
 sub command ($pid) {
     open my $in, '<', "/proc/$pid/cmdline" or return '';
     local $/;

@@ -13,7 +13,8 @@ use Ecert::Test ();
 my @started;
 
 # issuer: the CA's certificate; port: a free one unless given; days or minutes:
-# how long an answer is good.
+# how long an answer is good; ago: seconds by which its clock is late, so that
+# an answer has a part of its life behind it (with libfaketime, else 0).
 sub new ($class, $issuer, %o) {
     state $n = 0;
     my $dir = Ecert::Test::tmp() . '/responder' . $n++;
@@ -21,7 +22,8 @@ sub new ($class, $issuer, %o) {
     $issuer->file("$dir/ca.pem");
     $issuer->key_file("$dir/ca.key");
     my $responder = bless { dir => $dir, issuer => $issuer, lines => [],
-        port => $o{port} // _free_port(), days => $o{days} // 7, minutes => $o{minutes} }, $class;
+        port => $o{port} // _free_port(), days => $o{days} // 7, minutes => $o{minutes},
+        ago => $o{ago} }, $class;
     return $responder;
 }
 
@@ -70,6 +72,9 @@ sub start ($responder) {
             "$dir/ca.key", '-CA', "$dir/ca.pem", $responder->{minutes}
                 ? ('-nmin', $responder->{minutes})
                 : ('-ndays', $responder->{days}));
+        my ($late) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+        @ENV{qw(LD_PRELOAD FAKETIME)} = ($late, "-$responder->{ago}s")
+            if $late && $responder->{ago};
         exec { $command[0] } @command or print STDERR "openssl: $!\n";
         POSIX::_exit(127);
     }

@@ -12,7 +12,8 @@ package Ecert::Server;
 #   $server->start;
 #
 # A vhost has: names (none: the nameless one), listen (labels of ports, each
-# on a free port; those that begin with "https" speak TLS), ecert (on, off or
+# on a free port; those that begin with "https" speak TLS, those that end
+# with "-quic" QUIC, in nginx), ecert (on, off or
 # a site's name), directives ({ ecert_dcv => 'off' }: ours, in nginx's words),
 # cert (an Ecert::Cert to serve in the stock way), client_ca (an Ecert::Cert;
 # client certificates are required), nginx and apache (raw text).
@@ -233,7 +234,8 @@ sub alive ($server) { return Ecert::Process::alive($server->{pid}) }
 
 # Whether each port takes connections.
 sub listens ($server) {
-    for my $port (values %{ $server->{ports} }) {
+    my $ports = $server->{ports};
+    for my $port (map { $ports->{$_} } grep { !/-quic$/ } keys %$ports) {
         IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
             Timeout => 1) or return 0;
     }
@@ -255,7 +257,14 @@ sub is_staffed ($server) {
 
 # Both processes of each agent that writes to this server's error log.
 sub agents ($server) {
-    return Ecert::Process::find('ecert', $server->error_log);
+    return grep { Ecert::Process::comm($_) ne 'ecert-keeper' }
+        Ecert::Process::find('ecert', $server->error_log);
+}
+
+# The processes that bring the fetchers of its agents back.
+sub keepers ($server) {
+    return grep { Ecert::Process::comm($_) eq 'ecert-keeper' }
+        Ecert::Process::find('ecert', $server->error_log);
 }
 
 sub signal ($server, $signal) {

@@ -1,6 +1,6 @@
 package Ecert::Zone;
 
-# An authoritative name server on loopback: Knot DNS with one zone.
+# An authoritative name server on loopback: Knot DNS with a zone, or several.
 
 use v5.36;
 
@@ -17,16 +17,24 @@ sub program {
         '/usr/sbin')[0];
 }
 
-# zone: its name; records: lines of a zone file, relative to it.
+# zone: its name; records: lines of a zone file, relative to it; servers: names
+# of its name servers, relative to it (ns1); also: { zone => [lines] }, more.
 sub new ($class, %o) {
     state $n = 0;
     my $dir = Ecert::Test::tmp() . '/zone' . $n++;
     mkdir $dir or die "$dir: $!";
     my $zone = bless { address => '127.0.0.1', dir => $dir,
         port => _free_port(), %o }, $class;
-    $zone->_write('zone', join '', map { "$_\n" } "\$ORIGIN $o{zone}.",
-        '$TTL 3600', '@ SOA ns1 hostmaster 1 3600 600 86400 5',
-        '@ NS ns1', 'ns1 A 127.0.0.1', @{ $o{records} // [] });
+    my %zones = (%{ $o{also} // {} }, $o{zone} => $o{records} // []);
+    for my $name (keys %zones) {
+        my @servers = $name eq $o{zone} ? @{ $o{servers} // ['ns1'] } : ('ns1');
+        $zone->_write($name, join '', map { "$_\n" } "\$ORIGIN $name.",
+            '$TTL 3600', '@ SOA ns1 hostmaster 1 3600 600 86400 5',
+            (map { ("\@ NS $_", "$_ A 127.0.0.1") } @servers),
+            @{ $zones{$name} });
+    }
+    my $list = join '', map {
+        "  - domain: $_\n    file: \"$dir/$_\"\n" } sort keys %zones;
     $zone->_write('knot.conf', <<END);
 server:
     rundir: "$dir"
@@ -46,8 +54,7 @@ template:
     journal-content: none
     zonefile-load: whole
 zone:
-  - domain: $o{zone}
-    file: "$dir/zone"
+$list
 END
     return $zone->_start;
 }

@@ -43,14 +43,18 @@ sub file ($faulty) { return $faulty->{file} }
 # The environment of a server whose workers are to obey.
 sub environment ($faulty) {
     return (ECERT_FAULTY => $faulty->{file},
-        ECERT_TEST_PRELOAD => join ':', grep { defined }
-            $ENV{ECERT_TEST_PRELOAD}, $faulty->{library});
+        ECERT_TEST_PRELOAD => preloaded($faulty->{library}));
+}
+
+# Sanitizers want to be first.
+sub preloaded ($library) {
+    return join ':', grep { length } $ENV{ECERT_TEST_PRELOAD} // '', $library;
 }
 
 # An executable that runs the agent so that it obeys.
 sub agent ($faulty) {
     return agent_script("ECERT_FAULTY=$faulty->{file} "
-        . "LD_PRELOAD=$faulty->{library}");
+        . 'LD_PRELOAD=' . preloaded($faulty->{library}));
 }
 
 # An agent with something before it: variables, or commands that end in &&.

@@ -1,0 +1,140 @@
+/*
+ * The keeper of the fetcher: a process of the agent's user that brings it back.
+ * It holds the socket, so that errands that were sent meanwhile wait there; it
+ * reads none of them, and no file.
+ */
+
+#include <poll.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "ecert_fetcher_work.h"
+#include "ecert_jail_work.h"
+#include "ecert_log.h"
+#include "ecert_priv.h"
+
+#define SOCKET          3
+#define FIRST_PAUSE_MS  100 /* doubled before each return */
+#define LONGEST_PAUSE_S 30
+#define HEALTHY_SECONDS 60 /* one that lived so long was no crash loop */
+
+static void nothing(int number)
+{
+    (void)number; /* it only ends the wait */
+}
+
+/* SIGCHLD comes while it waits, and at no other time. */
+static void hear_children(sigset_t *waiting)
+{
+    struct sigaction action = {.sa_handler = nothing};
+    sigset_t child;
+
+    sigaction(SIGCHLD, &action, NULL);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, waiting);
+    sigdelset(waiting, SIGCHLD);
+}
+
+/* 1 when nobody is there any more who could send an errand. */
+static int is_left(const struct timespec *timeout, const sigset_t *waiting)
+{
+    struct pollfd fd = {.fd = SOCKET}; /* POLLHUP */
+
+    return ppoll(&fd, 1, timeout, waiting) > 0;
+}
+
+/* Until it ends; not longer than anybody needs it. */
+static int wait_end(pid_t pid, const sigset_t *waiting)
+{
+    int status = 0;
+
+    while (waitpid(pid, &status, WNOHANG) != pid) {
+        if (is_left(NULL, waiting)) {
+            _exit(0);
+        }
+    }
+    return status;
+}
+
+static struct timespec pause_after(unsigned *deaths, time_t lived)
+{
+    int64_t ms = FIRST_PAUSE_MS;
+
+    *deaths = lived >= HEALTHY_SECONDS ? 0 : *deaths + 1;
+    for (unsigned i = 1; i < *deaths && ms < LONGEST_PAUSE_S * 1000; i++) {
+        ms *= 2;
+    }
+    if (ms >= LONGEST_PAUSE_S * 1000) {
+        return (struct timespec){LONGEST_PAUSE_S, 0};
+    }
+    return (struct timespec){ms / 1000, ms % 1000 * 1000000};
+}
+
+static void tell(pid_t pid, int status, const struct timespec *pause)
+{
+    ecert_log(ECERT_LOG_WARN,
+              "fetcher: process %ld was killed by signal %d; a new one is "
+              "started in %ld ms, errands are tried again",
+              (long)pid, WTERMSIG(status),
+              (long)pause->tv_sec * 1000 + pause->tv_nsec / 1000000);
+}
+
+/* Returns when there is to be another one. */
+static void keep_once(const ecert_fetcher_t *fetcher, unsigned *deaths,
+                      const sigset_t *waiting)
+{
+    time_t born = time(NULL);
+    pid_t self = getpid(), pid = fork();
+    struct timespec pause;
+    int status = 0;
+
+    if (pid == 0) {
+        ecert_fetcher_serve(fetcher, SOCKET, self);
+    }
+    if (pid > 0) {
+        status = wait_end(pid, waiting);
+        if (!WIFSIGNALED(status)) {
+            _exit(0); /* it cannot be, or is not needed: the agent sees it */
+        }
+    }
+    pause = pause_after(deaths, time(NULL) - born);
+    if (pid > 0) {
+        tell(pid, status, &pause);
+    }
+    if (is_left(&pause, waiting)) {
+        _exit(0);
+    }
+}
+
+static void begin(int socket)
+{
+    ecert_err_t ignored;
+
+    if (socket != SOCKET && dup2(socket, SOCKET) < 0) {
+        _exit(1);
+    }
+    if (close_range(SOCKET + 1, ~0U, 0) != 0) {
+        ecert_jail_close_each(SOCKET + 1);
+    }
+    prctl(PR_SET_NAME, "ecert-keeper");
+    if (chdir("/") != 0 || ecert_priv_keeper(&ignored) != 0) {
+        _exit(1);
+    }
+}
+
+_Noreturn void ecert_fetcher_keep(const ecert_fetcher_t *fetcher, int socket)
+{
+    unsigned deaths = 0;
+    sigset_t waiting;
+
+    begin(socket);
+    hear_children(&waiting);
+    for (;;) {
+        keep_once(fetcher, &deaths, &waiting);
+    }
+}
