@@ -17,7 +17,7 @@
 #define FIRST_PAUSE_MS   50   /* doubled before each return of the worker */
 #define LONGEST_PAUSE_MS 30000
 #define NO_PROCESS_MS    1000 /* to the next try where there was none */
-#define HEALTHY_SECONDS  60   /* a worker that lived so long was no crash loop */
+#define HEALTHY_SECONDS  60   /* who lived so long is in no crash loop */
 
 struct ecert_pair_s {
     int control;

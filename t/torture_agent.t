@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# The agent killed, starved and kept busy, under load: those cases of t/torture/agent.pm
-# that are tried each time.
+# The agent killed, starved and kept busy, under load: those cases of
+# t/torture/agent.pm that are tried each time.
 
 use v5.36;
 use FindBin;

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# What becomes of processes, under load: those cases of t/torture/processes.pm that are
-# tried each time.
+# What becomes of processes, under load: those cases of
+# t/torture/processes.pm that are tried each time.
 
 use v5.36;
 use FindBin;

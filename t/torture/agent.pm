@@ -74,7 +74,8 @@ sub agent_stopped ($t) {
 
 # Each return of the agent reads the file again, and dies again.
 sub crash_loop ($t) {
-    my $faulty = Ecert::Torture::Faulty->new or return pass 'no compiler # SKIP';
+    my $faulty = Ecert::Torture::Faulty->new
+        or return pass 'no compiler # SKIP';
     my $dir = tmp() . "/$t->{name}-crash";
     my $host = 'poison.example.hk';
     mkdir $dir;
@@ -104,7 +105,8 @@ sub crash_loop ($t) {
 }
 
 sub fork_refused ($t) {
-    my $faulty = Ecert::Torture::Faulty->new or return pass 'no compiler # SKIP';
+    my $faulty = Ecert::Torture::Faulty->new
+        or return pass 'no compiler # SKIP';
     $t->begin(agent => $faulty->agent);
     my ($guard, $worker) = guard_and_worker($t->server);
 

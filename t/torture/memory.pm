@@ -132,7 +132,8 @@ sub wrap ($t) {
 # A handshake may fail for it, and the one before may be served once more; but
 # never a mixture, and no worker may die.
 sub no_memory ($t) {
-    my $faulty = Ecert::Torture::Faulty->new or return pass 'no compiler # SKIP';
+    my $faulty = Ecert::Torture::Faulty->new
+        or return pass 'no compiler # SKIP';
     return pass 'a sanitizer has its own malloc # SKIP'
         if ($ENV{ECERT_TEST_PRELOAD} // '') =~ /san/;
     my %environment = $faulty->environment;

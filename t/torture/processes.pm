@@ -124,7 +124,8 @@ sub bad_site ($t) {
     $t->store->write($file, "-----BEGIN CERTIFICATE-----\nMIIB\n", 0644);
     $t->figure('started', took(sub { $t->server->try_start }, 0));
     $t->_loaded({});
-    Ecert::Live::told($t->server, $bad, 'truncated', $file, 'the bad one: told');
+    Ecert::Live::told($t->server, $bad, 'truncated', $file,
+        'the bad one: told');
     is Ecert::Life::serves($t->server, $bad), 'placeholder',
         'it has a placeholder';
     is scalar(grep { !$t->serves($t->{good}{$_}, $_) } @names), 0,

@@ -117,7 +117,8 @@ sub overflow ($t) {
 
 # Without watches the agent looks every 30 seconds.
 sub no_watches ($t) {
-    my $faulty = Ecert::Torture::Faulty->new or return pass 'no compiler # SKIP';
+    my $faulty = Ecert::Torture::Faulty->new
+        or return pass 'no compiler # SKIP';
     $faulty->set(inotify => Errno::ENOSPC());
     $t->begin(agent => $faulty->agent);
     my @warnings = grep { /: watch: / } split /\n/, $t->server->log;
@@ -290,7 +291,8 @@ sub cpu ($t) {
 }
 
 sub all_at_once ($t) {
-    my @names = map { sprintf 's%04d.example.hk', $_ } 1 .. $t->times(150, 1000);
+    my @names = map { sprintf 's%04d.example.hk', $_ }
+        1 .. $t->times(150, 1000);
     my $key = pki->key('P-256');
     $t->begin(sites => \@names);
     for my $round (1 .. $t->times(1, 3)) {
@@ -306,7 +308,8 @@ sub all_at_once ($t) {
         $t->figure('all live', Time::HiRes::time() - $begin);
         $t->renew("$round: and one more");
     }
-    my @told = grep { /site s\d+\./ && !/notice\]/ } split /\n/, $t->server->log;
+    my @told = grep { /site s\d+\./ && !/notice\]/ }
+        split /\n/, $t->server->log;
     is_deeply \@told, [], 'nothing to complain about';
     $t->end;
 }

@@ -38,9 +38,9 @@ my %prefork = (clients => { full => 1, resume => 1, keepalive => 1 },
     pause => 0.05, renew => 2);
 
 # What a server's name says besides nginx or apache.
-my %ways = (single => { single => 1, workers => 1 },
-    foreground => { foreground => 1 }, prefork => { mpm => 'prefork', workers => 8 },
-    worker => { mpm => 'worker' }, event => {});
+my %ways = (event => {}, single => { single => 1, workers => 1 },
+    foreground => { foreground => 1 }, worker => { mpm => 'worker' },
+    prefork => { mpm => 'prefork', workers => 8 });
 
 # case: see Ecert::Torture::Cases.  server: nginx, apache, nginx-single,
 # apache-prefork and so on.
@@ -117,7 +117,8 @@ sub load ($t, %o) {
 sub leaf ($t, $name = $site, %o) {
     state %n;
     my $n = $n{$name}++;
-    my $leaf = pki->leaf(names => [$name], issuer => $n % 2 ? pki->ev : pki->sub,
+    my $leaf = pki->leaf(names => [$name],
+        issuer => $n % 2 ? pki->ev : pki->sub,
         key => $n % 3 ? 'P-256' : 'P-384', %o);
     $t->allow($leaf, $name);
     return $leaf;
@@ -135,7 +136,8 @@ sub allow_short ($t, $leaf, $name = $site) {
 }
 
 sub line ($leaf) {
-    return join ',', map { $_->fingerprint } $leaf, $leaf->issued_by, pki->cross;
+    return join ',', map { $_->fingerprint } $leaf, $leaf->issued_by,
+        pki->cross;
 }
 
 # Puts a new certificate into the store; returns it.
@@ -221,7 +223,7 @@ sub _judge ($t, $name, $report, %o) {
     my @wrong = $t->_wrong($name, $slack, @{ $report->{timeline} });
     splice @wrong, 5;
     is_deeply \@wrong, [],
-        "$name: each handshake a published certificate with its chain, in order";
+        "$name: each got a published certificate with its chain, in order";
 }
 
 # What was served that should not have been.
