@@ -201,6 +201,24 @@ static int get_all(ecert_cred_t *cred, const unsigned char *bytes, size_t len)
     return len == 0 && cred->key != NULL && cred->leaf != NULL ? 0 : -1;
 }
 
+/*
+ * Lack of memory says nothing about the record: it may be good the next time.
+ * It may be any of OpenSSL's errors, the last one tells of what came of it.
+ */
+static void tell_undecoded(ecert_err_t *err)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    unsigned long code;
+    int memory = 0;
+
+    while ((code = ERR_get_error()) != 0) {
+        memory |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    }
+    ecert_err(err, memory ? ECERT_ERR_MEMORY : ECERT_ERR_SNAPSHOT, NULL,
+              "a record cannot be decoded%s%s", text ? ": " : "",
+              text ? text : "");
+}
+
 ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
                                 ecert_err_t *err)
 {
@@ -213,12 +231,7 @@ ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
     }
     if (get_all(cred, bytes, len) != 0
         || X509_check_private_key(cred->leaf, cred->key) != 1) {
-        /* which says nothing about the record: it may be good the next time */
-        int memory =
-            ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
-
-        ecert_err_openssl(err, memory ? ECERT_ERR_MEMORY : ECERT_ERR_SNAPSHOT,
-                          NULL, "a record cannot be decoded");
+        tell_undecoded(err);
         ecert_cred_free(cred);
         return NULL;
     }

@@ -124,6 +124,14 @@ int ecert_err_refused(const ecert_err_t *err)
     return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY;
 }
 
+int ecert_err_starved(const ecert_err_t *err)
+{
+    return err->code == ECERT_ERR_MEMORY
+           || (err->code == ECERT_ERR_SYSTEM
+               && (err->sys == EMFILE || err->sys == ENFILE
+                   || err->sys == ENOMEM || err->sys == EAGAIN));
+}
+
 void ecert_err_clear(ecert_err_t *err)
 {
     memset(err, 0, sizeof(*err));

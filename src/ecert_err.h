@@ -175,6 +175,10 @@ int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
  * it must not be taken for one that is not there or is of no use. */
 int ecert_err_refused(const ecert_err_t *err);
 
+/* 1 when memory, descriptors or the like were lacking: a matter of the moment,
+ * whatever the file. */
+int ecert_err_starved(const ecert_err_t *err);
+
 /* Empties err, as before any call. */
 void ecert_err_clear(ecert_err_t *err);
 

@@ -358,6 +358,18 @@ static int is_held_off(const ecert_keeper_t *keeper, ecert_kept_t *kept,
     return 1;
 }
 
+/*
+ * No descriptors, no memory: nothing changes in the files when there are some
+ * again, so that nobody tells.
+ */
+static void try_again(const ecert_keeper_t *keeper, ecert_kept_t *kept,
+                      const ecert_err_t *err)
+{
+    if (ecert_err_starved(err)) {
+        kept->retry_at = keeper->ms + ECERT_STARVED_MS;
+    }
+}
+
 /* rc, next and err as ecert_load gave them. */
 static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   ecert_loaded_t *next, ecert_err_t *err)
@@ -367,6 +379,9 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   && next->n_uncovered == 0 && next->chain->complete;
     int torn = rc != 0 && next->waiting && wait_for_rest(keeper, kept);
 
+    if (rc != 0 && !torn) {
+        try_again(keeper, kept, err);
+    }
     if (!kept->published && !perfect) {
         take_over(keeper, kept);
     }

@@ -14,6 +14,7 @@
 
 #define ECERT_SETTLE_MS   200  /* between two looks at a torn pair */
 #define ECERT_PATIENCE_MS 2000 /* then it is an error */
+#define ECERT_STARVED_MS  1000 /* to the next look when there was no memory */
 
 typedef struct {
     const ecert_site_t *site;

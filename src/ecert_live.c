@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -17,15 +18,18 @@
 #include "ecert_staple.h"
 #include "ecert_visits.h"
 
+#define RETRY_MS 1000 /* to the next try with what could not be used */
+
 /*
  * One slot of the snapshot as this worker knows it.
  *
- * `view` is immutable and replaced as a whole.  A thread that uses it stands
- * in `readers` while it does.  Whoever replaces it may free the old one only if
- * afterwards it sees no reader: any thread that enters later finds the new one.
- * Else the old one waits in `retired` for the next who leaves the slot empty.
- * So nobody waits for anybody.  All of these are sequentially consistent: the
- * argument needs one order of "enter, then load" and "replace, then count".
+ * `view` is immutable, but for a mark, and replaced as a whole.  A thread that
+ * uses it stands in `readers` while it does.  Whoever replaces it may free the
+ * old one only if afterwards it sees no reader: any thread that enters later
+ * finds the new one.  Else the old one waits in `retired` for the next who
+ * leaves the slot empty.  So nobody waits for anybody.  All of these are
+ * sequentially consistent: the argument needs one order of "enter, then load"
+ * and "replace, then count".
  */
 typedef struct view_s view_t;
 
@@ -34,7 +38,8 @@ struct view_s {
     ecert_cred_t *cred;   /* of a site */
     unsigned char *table; /* of the validation files; an OCSP record */
     size_t table_len;
-    view_t *next; /* among the retired */
+    atomic_int spoiled; /* it could not be used once: to be made anew */
+    view_t *next;       /* among the retired */
 };
 
 typedef struct {
@@ -43,6 +48,7 @@ typedef struct {
     _Atomic uint32_t readers;
     atomic_flag loading;
     _Atomic uint64_t bad; /* a generation that could not be used, told once */
+    _Atomic int64_t retry_ms; /* it is tried again then, by monotonic clock */
 } slot_t;
 
 struct ecert_live_s {
@@ -55,6 +61,14 @@ struct ecert_live_s {
     uint32_t n_slots;
     slot_t *slots;
 };
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
 
 static void free_view(view_t *view)
 {
@@ -240,10 +254,13 @@ static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
     view_t *view = load_view(live, index, err);
 
     if (view == NULL) {
-        /* lack of memory passes, and says nothing about the record */
-        if (err->code != ECERT_ERR_MEMORY
-            && atomic_exchange(&slot->bad, generation) == generation) {
-            ecert_err_clear(err);
+        /* lack of memory passes, and says nothing about the record; OpenSSL
+         * does not always tell it, so that other errors are tried again, too */
+        if (err->code != ECERT_ERR_MEMORY) {
+            atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
+            if (atomic_exchange(&slot->bad, generation) == generation) {
+                ecert_err_clear(err);
+            }
         }
         view = old;
     } else if (keeper) {
@@ -271,10 +288,13 @@ static view_t *current(ecert_live_t *live, uint32_t index, view_t **own,
     uint64_t generation = ecert_snap_generation(live->snap, index);
     view_t *view = atomic_load(&slot->view);
 
-    if (view != NULL && view->generation == generation) {
+    if (view != NULL && view->generation == generation
+        && !atomic_load_explicit(&view->spoiled, memory_order_relaxed)) {
         return view;
     }
-    if (generation == 0 || atomic_load(&slot->bad) == generation) {
+    if (generation == 0
+        || (atomic_load(&slot->bad) == generation
+            && now_ms() < atomic_load(&slot->retry_ms))) {
         return view;
     }
     return refresh(live, index, generation, own, err);
@@ -303,6 +323,29 @@ static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
     return rc;
 }
 
+/*
+ * What lack of memory has left in OpenSSL's objects (a certificate marked as
+ * invalid) stays there: they are made anew.  Not at each handshake, in case it
+ * is the certificate's own fault.
+ */
+static void spoil(slot_t *slot, view_t *view)
+{
+    if (atomic_exchange(&view->spoiled, 1) == 0) {
+        atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
+        atomic_store(&slot->bad, view->generation);
+    }
+}
+
+/* A handshake that fails is tried again; a placeholder is taken for an
+ * attack.  So it is for when there is nothing else, not for lack of memory. */
+static int certify_without_view(ecert_live_t *live, uint32_t site, SSL *ssl,
+                                ecert_err_t *err)
+{
+    return err->code == ECERT_ERR_MEMORY
+               ? -1
+               : certify_without_agent(live, site, ssl, err);
+}
+
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err)
 {
@@ -322,8 +365,11 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     view = current(live, site, &own, err);
     if (view != NULL) {
         rc = ecert_cred_use(view->cred, ssl, err);
+        if (rc < 0) {
+            spoil(slot, view);
+        }
     } else {
-        rc = certify_without_agent(live, site, ssl, err);
+        rc = certify_without_view(live, site, ssl, err);
     }
     if (rc == 0 && err->code != ECERT_OK) {
         rc = 1;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,7 +16,8 @@
 #define GRACE_MS         1000 /* for the worker to leave by itself */
 #define FIRST_PAUSE_MS   50   /* doubled before each return of the worker */
 #define LONGEST_PAUSE_MS 30000
-#define HEALTHY_SECONDS  60 /* a worker that lived so long was no crash loop */
+#define NO_PROCESS_MS    1000 /* to the next try where there was none */
+#define HEALTHY_SECONDS  60   /* who lived so long is in no crash loop */
 
 struct ecert_pair_s {
     int control;
@@ -115,6 +117,15 @@ static int fork_worker(ecert_pair_t *pair)
     return pid == 0;
 }
 
+/* Seconds on a clock that nobody sets. */
+static time_t uptime(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
+}
+
 static int pause_after(int pause, time_t lived)
 {
     if (lived >= HEALTHY_SECONDS) {
@@ -141,11 +152,19 @@ static void tell_death(pid_t pid, int status, int pause)
 /* Forks until it works. 1 in the new worker, 0 in the guard. */
 static int fork_again(ecert_pair_t *pair)
 {
-    int rc;
+    int rc, told = 0;
 
     pair->restarts++;
     while ((rc = fork_worker(pair)) < 0) {
-        if (wait_control(pair, LONGEST_PAUSE_MS)) {
+        if (!told) {
+            told = 1;
+            ecert_log(ECERT_LOG_ERROR,
+                      "agent: it cannot be started again (fork: %s), workers "
+                      "go on with what they have; it is tried every second: "
+                      "look at the limits of processes and memory",
+                      strerror(errno));
+        }
+        if (wait_control(pair, NO_PROCESS_MS)) {
             _exit(0); /* no process to be had, and none needed any more */
         }
     }
@@ -156,7 +175,7 @@ static int fork_again(ecert_pair_t *pair)
 static void guard(ecert_pair_t *pair)
 {
     int pause = FIRST_PAUSE_MS, status;
-    time_t born = time(NULL);
+    time_t born = uptime();
 
     close_others(pair);
     for (;;) {
@@ -166,7 +185,7 @@ static void guard(ecert_pair_t *pair)
         status = 0;
         while (waitpid(pair->other, &status, 0) < 0 && errno == EINTR) {
         }
-        pause = pause_after(pause, time(NULL) - born);
+        pause = pause_after(pause, uptime() - born);
         tell_death(pair->other, status, pause);
         if (wait_control(pair, pause)) {
             _exit(0);
@@ -174,7 +193,7 @@ static void guard(ecert_pair_t *pair)
         if (fork_again(pair)) {
             return;
         }
-        born = time(NULL);
+        born = uptime();
     }
 }
 

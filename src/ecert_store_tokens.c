@@ -196,6 +196,9 @@ static int take_file(search_t *search, const char *folder, const char *name,
     }
     if (ecert_file_read(path, ECERT_DCV_BODY_MAX, search->trail, &file, err)
         != 0) {
+        if (ecert_err_starved(err)) {
+            return -1; /* the table that is served stays whole */
+        }
         complain_read(search, path, err);
         return 0;
     }
@@ -246,6 +249,9 @@ static int take_host(search_t *search, const char *dcv, const char *host,
     if (ecert_file_list(folder, TOKENS_MAX, search->trail, &names, &n_names,
                         err)
         != 0) {
+        if (ecert_err_starved(err)) {
+            return -1;
+        }
         if (err->code == ECERT_ERR_MISSING) {
             refuse(search, folder,
                    "this is no folder: validation files stand "

@@ -143,7 +143,9 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
         complain(&list, &err);
     }
     keep_complaints(kept, &list);
-    kept->retry_at = list.retry_at;
+    kept->retry_at = rc != 0 && ecert_err_starved(&err)
+                         ? keeper->ms + ECERT_STARVED_MS
+                         : list.retry_at;
 }
 
 int ecert_dcv_kept_due(const ecert_keeper_t *keeper,

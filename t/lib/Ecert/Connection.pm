@@ -69,6 +69,7 @@ sub context (%o) {
     Net::SSLeay::CTX_set_options($ctx, Net::SSLeay::OP_NO_TICKET())
         if $o{no_tickets};
     Net::SSLeay::CTX_set_post_handshake_auth($ctx, 1) if $o{post_auth};
+    Net::SSLeay::CTX_set_alpn_protos($ctx, $o{alpn}) if $o{alpn};
     if (my $client = $o{client}) {
         Net::SSLeay::CTX_use_certificate($ctx, $client->x509);
         Net::SSLeay::CTX_use_PrivateKey($ctx, $client->key);
@@ -152,6 +153,17 @@ sub _more ($c) {
     $c->{rest} .= $bytes;
     return 1;
 }
+
+# Exactly so many bytes, or undef.
+sub take ($c, $n) {
+    while (length $c->{rest} < $n) {
+        $c->_more or return undef;
+    }
+    return substr $c->{rest}, 0, $n, '';
+}
+
+# What ALPN agreed on, or ''.
+sub protocol ($c) { return Net::SSLeay::P_alpn_selected($c->{ssl}) // '' }
 
 # Writes a request, reads one response; the connection can be used again
 # when the response says so.

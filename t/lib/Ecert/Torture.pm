@@ -1,0 +1,318 @@
+package Ecert::Torture;
+
+# One fault, one server, under load; t/torture/*.pm has the cases, and
+# Ecert::Torture::Cases the list of them.
+#
+#   my $t = Ecert::Torture->new($case, 'nginx');
+#   $t->begin;                          # server, two sites, load on both
+#   $t->fault(...); $t->renew; ...
+#   $t->end;                            # the invariants
+#
+# The invariants: every handshake got a leaf with its own chain, one that was
+# installed by then, and never an older one after a newer one; no handshake and
+# no request failed; the other site ("calm") was not touched; in the end all is
+# as before: the same workers, two processes of the agent, as many descriptors,
+# nothing else in the store, and after a stop no process, socket or port.
+
+use v5.36;
+
+use File::Find ();
+use IO::Socket::INET;
+use List::Util qw(max);
+use Time::HiRes ();
+
+use Ecert::Client;
+use Ecert::Life qw($site pki);
+use Ecert::Live ();
+use Ecert::Load;
+use Ecert::Process;
+use Ecert::Server;
+use Ecert::Store;
+use Ecert::Test;
+
+our $calm = 'calm.example.hk';
+
+my %load = (clients => { full => 1, resume => 1, keepalive => 1, h2 => 1 },
+    pause => 0.05, renew => 2);
+my %prefork = (clients => { full => 1, resume => 1, keepalive => 1 },
+    pause => 0.05, renew => 2);
+
+# What a server's name says besides nginx or apache.
+my %ways = (event => {}, single => { single => 1, workers => 1 },
+    foreground => { foreground => 1 }, worker => { mpm => 'worker' },
+    prefork => { mpm => 'prefork', workers => 8 });
+
+# case: see Ecert::Torture::Cases.  server: nginx, apache, nginx-single,
+# apache-prefork and so on.
+sub new ($class, $case, $server) {
+    my ($kind, $way) = split /-/, $server;
+    return bless { case => $case, name => $server, kind => $kind,
+        way => $ways{ $way // 'event' }, figures => {}, lines => {},
+        order => {}, next => 0 }, $class;
+}
+
+sub kind ($t) { return $t->{kind} }
+sub server ($t) { return $t->{server} }
+sub store ($t) { return $t->{store} }
+sub figures ($t) { return $t->{figures} }
+
+# How often: few in continuous integration, else many.
+sub times ($t, $few, $many) {
+    return $ENV{ECERT_TORTURE_ALL} ? $many : $few;
+}
+
+# The worst of what was measured: seconds, or what unit says.
+sub figure ($t, $name, $value, $unit = 's') {
+    my $old = $t->{figures}{$name};
+    $t->{figures}{$name} = [$value, $unit]
+        if defined $value && (!$old || $old->[0] < $value);
+}
+
+# --- beginning
+
+# Starts a server with the sites www.example.hk and calm.example.hk, and load.
+# Options are those of Ecert::Server, besides sites (more of them, by name),
+# load => 0 (none) or { what Ecert::Load takes }, unstarted.
+sub begin ($t, %o) {
+    my @sites = @{ delete $o{sites} // [] };
+    my $load = delete $o{load} // {};
+    my $unstarted = delete $o{unstarted};
+    my $more = delete $o{vhosts} // [];
+    my $store = $t->{store} //= Ecert::Store->new
+        ->add_issuers(pki->sub, pki->ev, pki->cross);
+
+    $t->install($_) for $site, $calm, @sites;
+    $t->{server} = Ecert::Server->new($t->{kind}, store => $store,
+        %{ $t->{way} }, %o, vhosts => [
+            map({ +{ names => [$_], ecert => 'on' } } $site, $calm, @sites),
+            @$more ]);
+    return $t if $unstarted;
+    $t->{server}->start;
+    return $t->_loaded($load);
+}
+
+sub _loaded ($t, $load) {
+    my $server = $t->{server};
+    served($server->port, $_) for ($site, $calm) x 4;
+    $t->{workers} = [sort $server->workers];
+    $t->{held} = $t->_held;
+    $t->load(%$load) if $load;
+    return $t;
+}
+
+# Clients of the two sites.
+sub load ($t, %o) {
+    my $port = $t->{server}->port;
+    my %kind = ($t->{server}{mpm} // '') eq 'prefork'
+        || $t->{server}{single} ? %prefork : %load;
+    $t->{load}{$site} = Ecert::Load->new($port, %kind, %o, name => $site);
+    $t->{load}{$calm} = Ecert::Load->new($port, %kind, %o, name => $calm,
+        clients => { full => 1 });
+}
+
+# --- certificates
+
+# A new certificate; from now on it may be served.  Kinds of keys and issuers
+# alternate, so that a mixture would be seen.
+sub leaf ($t, $name = $site, %o) {
+    state %n;
+    my $n = $n{$name}++;
+    my $leaf = pki->leaf(names => [$name],
+        issuer => $n % 2 ? pki->ev : pki->sub,
+        key => $n % 3 ? 'P-256' : 'P-384', %o);
+    $t->allow($leaf, $name);
+    return $leaf;
+}
+
+# This leaf with its chain may be served from now on; also one from before.
+sub allow ($t, $leaf, $name = $site, $line = line($leaf)) {
+    push @{ $t->{order}{$name}{$line} }, [$t->{next}++, Time::HiRes::time()];
+}
+
+# Also without the cross-certificate, without being newer for it.
+sub allow_short ($t, $leaf, $name = $site) {
+    $t->{order}{$name}{ line($leaf) =~ s/,[^,]+$//r }
+        = $t->{order}{$name}{ line($leaf) };
+}
+
+sub line ($leaf) {
+    return join ',', map { $_->fingerprint } $leaf, $leaf->issued_by,
+        pki->cross;
+}
+
+# Puts a new certificate into the store; returns it.
+sub install ($t, $name = $site, %o) {
+    my $leaf = $t->leaf($name, %o);
+    $t->{store}->install($name, $leaf);
+    $t->{good}{$name} = $leaf;
+    return $leaf;
+}
+
+# The same, and waits until it is served.  Returns it.
+sub renew ($t, $what = 'a renewal is served', $name = $site, %o) {
+    my $leaf = $t->install($name, %o);
+    $t->goes_live($leaf, $what, $name);
+    return $leaf;
+}
+
+sub goes_live ($t, $leaf, $what, $name = $site, $figure = 'swap',
+    $deadline = 45) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $took = took(sub { $t->serves($leaf, $name) }, $deadline);
+    $t->{good}{$name} = $leaf;
+    $t->figure($figure, $took);
+    return ok defined $took, $what;
+}
+
+sub serves ($t, $leaf, $name = $site) {
+    return Ecert::Life::serves($t->{server}, $name) eq $leaf->fingerprint;
+}
+
+# What was good before is what is served.
+sub stays ($t, $what, $name = $site) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return ok $t->serves($t->{good}{$name}, $name),
+        "$what: what was served stays";
+}
+
+# One line about the site with this reason and file, and a remedy; no other.
+sub told ($t, $reason, $file, $what, $name = $site) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    Ecert::Live::told($t->{server}, $name, $reason, $file, "$what: told");
+    my @lines = Ecert::Live::complaints($t->{server}, $name);
+    is scalar @lines, 1, "$what: in one line" or diag join "\n", @lines;
+}
+
+sub not_told ($t, $what, $name = $site) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my @lines = Ecert::Live::complaints($t->{server}, $name);
+    is_deeply \@lines, [], "$what: nothing to complain about";
+}
+
+# --- the end
+
+# With workers => 0 they may be others than before; failed: so many handshakes
+# or requests may have failed (lost with a process that was killed); slack:
+# seconds in which an older certificate may still be seen beside a newer one
+# (two configurations at once; order => 0: always); stopped: the server was
+# ended by the case.
+sub end ($t, %o) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    for my $name (sort keys %{ $t->{load} }) {
+        my $load = delete $t->{load}{$name} or next;
+        $t->_judge($name, $load->stop, %o);
+    }
+    return if $o{stopped};
+    $t->_at_rest(%o) if $t->{held};
+    $t->_stops;
+}
+
+sub _judge ($t, $name, $report, %o) {
+    my $allowed = $o{failed} // 0;
+    cmp_ok $report->{failed}, '<=', $allowed,
+        "$name: no handshake and no request failed"
+        . ($allowed ? " beyond $allowed" : '')
+        or diag join "\n", @{ $report->{failures} };
+    $t->figure('lost', $report->{failed}, '') if $report->{failed};
+    $t->figure('handshake', $report->{longest});
+    $t->{handshakes} += $report->{handshakes};
+    cmp_ok $report->{handshakes}, '>', 0, "$name: there was load";
+    note "$name: ", join ', ', map { "$_ $report->{$_}" }
+        qw(handshakes resumed requests reconnects);
+    my $slack = $o{order} // 1 ? $o{slack} // 0 : 1e9;
+    my @wrong = $t->_wrong($name, $slack, @{ $report->{timeline} });
+    splice @wrong, 5;
+    is_deeply \@wrong, [],
+        "$name: each got a published certificate with its chain, in order";
+}
+
+# What was served that should not have been.
+sub _wrong ($t, $name, $slack, @timeline) {
+    my (@wrong, @seen);
+    for my $shake (@timeline) {
+        my ($begin, $end, $line) = @$shake;
+        my @at = grep { $_->[1] <= $end } @{ $t->{order}{$name}{$line} // [] };
+        push @wrong, 'not published: ' . _short($line) if !@at;
+        push @seen, [$begin, $end, max(map { $_->[0] } @at)] if @at;
+    }
+    # In order of their ends; an older one must have begun before that.
+    my @ended = sort { $a->[1] <=> $b->[1] } @seen;
+    my ($newest, $i) = (-1, 0);
+    for my $shake (sort { $a->[0] <=> $b->[0] } @seen) {
+        while ($i < @ended && $ended[$i][1] + $slack < $shake->[0]) {
+            $newest = max $newest, $ended[$i++][2];
+        }
+        push @wrong, sprintf 'number %d after %d was seen, at %.3f',
+            $shake->[2], $newest, $shake->[0] if $shake->[2] < $newest;
+    }
+    return @wrong;
+}
+
+sub _short ($line) { return join ',', map { substr $_, 0, 8 } split /,/, $line }
+
+# Descriptors by process, and what lies in the store that nobody put there.
+sub _held ($t) {
+    my %held;
+    for my $pid ($t->{server}->agents, $t->{server}->workers) {
+        my %fd = Ecert::Process::descriptors($pid);
+        $held{$pid} = keys %fd;
+    }
+    return \%held;
+}
+
+sub _at_rest ($t, %o) {
+    my $server = $t->{server};
+    ok wait_for(sub { $server->agents == 2 }, 40), 'one agent, two processes'
+        or diag join ' ', $server->agents;
+    if ($o{workers} // 1) {
+        is_deeply [sort $server->workers], $t->{workers}, 'the same workers';
+        my $more;
+        ok wait_for(sub { !($more = $t->_more) }, 20),
+            'no more descriptors than before' or diag $more;
+    }
+    is_deeply [$t->_strays], [], 'nothing strange in the store';
+    is +(Ecert::Life::status($server))[0], 0, 'ecert status: all in order'
+        or diag +(Ecert::Life::status($server))[1] if $o{in_order} // 1;
+}
+
+# Agents that were brought back are compared with the ones before them.
+sub _more ($t) {
+    my $now = $t->_held;
+    my @before = sort { $a <=> $b } map { $t->{held}{$_} }
+        grep { my $pid = $_; !grep { $_ == $pid } @{ $t->{workers} } }
+        keys %{ $t->{held} };
+    my @agents = sort { $a <=> $b } map { $now->{$_} } $t->{server}->agents;
+    my @more = map { "worker $_: $t->{held}{$_}, now $now->{$_}" }
+        grep { ($now->{$_} // 0) > $t->{held}{$_} } @{ $t->{workers} };
+    push @more, "agent: @before, now @agents"
+        if grep { ($agents[$_] // 0) > ($before[$_] // 0) } 0 .. $#agents;
+    return join '; ', @more;
+}
+
+# Temporary files and folders that somebody forgot.
+sub _strays ($t) {
+    my @strays;
+    File::Find::find(sub {
+        push @strays, $File::Find::name
+            if /^\.stage-/ || /^\..*\.[A-Za-z0-9]{6}$/ && -f;
+    }, $t->{store}->dir);
+    return @strays;
+}
+
+sub _stops ($t) {
+    my $server = $t->{server};
+    my @all = ($server->pid, $server->workers, $server->agents);
+    ok $server->stop, 'stops, and the agent with it';
+    ok wait_for(sub { !grep { Ecert::Process::alive($_) } @all }, 15),
+        'no process is left';
+    is_deeply [glob $t->{store}->dir . '/run/*'], [], 'no socket';
+    ok wait_for(sub { !grep { !_is_free($_) } values %{ $server->{ports} } }),
+        'the ports are free';
+}
+
+sub _is_free ($port) {
+    return IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+        LocalPort => $port, ReuseAddr => 1);
+}
+
+1;

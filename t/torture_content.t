@@ -1,0 +1,12 @@
+#!/usr/bin/perl
+
+# Faults of the files' content, under load: those of t/torture/content.pm that
+# are tried each time.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Ecert::Torture::Cases qw(torture);
+
+torture('content');
