@@ -13,13 +13,10 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Errno ();
-
 use Ecert::Scenes;
 use Ecert::Strace;
 use Ecert::Test;
 use Ecert::Tries;
-use Ecert::Whole;
 
 my $missing = Ecert::Strace->missing;
 plan skip_all => $missing if $missing;
@@ -42,7 +39,7 @@ my $reading = qr/^(?:openat|p?read(?:64)?|newfstatat|fstat|getdents64
 for my $name (grep { /$wanted/ } Ecert::Scenes->names) {
     my $scene = scene_of($name);
     tries($scene, 'refused', [points(@{ $scene->{calls} })],
-        sub ($dir, $point) { return refused($scene, $dir, $point) });
+        \&refused);
 }
 subtest 'the output is lost' => \&lost_output;
 done_testing;
@@ -91,36 +88,5 @@ sub with_errors ($call, $i) {
 sub refused ($scene, $dir, $point) {
     my ($status, $out) = Ecert::Strace->run($point, "error=$point->{error}",
         $scene->command($dir));
-    my @wrong = $status == 0 ? is_done($scene, $dir, $out)
-        : $status == 1 ? is_told($scene, $dir, $point, $out)
-        : "ends with $status: $out";
-    @wrong = map { "$point->{error}: $_" } @wrong,
-        Ecert::Whole::wrong($dir, $scene->{old}, $scene->{new},
-            $scene->{log});
-    return (@wrong, map { "$point->{error}: $_" }
-        again_and_again($scene, $dir), Ecert::Whole::broken_pairs($dir));
-}
-
-# It went another way, and all is as if nothing had been.  What comes last may
-# be missing if that is said: the line in the log, the note that a request was
-# handed out, and the removal of the request whose certificate is there, which
-# the next command takes care of.
-sub is_done ($scene, $dir, $out) {
-    my $warned = $out =~ /^ecert: warning: /m;
-    my @wrong = map { "exit 0, but $_" }
-        grep { !$warned || !/^request/ } not_new($scene, $dir);
-    push @wrong, 'exit 0, without a word in the log nor a warning'
-        if !$warned && length($scene->{log})
-            == length(slurp("$dir/store/log") // '');
-    return @wrong;
-}
-
-sub is_told ($scene, $dir, $point, $out) {
-    my @lines = grep { /^ecert: (?!warning)/ } split /\n/, $out;
-    return 'exit 1, and says ' . @lines . " times why: $out" if @lines != 1;
-    my $errno = Errno->can($point->{error})->();
-    my $text = do { local $! = $errno; "$!" };
-    return () if $lines[0] =~ m{\Q$dir\E|^ecert: memory: }
-        && $lines[0] =~ /\Q$text\E|not enough memory/;
-    return "does not say file and reason: $lines[0]";
+    return is_refused($scene, $dir, $point->{error}, $status, $out);
 }

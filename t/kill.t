@@ -30,9 +30,7 @@ for my $name (grep { /$wanted/ } Ecert::Scenes->names) {
         : (Ecert::Strace->kill_points(@calls),
             spread(2, grep { $_->{child} } @calls));
     ok $scene->{changed}, "$name: changes something";
-    tries($scene, 'killed', \@points, sub ($dir, $point) {
-        return killed($scene, $dir, $point);
-    });
+    tries($scene, 'killed', \@points, \&killed);
 }
 done_testing;
 

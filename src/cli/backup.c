@@ -1,6 +1,5 @@
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -105,10 +104,10 @@ static void push_root(STACK_OF(X509) *list, int n, X509 *root)
 }
 
 /* Those of the pool, and those that this machine trusts. */
-static void push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain)
+static int push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain,
+                      ecert_err_t *err)
 {
-    STACK_OF(X509) *roots = NULL;
-    ecert_err_t ignored;
+    STACK_OF(X509) *roots = ecert_roots_read(ECERT_TRUST_FILE, err);
     int n = sk_X509_num(list);
 
     for (size_t i = 0; i < chain->n_considered; i++) {
@@ -116,13 +115,14 @@ static void push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain)
             push_root(list, n, chain->considered[i].cert);
         }
     }
-    if (access(ECERT_TRUST_FILE, R_OK) == 0) {
-        roots = ecert_roots_read(ECERT_TRUST_FILE, &ignored);
+    if (roots == NULL && ecert_err_refused(err)) {
+        return -1;
     }
     for (int i = 0; i < sk_X509_num(roots); i++) {
         push_root(list, n, sk_X509_value(roots, i));
     }
     sk_X509_pop_free(roots, X509_free);
+    return 0;
 }
 
 /* What the system refuses to read would be missing from the file unseen. */
@@ -170,7 +170,7 @@ static int push_path(const ecert_cli_site_t *site,
         for (int i = 0; i < sk_X509_num(loaded.chain->served); i++) {
             rc |= push(list, sk_X509_value(loaded.chain->served, i));
         }
-        push_roots(list, loaded.chain);
+        refused = push_roots(list, loaded.chain, err) != 0;
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
@@ -317,7 +317,9 @@ static int is_unfinished(const ecert_cli_site_t *site, const options_t *options,
     ecert_err_t ignored;
     int is = 0;
 
-    if (ecert_backups_has(site->dir, ecert_cli_absolute(options->file))
+    if (ecert_backups_has(site->dir, ecert_cli_absolute(options->file),
+                          &ignored)
+            != 0
         || ecert_parcel_read(options->file, &file, &ignored) != 0) {
         return 0;
     }

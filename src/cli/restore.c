@@ -91,14 +91,16 @@ static int names_of_leaf(X509 *leaf, const char *first, char ***names,
         X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     char text[ECERT_NAME_MAX * 4], ascii[ECERT_NAME_MAX];
     ecert_err_t ignored;
-    int type, size = sk_GENERAL_NAME_num(sans);
+    int type, lost = 0, size = sk_GENERAL_NAME_num(sans);
 
     *n = 0;
     *names = calloc((size > 0 ? (size_t)size : 0) + 1, sizeof(**names));
     if (*names != NULL && first[0] != '\0') {
-        (*names)[(*n)++] = strdup(first);
+        (*names)[0] = strdup(first);
+        lost = (*names)[0] == NULL;
+        *n = !lost;
     }
-    for (int i = 0; *names != NULL && i < size; i++) {
+    for (int i = 0; *names != NULL && !lost && i < size; i++) {
         const ASN1_STRING *value =
             GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(sans, i), &type);
 
@@ -108,12 +110,19 @@ static int names_of_leaf(X509 *leaf, const char *first, char ***names,
         ecert_escape(text, sizeof(text),
                      (const char *)ASN1_STRING_get0_data(value),
                      (size_t)ASN1_STRING_length(value));
-        if (ecert_name_ascii(text, ascii, &ignored) == 0
-            && strcmp(ascii, first) != 0) {
-            (*names)[(*n)++] = strdup(ascii);
+        if (ecert_name_ascii(text, ascii, &ignored) != 0) {
+            lost |= ecert_err_refused(&ignored);
+        } else if (strcmp(ascii, first) != 0) {
+            (*names)[*n] = strdup(ascii);
+            lost |= (*names)[*n] == NULL;
+            *n += !lost;
         }
     }
     GENERAL_NAMES_free(sans);
+    if (lost) {
+        ecert_names_free(*names, *n);
+        *names = NULL;
+    }
     return *names ? 0 : -1;
 }
 
@@ -269,30 +278,43 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
 
 /* ---- a certificate with its key ---------------------------------------- */
 
-static void add_issuers(const restore_t *restore, const ecert_cli_site_t *site)
+/* What is of no use is told and left out; -1 when the system refuses. */
+static int add_issuer(const ecert_cli_site_t *site, const ecert_ca_t *ca,
+                      X509 *cert, ecert_err_t *err)
+{
+    char name[256];
+    int rc = ecert_pool_add(site->store, ca, cert, site->now, err);
+
+    if (rc < 0 && ecert_err_refused(err)) {
+        return -1;
+    }
+    if (rc < 0) {
+        ecert_cli_warn(NULL, err);
+    } else if (rc == 0) {
+        printf("added to the pool: %s\n",
+               ecert_x509_label(cert, name, sizeof(name)));
+    }
+    return 0;
+}
+
+static int add_issuers(const restore_t *restore, const ecert_cli_site_t *site,
+                       ecert_err_t *err)
 {
     STACK_OF(X509) *list = restore->handed.certificates;
-    ecert_err_t err;
-    ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, &err);
-    char name[256];
+    ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, err);
+    int rc = ca ? 0 : -1;
 
-    for (int i = 0; i < sk_X509_num(list) && ca != NULL; i++) {
+    for (int i = 0; rc == 0 && i < sk_X509_num(list); i++) {
         X509 *cert = sk_X509_value(list, i);
-        int rc;
 
         if (cert == restore->leaf || ecert_x509_self_signed(cert)
             || !ecert_x509_ca(cert)) {
             continue;
         }
-        rc = ecert_pool_add(site->store, ca, cert, site->now, &err);
-        ecert_x509_label(cert, name, sizeof(name));
-        if (rc < 0) {
-            ecert_cli_warn(NULL, &err);
-        } else if (rc == 0) {
-            printf("added to the pool: %s\n", name);
-        }
+        rc = add_issuer(site, ca, cert, err);
     }
     ecert_ca_free(ca);
+    return rc;
 }
 
 /* What is served now goes on, unless what comes back lives longer. */
@@ -392,6 +414,7 @@ static void end_requests(const restore_t *restore, const ecert_cli_site_t *site)
     size_t n;
 
     if (ecert_requests(site->dir, site->ascii, &list, &n, &err) != 0) {
+        ecert_cli_warn(site->ascii, &err);
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -445,7 +468,9 @@ static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
                         json_integer((json_int_t)done.number));
     ecert_json_set_text(more, "certificate_sha256",
                         ecert_x509_fingerprint(restore->leaf, hex));
-    add_issuers(restore, site);
+    if (add_issuers(restore, site, err) != 0) {
+        return -1;
+    }
     say_restored(site, &done);
     return 0;
 }
