@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include "cli.h"
+#include "ecert_backups.h"
 #include "ecert_chain.h"
 #include "ecert_csr.h"
 #include "ecert_generation.h"
@@ -246,6 +247,24 @@ static int know(const restore_t *restore, const ecert_cli_site_t *site,
     return generations < 0 ? -1 : requests + generations > 0;
 }
 
+/* The file that it came from is a backup of the key. */
+static int note_backup(const restore_t *restore, const ecert_cli_site_t *site,
+                       ecert_err_t *err)
+{
+    ecert_backup_t backup = {
+        .key_id = restore->key_id,
+        .file = ecert_cli_absolute(restore->options->file),
+    };
+    int64_t last;
+
+    if (ecert_backups_last(site->dir, backup.key_id, NULL, &last, err) != 0) {
+        return -1;
+    }
+    return last != 0 || restore->options->no_export
+               ? 0
+               : ecert_backups_add(site->dir, &backup, site->now, err);
+}
+
 static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
                        json_t *more, ecert_err_t *err)
 {
@@ -257,7 +276,7 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
         puts("This private key is there already.");
     }
     if (rc != 0) {
-        return rc < 0 ? -1 : 0;
+        return rc < 0 ? -1 : note_backup(restore, site, err);
     }
     json = json_object();
     if (restore->options->no_export) {
@@ -272,6 +291,7 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
                  ? "The certificate is self-signed, and of no use.  Its key "
                    "waits as a request."
                  : "A key without its certificate: it waits as a request.");
+        rc = note_backup(restore, site, err);
     }
     return rc;
 }

@@ -3,7 +3,7 @@
  * what it asks the system for, and refuses one of them.  Ecert::Refuse speaks
  * to it by the environment:
  *
- *   REFUSE_LIST=FILE       each of them as a record into this file
+ *   REFUSE_LIST=FILE       a record for each way to them into this file
  *   REFUSE=N ERRNO [child] the Nth of the process, or of a child, fails
  *
  * They are counted from main on, and in each child from 1 again.  Neither lists
@@ -31,27 +31,33 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define RECORDS 400000
+#define RECORDS 16384 /* places of a hash table */
 #define FRAMES  48
 #define OWN     8
+#define CACHED  4096
+#define GLANCE  512 /* words of the stack */
 
 /* As Ecert::Refuse unpacks it. */
 typedef struct {
     char name[16];
-    uint32_t n;
+    uint32_t first, last; /* their numbers; 0: the record is not used */
+    uint64_t way; /* of the return addresses that are in the executable */
+    uint32_t at[OWN]; /* the innermost of them */
     uint32_t child;
-    uint64_t stack;    /* of the executable's own part of the stack */
-    uint32_t own[OWN]; /* its innermost return addresses */
+    uint32_t unused;
 } record_t;
 
+static record_t *list;
+
 static struct {
-    uint32_t n;
-    record_t record[RECORDS];
-} *list;
+    uint64_t key;
+    record_t *record;
+} cache[CACHED];
 
 static uint32_t count, wanted;
 static int begun, in_child, wants_child, error, inside;
 static uintptr_t text, text_end;
+static const uintptr_t *stack_end; /* somewhere in main's callers */
 
 /* The executable is the first object. */
 static int find_text(struct dl_phdr_info *info, size_t size, void *data)
@@ -86,44 +92,92 @@ __attribute__((constructor)) static void prepare(void)
         return;
     }
     fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, sizeof(*list)) != 0) {
+    if (fd < 0 || ftruncate(fd, RECORDS * sizeof(*list)) != 0) {
         abort();
     }
-    list =
-        mmap(NULL, sizeof(*list), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    list = mmap(NULL, RECORDS * sizeof(*list), PROT_READ | PROT_WRITE,
+                MAP_SHARED, fd, 0);
     if (list == MAP_FAILED) {
         abort();
     }
     close(fd);
 }
 
-static void note(const char *name)
+/* The record of this way, or a fresh one. */
+static record_t *find(const char *name, uint64_t way)
 {
-    uint32_t at = __atomic_fetch_add(&list->n, 1, __ATOMIC_RELAXED);
-    uint64_t hash = 14695981039346656037u;
-    void *frames[FRAMES];
-    record_t *r = &list->record[at];
-    int n, own = 0;
+    for (uint32_t i = 0; i < RECORDS; i++) {
+        record_t *r = &list[(way + i) % RECORDS];
 
-    if (at >= RECORDS) {
-        abort();
+        if (r->first == 0
+            || (r->way == way && r->child == (uint32_t)in_child
+                && strncmp(r->name, name, sizeof(r->name) - 1) == 0)) {
+            return r;
+        }
     }
-    n = backtrace(frames, FRAMES);
-    strncpy(r->name, name, sizeof(r->name) - 1);
-    r->n = count;
-    r->child = (uint32_t)in_child;
+    abort();
+}
+
+static record_t *add(const char *name)
+{
+    uint64_t way = 14695981039346656037u;
+    uint32_t at[OWN] = {0};
+    void *frames[FRAMES];
+    int n = backtrace(frames, FRAMES), own = 0;
+    record_t *r;
+
     for (int i = 0; i < n; i++) {
         uintptr_t p = (uintptr_t)frames[i];
 
         if (p < text || p >= text_end) {
             continue;
         }
-        hash = (hash ^ (p - text)) * 1099511628211u;
+        way = (way ^ (p - text)) * 1099511628211u;
         if (own < OWN) {
-            r->own[own++] = (uint32_t)(p - text);
+            at[own++] = (uint32_t)(p - text);
         }
     }
-    r->stack = hash;
+    r = find(name, way);
+    r->last = count;
+    if (r->first == 0) {
+        r->first = count;
+        r->way = way;
+        r->child = (uint32_t)in_child;
+        strncpy(r->name, name, sizeof(r->name) - 1);
+        memcpy(r->at, at, sizeof(at));
+    }
+    return r;
+}
+
+/*
+ * What tells one way from another without unwinding: the stack's depth, and
+ * what above it looks like a return address into the executable.
+ */
+static uint64_t glance(void)
+{
+    const uintptr_t *sp = __builtin_frame_address(0);
+    uint64_t key = (uintptr_t)sp * 31 + (uint64_t)in_child;
+
+    for (int i = 0; i < GLANCE && sp + i < stack_end; i++) {
+        if (sp[i] >= text && sp[i] < text_end) {
+            key = (key ^ sp[i]) * 1099511628211u;
+        }
+    }
+    return key | 1;
+}
+
+static void note(const char *name)
+{
+    uint64_t key = glance() ^ (uintptr_t)name << 32;
+    unsigned at_cache = (unsigned)(key >> 40) % CACHED;
+    record_t *known = cache[at_cache].record;
+
+    if (known != NULL && cache[at_cache].key == key) {
+        known->last = count;
+        return;
+    }
+    cache[at_cache].record = add(name);
+    cache[at_cache].key = key;
 }
 
 /* 1: this one is to fail. */
@@ -310,5 +364,6 @@ mode_t umask(mode_t mask)
     NEXT(mode_t, "umask", mode_t)
 
     begun = 1;
+    stack_end = (const uintptr_t *)__builtin_frame_address(0) + 16;
     return next(mask);
 }

@@ -13,8 +13,6 @@ package Ecert::Refuse;
 
 use v5.36;
 
-use Config ();
-
 use Ecert::Test;
 
 my $library;
@@ -35,41 +33,32 @@ sub missing ($class) {
     return undef;
 }
 
-# Every call, in order: { name, n (of all in its process), child, way, memory },
+# The first and the last call of each way, in order: { name, n (of all in its
+# process), child, memory, at (the innermost return addresses of the way) },
 # behind exit status and output.
 sub calls ($class, $dirs, @command) {
     my $file = tmp() . "/asked.$$";
-    my ($status, $out) = run('timeout', 60, 'env', "LD_PRELOAD=$library",
+    my ($status, $out) = run('timeout', 120, 'env', "LD_PRELOAD=$library",
         "REFUSE_LIST=$file", @command);
-    my $list = slurp($file);
+    my $list = slurp($file) // '';
     unlink $file;
-    return ($status, $out, map { _call(substr $list, 8 + 64 * $_, 64) }
-        0 .. unpack('V', $list) - 1);
+    my @calls = map { _calls($_) } unpack '(a72)*', $list;
+    return ($status, $out, sort { $a->{child} <=> $b->{child}
+        || $a->{n} <=> $b->{n} } @calls);
 }
 
-sub _call ($record) {
-    my ($name, $n, $child, $way, @at) = unpack 'Z16 V V Q V8', $record;
-    return { name => $name =~ s/^__(\w+)_chk$/$1/r, n => $n, child => $child,
-        way => $way, memory => $name =~ /^(?:m|c|re)alloc$/ ? 1 : 0,
-        at => [grep { $_ } @at] };
-}
-
-# The first and the last of each way.
-sub points ($class, @calls) {
-    my (%first, %last);
-    for my $call (@calls) {
-        my $like = "$call->{name} $call->{child} $call->{way}";
-        $first{$like} //= $call;
-        $last{$like} = $call;
-    }
-    my %n = map { ("$_->{child} $_->{n}" => $_) } values %first, values %last;
-    return sort { $a->{child} <=> $b->{child} || $a->{n} <=> $b->{n} }
-        values %n;
+sub _calls ($record) {
+    my ($name, $first, $last, $way, @at) = unpack 'Z16 V V Q V9', $record;
+    my $child = pop @at;
+    return map { { name => $name =~ s/^__(\w+)_chk$/$1/r, n => $_,
+        child => $child, memory => $name =~ /^(?:m|c|re)alloc$/ ? 1 : 0,
+        at => [grep { $_ } @at] } }
+        $first == 0 ? () : $first == $last ? $first : ($first, $last);
 }
 
 # Runs it with this call refused: (exit status, 124 when it hung; output).
 sub run_with ($class, $call, $errno, @command) {
-    return run('timeout', 30, 'env', "LD_PRELOAD=$library", 'REFUSE='
+    return run('timeout', 60, 'env', "LD_PRELOAD=$library", 'REFUSE='
         . "$call->{n} $errno" . ($call->{child} ? ' child' : ''), @command);
 }
 

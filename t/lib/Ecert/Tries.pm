@@ -19,7 +19,7 @@ use Ecert::Test ();
 use Ecert::Whole;
 
 our @EXPORT = qw(scene_of tries again_and_again not_new untouched
-    is_refused spread);
+    is_refused fresh spread);
 
 my $processes = 2;
 
@@ -47,6 +47,14 @@ sub scene_of ($name, $how = 'Ecert::Strace') {
     die "$name, left alone: @wrong" if @wrong;
     File::Path::remove_tree($dir);
     return $scene;
+}
+
+# Of calls those of a kind ($kind->($call)) that was in none of the scenes
+# before, and so many of the others.
+sub fresh ($seen, $kind, $others, @calls) {
+    my %new = map { ($_ => 1) } grep { !$seen->{ $kind->($_) }++ } @calls;
+    my %keep = map { ($_ => 1) } spread($others, grep { !$new{$_} } @calls);
+    return grep { $new{$_} || $keep{$_} } @calls;
 }
 
 # So many of a list, from all over it.
@@ -184,7 +192,7 @@ sub _is_told ($dir, $error, $out) {
     my @lines = grep { /^ecert: (?!warning)/ } split /\n/, $out;
     return 'exit 1, and says ' . @lines . " times why: $out" if @lines != 1;
     my $text = do { local $! = Errno->can($error)->(); "$!" };
-    return () if $lines[0] =~ m{: /|^ecert: memory: }
+    return () if $lines[0] =~ m{: /|\bmemory: }
         && $lines[0] =~ /\Q$text\E|not enough memory/;
     return "does not say file and reason: $lines[0]";
 }
