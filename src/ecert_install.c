@@ -163,8 +163,7 @@ static int has_key(const ecert_generation_t *generation, const EVP_PKEY *key,
                    ecert_err_t *err)
 {
     EVP_PKEY *own = ecert_generation_key(generation, err);
-    int same = own ? EVP_PKEY_eq(own, key) == 1
-                   : -ecert_err_refused(err);
+    int same = own ? EVP_PKEY_eq(own, key) == 1 : -ecert_err_refused(err);
 
     EVP_PKEY_free(own);
     return same;

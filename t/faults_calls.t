@@ -63,7 +63,7 @@ sub few (@calls) {
         join ' ', grep { defined } @$call{qw(name child)},
             @{ $call->{at} }[0 .. 1];
     }, 0, @calls);
-    return spread(8, @new);
+    return spread(4, @new);
 }
 
 sub with_error ($call, $i) {

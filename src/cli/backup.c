@@ -186,8 +186,7 @@ static int push_path(const ecert_cli_site_t *site, const char *catalogue,
     return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
 
-static int take_generation(const ecert_cli_site_t *site,
-                           const char *catalogue,
+static int take_generation(const ecert_cli_site_t *site, const char *catalogue,
                            const ecert_generation_t *generation, goods_t *goods,
                            ecert_err_t *err)
 {

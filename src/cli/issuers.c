@@ -431,8 +431,7 @@ static int remove_one(const options_t *options, const ecert_pooled_t *one,
                       ecert_err_t *err)
 {
     char site[ECERT_NAME_MAX], name[256];
-    int needed =
-        options->force ? 0 : needed_by(options, one->cert, site, err);
+    int needed = options->force ? 0 : needed_by(options, one->cert, site, err);
 
     name_of(one->cert, one->entry, name);
     if (needed < 0) {

@@ -19,6 +19,7 @@
 #include "ecert_x509.h"
 #include "handed.h"
 #include "progress.h"
+#include "restore_leaf.h"
 #include "say.h"
 #include "site.h"
 
@@ -84,49 +85,6 @@ static void find_leaf(restore_t *restore)
     ERR_clear_error();
 }
 
-/* The names of the leaf as A-labels, `first` in front where it is not "". */
-static int names_of_leaf(X509 *leaf, const char *first, char ***names,
-                         size_t *n)
-{
-    GENERAL_NAMES *sans =
-        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    char text[ECERT_NAME_MAX * 4], ascii[ECERT_NAME_MAX];
-    ecert_err_t ignored;
-    int type, lost = 0, size = sk_GENERAL_NAME_num(sans);
-
-    *n = 0;
-    *names = calloc((size > 0 ? (size_t)size : 0) + 1, sizeof(**names));
-    if (*names != NULL && first[0] != '\0') {
-        (*names)[0] = strdup(first);
-        lost = (*names)[0] == NULL;
-        *n = !lost;
-    }
-    for (int i = 0; *names != NULL && !lost && i < size; i++) {
-        const ASN1_STRING *value =
-            GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(sans, i), &type);
-
-        if (type != GEN_DNS) {
-            continue;
-        }
-        ecert_escape(text, sizeof(text),
-                     (const char *)ASN1_STRING_get0_data(value),
-                     (size_t)ASN1_STRING_length(value));
-        if (ecert_name_ascii(text, ascii, &ignored) != 0) {
-            lost |= ecert_err_refused(&ignored);
-        } else if (strcmp(ascii, first) != 0) {
-            (*names)[*n] = strdup(ascii);
-            lost |= (*names)[*n] == NULL;
-            *n += !lost;
-        }
-    }
-    GENERAL_NAMES_free(sans);
-    if (lost) {
-        ecert_names_free(*names, *n);
-        *names = NULL;
-    }
-    return *names ? 0 : -1;
-}
-
 /* The nicknames of Java and others ("mykey", "1") have no dot. */
 static int is_host(const char *text, char *out)
 {
@@ -148,7 +106,7 @@ static int name_of(X509 *cert, char *out)
         && (ecert_name_covered(cert, out) || ecert_x509_self_signed(cert))) {
         return 0;
     }
-    if (names_of_leaf(cert, "", &names, &n) == 0 && n > 0) {
+    if (ecert_restore_names(cert, "", &names, &n) == 0 && n > 0) {
         snprintf(out, ECERT_NAME_MAX, "%s", names[0]);
         found = 0;
     }
@@ -358,38 +316,6 @@ static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site,
     return keep;
 }
 
-/* What a renewal takes for its defaults. */
-static json_t *subject_of(X509 *leaf)
-{
-    static const struct {
-        int nid;
-        const char *member;
-    } parts[] = {
-        {NID_countryName, "country"},
-        {NID_stateOrProvinceName, "state"},
-        {NID_localityName, "locality"},
-        {NID_organizationName, "organization"},
-        {NID_organizationalUnitName, "unit"},
-    };
-    const X509_NAME *name = X509_get_subject_name(leaf);
-    json_t *site = json_object(), *subject = json_object();
-
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        int at = X509_NAME_get_index_by_NID(name, parts[i].nid, -1);
-        unsigned char *text = NULL;
-
-        if (at >= 0
-            && ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(
-                                              X509_NAME_get_entry(name, at)))
-                   > 0) {
-            ecert_json_set_text(subject, parts[i].member, (char *)text);
-        }
-        OPENSSL_free(text);
-    }
-    json_object_set_new(site, "subject", subject);
-    return site;
-}
-
 static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
                         ecert_installed_t *done, ecert_err_t *err)
 {
@@ -413,10 +339,10 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
     if (in.keep_current < 0) {
         return -1;
     }
-    if (names_of_leaf(restore->leaf, site->ascii, &names, &n) != 0) {
+    if (ecert_restore_names(restore->leaf, site->ascii, &names, &n) != 0) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    subject = subject_of(restore->leaf);
+    subject = ecert_restore_subject(restore->leaf);
     in.site = subject;
     in.names = names;
     in.n_names = n;

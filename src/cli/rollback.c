@@ -16,7 +16,7 @@ typedef struct {
     const char *store;
     const char *name;
     const char *catalogue; /* NULL: the site's */
-    uint64_t number; /* 0: the one before the current one */
+    uint64_t number;       /* 0: the one before the current one */
 } options_t;
 
 static const ecert_generation_t *choose(const ecert_generation_t *list,
