@@ -40,8 +40,8 @@ sub scene_of ($name, $how = 'Ecert::Strace') {
     $scene->{calls} = \@calls;
     $scene->{new} = Ecert::Whole::facts($dir);
     $scene->{changed} =
-        grep { ($scene->{old}{$_} // '') ne $scene->{new}{$_} }
-        keys %{ $scene->{new} };
+        grep { ($scene->{old}{$_} // '') ne ($scene->{new}{$_} // '') }
+        keys %{ $scene->{old} }, keys %{ $scene->{new} };
     my @wrong = (Ecert::Whole::wrong($dir, $scene->{new}, $scene->{new},
         $scene->{log}), Ecert::Whole::leftovers($dir));
     die "$name, left alone: @wrong" if @wrong;
