@@ -65,7 +65,8 @@ int ecert_err(ecert_err_t *err, ecert_code_t code, const char *file,
     va_start(args, fmt);
     set_detail(err, fmt, args);
     va_end(args);
-    if (code == ECERT_ERR_SYSTEM && sys != 0) {
+    if ((code == ECERT_ERR_SYSTEM || code == ECERT_ERR_UNREADABLE)
+        && sys != 0) {
         append_detail(err, strerror(sys));
     }
     return -1;
@@ -100,8 +101,7 @@ int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing)
         return ecert_err(err, ECERT_ERR_MISSING, file, NULL);
     case EACCES:
     case EPERM:
-        return ecert_err(err, ECERT_ERR_UNREADABLE, file, "%s: %s", doing,
-                         strerror(errno));
+        return ecert_err(err, ECERT_ERR_UNREADABLE, file, "%s", doing);
     default:
         return ecert_err(err, ECERT_ERR_SYSTEM, file, "%s", doing);
     }
@@ -121,7 +121,8 @@ int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
 
 int ecert_err_refused(const ecert_err_t *err)
 {
-    return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY;
+    return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY
+           || err->code == ECERT_ERR_UNREADABLE;
 }
 
 int ecert_err_starved(const ecert_err_t *err)

@@ -219,6 +219,10 @@ static int take_name(search_t *search, const char *folder, const char *name)
     ecert_err_t why;
 
     if (ecert_name_unslug(name, search->ascii, &why) != 0) {
+        if (ecert_err_refused(&why)) {
+            complain(search, &why);
+            return -1;
+        }
         refuse(search, folder, "the folder is not named after a host");
         return -1;
     }

@@ -204,10 +204,16 @@ static int run_sectigo(const ecert_cli_command_t *command, int argc,
 
 /* ---- list -------------------------------------------------------------- */
 
+/* ctx: NULL, or where the first error goes by which a file may be hidden. */
 static void complain(void *ctx, const ecert_err_t *err)
 {
-    (void)ctx;
-    ecert_cli_warn(NULL, err);
+    ecert_err_t *hides = ctx;
+
+    if (hides == NULL || !ecert_err_refused(err)) {
+        ecert_cli_warn(NULL, err);
+    } else if (hides->code == ECERT_OK) {
+        *hides = *err;
+    }
 }
 
 /* The table holds a Unicode spelling beside the A-label: shown once. */
@@ -221,12 +227,17 @@ static int is_shown(const ecert_token_t *token, const char *only)
     return only == NULL || strcmp(only, token->host) == 0;
 }
 
-static json_t *report_token(const char *store, const ecert_token_t *token)
+static json_t *report_token(const char *store, const ecert_token_t *token,
+                            ecert_err_t *err)
 {
-    json_t *one = json_object();
-    json_t *origin = ecert_token_origin(store, token->host, token->file);
+    json_t *one = NULL;
+    json_t *origin = ecert_token_origin(store, token->host, token->file, err);
     char url[700];
 
+    if (origin == NULL) {
+        return NULL;
+    }
+    one = json_object();
     snprintf(url, sizeof(url), "http://%s" ECERT_DCV_PREFIX "%s", token->host,
              token->file);
     ecert_json_set_text(one, "host", token->host);
@@ -267,12 +278,12 @@ static int concerns(const json_t *one, const char *only)
 }
 
 static json_t *list_tokens(const char *store, const char *only,
-                           ecert_err_t *err)
+                           ecert_err_t *hides, ecert_err_t *err)
 {
     json_t *list = json_array();
     ecert_tokens_t tokens;
 
-    if (ecert_store_tokens(store, time(NULL), NULL, complain, NULL, &tokens,
+    if (ecert_store_tokens(store, time(NULL), NULL, complain, hides, &tokens,
                            err)
         != 0) {
         json_decref(list);
@@ -284,7 +295,12 @@ static json_t *list_tokens(const char *store, const char *only,
         if (!is_shown(&tokens.tokens[i], NULL)) {
             continue;
         }
-        one = report_token(store, &tokens.tokens[i]);
+        one = report_token(store, &tokens.tokens[i], err);
+        if (one == NULL) {
+            json_decref(list);
+            list = NULL;
+            break;
+        }
         if (concerns(one, only)) {
             json_array_append(list, one);
         }
@@ -365,7 +381,8 @@ static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
         && ecert_name_ascii(options.words[0], ascii, &err) != 0) {
         return ecert_cli_fail(NULL, &err);
     }
-    list = list_tokens(options.store, options.n_words ? ascii : NULL, &err);
+    list =
+        list_tokens(options.store, options.n_words ? ascii : NULL, NULL, &err);
     if (list == NULL) {
         return ecert_cli_fail(NULL, &err);
     }
@@ -379,11 +396,18 @@ static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
 static int remove_all(const ecert_cli_site_t *site, const options_t *options,
                       ecert_err_t *err)
 {
-    json_t *list = list_tokens(site->store, site->ascii, err), *one, *more;
+    ecert_err_t hides = {0};
+    json_t *list = list_tokens(site->store, site->ascii, &hides, err);
     const char *only = options->n_words > 1 ? options->words[1] : NULL;
+    json_t *one, *more;
     size_t i, n = 0;
 
     if (list == NULL) {
+        return -1;
+    }
+    if (hides.code != ECERT_OK) {
+        *err = hides;
+        json_decref(list);
         return -1;
     }
     json_array_foreach(list, i, one)

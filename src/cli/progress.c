@@ -392,7 +392,11 @@ static json_t *report_requests(const ecert_facts_t *facts)
     for (size_t i = 0; i < facts->n_requests; i++) {
         const ecert_request_t *request = &facts->requests[i];
         json_t *one = json_object();
+        int64_t backup = 0;
+        ecert_err_t ignored; /* the newest one's was read without it */
 
+        ecert_backups_last(facts->dir, request->key_id, NULL, &backup,
+                           &ignored);
         json_object_set_new(one, "request",
                             json_integer((json_int_t)request->number));
         ecert_json_set_text(one, "key", request->key_name);
@@ -401,9 +405,7 @@ static json_t *report_requests(const ecert_facts_t *facts)
                             ecert_json_texts(request->names, request->n_names));
         ecert_json_set_date(one, "created", request->created);
         ecert_json_set_date(one, "printed", request->printed);
-        ecert_json_set_date(
-            one, "backup",
-            ecert_backups_last(facts->dir, request->key_id, NULL));
+        ecert_json_set_date(one, "backup", backup);
         json_array_append_new(list, one);
     }
     return list;
