@@ -123,8 +123,8 @@ static int is_file_of(const json_t *file, const json_t *sites,
             return 1;
         }
     }
-    origin =
-        ecert_token_origin(options->store, host, ecert_json_text(file, "file"));
+    origin = ecert_token_origin(options->store, host,
+                                ecert_json_text(file, "file"), &err);
     owner = ecert_json_text(origin, "site");
     found = strcmp(host, ascii) == 0 || (owner && strcmp(owner, ascii) == 0);
     json_decref(origin);
