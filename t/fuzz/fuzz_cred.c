@@ -38,13 +38,15 @@ static void credential(const uint8_t *bytes, size_t len)
 
 static void others(const uint8_t *bytes, size_t len)
 {
-    ecert_staple_t staple;
+    ecert_staple_t staples[ECERT_STAPLES];
     ecert_token_t token;
+    size_t n;
     ecert_err_t err;
 
-    if (ecert_staple_decode(bytes, len, &staple, &err) == 0) {
-        FUZZ_CHECK(staple.der + staple.len == bytes + len);
-        ecert_staple_fits(&staple, fuzz_pki()->leaf, FUZZ_NOW);
+    if (ecert_staple_decode(bytes, len, staples, &n, &err) == 0) {
+        FUZZ_CHECK(n > 0 && n <= ECERT_STAPLES);
+        FUZZ_CHECK(staples[n - 1].der + staples[n - 1].len == bytes + len);
+        ecert_staple_fits(&staples[0], fuzz_pki()->leaf, FUZZ_NOW);
     } else {
         fuzz_check_err(&err);
     }
@@ -84,9 +86,9 @@ static void seed_credential(int placeholder)
 static void seed_table(void)
 {
     const ecert_token_t tokens[] = {
-        {"a.hk", "f.txt", (const unsigned char *)"code", 4, 1},
-        {"a.hk", "g.txt", (const unsigned char *)"", 0, 2},
-        {"b.hk", "f.txt", (const unsigned char *)"other", 5, 3},
+        {"a.hk", "f.txt", (const unsigned char *)"code", 4, 1, 7},
+        {"a.hk", "g.txt", (const unsigned char *)"", 0, 2, 8},
+        {"b.hk", "f.txt", (const unsigned char *)"other", 5, 3, 9},
     };
     unsigned char *bytes;
     ecert_err_t err;

@@ -71,17 +71,20 @@ static void run(const uint8_t *bytes, size_t len)
 {
     const char *site = prepare();
     json_t *origin;
+    ecert_err_t err;
+    int64_t last;
 
     fuzz_file("sites/www.example.hk/.swap.json", bytes, len);
     swap(site);
     fuzz_file("sites/www.example.hk/backups.json", bytes, len);
-    ecert_backups_last(site, "00", NULL);
-    ecert_backups_last(site, "00", "11");
-    ecert_backups_has(site, "/root/a.pfx");
+    FUZZ_CHECK(ecert_backups_last(site, "00", NULL, &last, &err) == 0);
+    FUZZ_CHECK(ecert_backups_last(site, "00", "11", &last, &err) == 0);
+    FUZZ_CHECK(ecert_backups_has(site, "/root/a.pfx", &err) >= 0);
     fuzz_file("sites/www.example.hk/pending/3/request.json", bytes, len);
     requests(site);
     fuzz_file("dcv/www.example.hk/.a.txt.json", bytes, len);
-    origin = ecert_token_origin(fuzz_folder(), "www.example.hk", "a.txt");
+    origin = ecert_token_origin(fuzz_folder(), "www.example.hk", "a.txt",
+                                &err);
     FUZZ_CHECK(json_is_object(origin));
     json_decref(origin);
 }
