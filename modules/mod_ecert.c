@@ -49,11 +49,14 @@ typedef struct {
 /* What the next configuration finds of this one. */
 typedef struct {
     int snap; /* -1: nothing */
+    int visits;
     int generation;
 } ecert_kept_t;
 
 static ecert_state_t *state;
-static int previous = -1; /* snapshot of the configuration before */
+
+/* Of the configuration before; -1: none. */
+static ecert_launch_t previous = {.snap = -1, .visits = -1};
 
 /* The file that descriptor 2 leads to, or NULL: a pipe, syslog, a provider. */
 static const char *error_log_file(apr_pool_t *p, server_rec *s)
@@ -112,7 +115,7 @@ static void end_agent(ecert_launch_t *launch)
         ap_log_error(APLOG_MARK, APLOG_DEBUG, errno, NULL,
                      "the agent was gone already");
     }
-    launch->snap = -1; /* keep_snapshot: closed with plog */
+    launch->snap = launch->visits = -1; /* keep_memory: closed with plog */
     ecert_launch_close(launch);
 }
 
@@ -171,18 +174,25 @@ static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
 /* ---- the agent ---- */
 
 /*
- * The next agent takes over what this one has published, so the snapshot must
- * outlive pconf, and this file with it.  The descriptor is given to plog, which
- * httpd clears between the next configuration's pre_config and post_config
- * hooks: take_snapshot saves it in time, and when the next configuration no
- * longer loads this module, libapr closes it.
+ * The next agent takes over what this one has published, so its memory must
+ * outlive pconf, and this file with it.  The descriptors are given to plog,
+ * which httpd clears between the next configuration's pre_config and
+ * post_config hooks: take_memory saves them in time, and when the next
+ * configuration no longer loads this module, libapr closes them.
  */
-static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap)
+static int give_to(apr_pool_t *plog, int fd)
+{
+    apr_os_file_t file = fd;
+    apr_file_t *owner;
+
+    return apr_os_pipe_put_ex(&owner, &file, 1, plog) == APR_SUCCESS ? fd : -1;
+}
+
+static void keep_memory(server_rec *s, apr_pool_t *plog,
+                        const ecert_launch_t *launch)
 {
     apr_pool_t *process = s->process->pool;
     ecert_kept_t *kept = NULL;
-    apr_file_t *owner;
-    apr_os_file_t fd = snap;
     void *data = NULL;
 
     apr_pool_userdata_get(&data, ECERT_KEPT, process);
@@ -191,14 +201,12 @@ static void keep_snapshot(server_rec *s, apr_pool_t *plog, int snap)
         kept = apr_palloc(process, sizeof(*kept));
         apr_pool_userdata_set(kept, ECERT_KEPT, apr_pool_cleanup_null, process);
     }
-    kept->snap = -1;
     kept->generation = ap_state_query(AP_SQ_CONFIG_GEN);
-    if (apr_os_pipe_put_ex(&owner, &fd, 1, plog) == APR_SUCCESS) {
-        kept->snap = snap;
-    }
+    kept->snap = give_to(plog, launch->snap);
+    kept->visits = give_to(plog, launch->visits);
 }
 
-static int take_snapshot(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+static int take_memory(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     ecert_kept_t *kept;
     void *data = NULL;
@@ -211,8 +219,9 @@ static int take_snapshot(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     /* Left by an older configuration, the number means another file by now. */
     if (kept != NULL && kept->snap >= 0
         && kept->generation + 1 == ap_state_query(AP_SQ_CONFIG_GEN)) {
-        previous = fcntl(kept->snap, F_DUPFD_CLOEXEC, 3);
-        kept->snap = -1;
+        previous.snap = fcntl(kept->snap, F_DUPFD_CLOEXEC, 3);
+        previous.visits = fcntl(kept->visits, F_DUPFD_CLOEXEC, 3);
+        kept->snap = kept->visits = -1;
     }
     return OK;
 }
@@ -252,7 +261,10 @@ static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
         return -1;
     }
     state->parent = getpid();
-    rc = ecert_launch(&state->launch, state->conf, 2, previous, &err);
+    if (mod_ecert_listen(main_server, state->conf, &err) != 0) {
+        mod_ecert_log(main_server, APLOG_ERR, NULL, &err);
+    }
+    rc = ecert_launch(&state->launch, state->conf, 2, &previous, &err);
     if (rc != 0) {
         mod_ecert_log(main_server, rc < 0 ? APLOG_EMERG : APLOG_ERR, NULL,
                       &err);
@@ -260,10 +272,9 @@ static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
     if (rc < 0) {
         return -1;
     }
-    keep_snapshot(main_server, plog, state->launch.snap);
+    keep_memory(main_server, plog, &state->launch);
 
-    state->live = ecert_live_new(state->conf, state->launch.snap,
-                                 state->launch.seen, &err);
+    state->live = ecert_live_new(state->conf, &state->launch, &err);
     if (state->live == NULL) {
         mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
         return -1;
@@ -291,10 +302,13 @@ static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
     if (agent_needed(main_server)) {
         rc = launch_agent(ptemp, plog, main_server);
     }
-    if (previous >= 0) {
-        close(previous);
-        previous = -1;
+    if (previous.snap >= 0) {
+        close(previous.snap);
     }
+    if (previous.visits >= 0) {
+        close(previous.visits);
+    }
+    previous.snap = previous.visits = -1;
     /* an error at a restart would end the server: then it has placeholders */
     return rc == 0 || ap_state_query(AP_SQ_CONFIG_GEN) > 1
                ? OK
@@ -511,6 +525,29 @@ static int send_answer(request_rec *r, const ecert_answer_t *answer)
     return OK; /* also for 405: an ErrorDocument must not take its place */
 }
 
+/* mod_remoteip, where it is used, has put the client's address in by now. */
+static void fill_ask(request_rec *r, ecert_ask_t *ask)
+{
+    const char *agent = apr_table_get(r->headers_in, "User-Agent");
+
+    memset(ask, 0, sizeof(*ask));
+    ask->method = r->method;
+    ask->method_len = strlen(r->method);
+    ask->host = r->hostname;
+    ask->host_len = strlen(r->hostname);
+    ask->path = r->uri;
+    ask->path_len = strlen(r->uri);
+    ask->now = (int64_t)apr_time_sec(r->request_time);
+    ask->tls = ap_ssl_conn_is_ssl(r->connection);
+    if (r->useragent_addr != NULL) {
+        ask->peer = (const struct sockaddr *)&r->useragent_addr->sa;
+    }
+    if (agent != NULL) {
+        ask->agent = agent;
+        ask->agent_len = strlen(agent);
+    }
+}
+
 /*
  * Before everything else that could answer: Redirect, RewriteRule, If, Require,
  * ProxyPass, .htaccess.  r->uri is the path as sent, neither decoded nor
@@ -519,6 +556,7 @@ static int send_answer(request_rec *r, const ecert_answer_t *answer)
 static int ecert_quick_handler(request_rec *r, int lookup)
 {
     ecert_answer_t answer = {0};
+    ecert_ask_t ask;
 
     if (lookup || r->main != NULL || r->prev != NULL || r->hostname == NULL
         || r->uri == NULL || r->proxyreq == PROXYREQ_PROXY) {
@@ -528,10 +566,8 @@ static int ecert_quick_handler(request_rec *r, int lookup)
         || ecert_srv(r->server)->dcv == 0) {
         return DECLINED;
     }
-    ecert_live_answer(state->live, r->method, strlen(r->method), r->hostname,
-                      strlen(r->hostname), r->uri, strlen(r->uri),
-                      (int64_t)apr_time_sec(r->request_time), from_pool,
-                      r->pool, &answer);
+    fill_ask(r, &ask);
+    ecert_live_answer(state->live, &ask, from_pool, r->pool, &answer);
     return answer.status != 0 ? send_answer(r, &answer) : DECLINED;
 }
 
@@ -540,7 +576,7 @@ static int ecert_quick_handler(request_rec *r, int lookup)
 static void ecert_register_hooks(apr_pool_t *p)
 {
     (void)p;
-    ap_hook_pre_config(take_snapshot, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(take_memory, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(ecert_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_test_config(ecert_test_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(ecert_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);

@@ -1,6 +1,7 @@
 /*
- * What the two files of mod_ecert share: mod_ecert_conf.c turns directives into
- * sites, mod_ecert.c does what they ask for.
+ * What the files of mod_ecert share: mod_ecert_conf.c turns directives into
+ * sites, mod_ecert_listen.c finds where they are reached, mod_ecert.c does what
+ * they ask for.
  */
 
 #ifndef MOD_ECERT_H
@@ -26,7 +27,7 @@ typedef struct {
     ecert_cross_t cross;
     int dcv;      /* -1: not said */
     int stapling; /* the same */
-    int used; /* any directive of ours stands somewhere */
+    int used;     /* any directive of ours stands somewhere */
 
     const char *store; /* main server only */
     const char *agent;
@@ -39,8 +40,9 @@ typedef struct {
     const char *where; /* "file:line" of the site's directive */
     int has_name;      /* there is a ServerName, not httpd's guess */
 
-    int site; /* index in the configuration; -1: none */
-    int tls;  /* mod_ssl made a context for this server */
+    int site;                        /* index in the configuration; -1: none */
+    const apr_array_header_t *names; /* of a site's server, const char * */
+    int tls; /* mod_ssl made a context for this server */
 } ecert_srv_t;
 
 ecert_srv_t *ecert_srv(const server_rec *s);
@@ -55,6 +57,11 @@ void *ecert_srv_merge(apr_pool_t *p, void *base, void *add);
  * when it has logged what cannot be used.
  */
 int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf);
+
+/* Notes in conf where each server is reached, once mod_ssl has made its
+ * contexts; 0, or -1 with err. */
+int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
+                     ecert_err_t *err);
 
 /* Logs err on one line; site may be NULL. */
 void mod_ecert_log(server_rec *s, int level, const char *site,

@@ -289,10 +289,9 @@ static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
 }
 
 /* 0, also when the server has no site; else says why not and returns -1. */
-static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf)
+static int add_site(server_rec *s, ecert_conf_t *conf)
 {
     ecert_srv_t *srv = ecert_srv(s);
-    const apr_array_header_t *names;
     ecert_site_t site = {0};
     ecert_err_t err;
     char line[ECERT_LINE];
@@ -320,9 +319,9 @@ static int add_site(apr_pool_t *p, server_rec *s, ecert_conf_t *conf)
         return -1;
     }
 
-    names = names_of(p, s, srv);
-    site.names = (const char *const *)names->elts;
-    site.n_names = (size_t)names->nelts;
+    srv->names = names_of(s->process->pconf, s, srv);
+    site.names = (const char *const *)srv->names->elts;
+    site.n_names = (size_t)srv->names->nelts;
     site.issuers = (const char *const *)srv->issuers->elts;
     site.n_issuers = (size_t)srv->issuers->nelts;
     site.catalogue = srv->catalogue;
@@ -411,7 +410,7 @@ int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
         srv = ecert_srv(s);
         ecert_srv(main_server)->used |= srv->used;
         conf->dcv |= srv->dcv != 0;
-        if (add_site(p, s, conf) != 0) {
+        if (add_site(s, conf) != 0) {
             return -1;
         }
     }

@@ -1,7 +1,8 @@
 /*
- * What the three files of the nginx module share: ngx_http_ecert_conf.c turns
- * directives into sites, ngx_http_ecert_module.c serves them and keeps the
- * agent, ngx_http_ecert_dcv.c answers for validation files.
+ * What the files of the nginx module share: ngx_http_ecert_conf.c turns
+ * directives into sites, ngx_http_ecert_listen.c finds where they are reached,
+ * ngx_http_ecert_module.c serves them and keeps the agent,
+ * ngx_http_ecert_dcv.c answers for validation files.
  */
 
 #ifndef NGX_HTTP_ECERT_H
@@ -22,8 +23,8 @@ typedef struct {
     ngx_str_t store;
     ngx_str_t agent;
     ngx_array_t *unfiltered; /* ngx_http_ecert_default_t, for the answer */
-    ngx_uint_t used;   /* a directive of ours stands somewhere */
-    ngx_uint_t active; /* there is something to do for the agent */
+    ngx_uint_t used;         /* a directive of ours stands somewhere */
+    ngx_uint_t active;       /* there is something to do for the agent */
 } ngx_http_ecert_main_conf_t;
 
 typedef struct {
@@ -44,7 +45,9 @@ typedef struct {
     const char *file;
     ngx_uint_t line;
 
-    ngx_int_t site; /* index in the configuration; -1: none */
+    ngx_int_t site;     /* index in the configuration; -1: none */
+    ngx_array_t *names; /* of a site's server, const char * */
+    ngx_uint_t listens; /* a site's server has a socket for TLS or QUIC */
 } ngx_http_ecert_srv_conf_t;
 
 extern ngx_module_t ngx_http_ecert_module;
@@ -59,6 +62,11 @@ char *ngx_http_ecert_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child);
  * empty: nobody ever asks for its value.
  */
 ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf);
+
+/* Notes in conf where each server is reached, in escf->listens whether; 0, or
+ * -1 with err. */
+int ngx_http_ecert_listen(ngx_http_core_main_conf_t *cmcf, ecert_conf_t *conf,
+                          ecert_err_t *err);
 
 /* Prepares what keeps the server's filters away from the answer. */
 ngx_int_t ngx_http_ecert_dcv_init(ngx_conf_t *cf);

@@ -464,6 +464,7 @@ static char *ngx_http_ecert_make_site(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
     ngx_memzero(&site, sizeof(site));
+    escf->names = names;
     site.names = names->elts;
     site.n_names = names->nelts;
     if (escf->own && site.n_names == 0) {

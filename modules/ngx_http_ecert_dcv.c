@@ -169,21 +169,41 @@ static ngx_uint_t ngx_http_ecert_is_plain(ngx_http_request_t *r)
            && (raw->len == len || raw->data[len] == '?');
 }
 
+/* What nginx knows already: it costs no system call. */
+static void ngx_http_ecert_ask(ngx_http_request_t *r, ecert_ask_t *ask)
+{
+    const ngx_table_elt_t *agent = r->headers_in.user_agent;
+
+    ngx_memzero(ask, sizeof(*ask));
+    ask->method = (const char *)r->method_name.data;
+    ask->method_len = r->method_name.len;
+    ask->host = (const char *)r->headers_in.server.data;
+    ask->host_len = r->headers_in.server.len;
+    ask->path = (const char *)r->uri.data;
+    ask->path_len = r->uri.len;
+    ask->now = ngx_time();
+    ask->peer = r->connection->sockaddr;
+    ask->tls = r->connection->ssl != NULL;
+    if (agent != NULL) {
+        ask->agent = (const char *)agent->value.data;
+        ask->agent_len = agent->value.len;
+    }
+}
+
 ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r)
 {
     ngx_http_ecert_srv_conf_t *escf;
     ecert_answer_t answer;
+    ecert_ask_t ask;
 
     escf = ngx_http_get_module_srv_conf(r, ngx_http_ecert_module);
-    if (!escf->dcv) {
+    if (!escf->dcv || !ngx_http_ecert_is_plain(r)) {
         return NGX_DECLINED;
     }
-    ecert_live_answer(
-        escf->main->live, (const char *)r->method_name.data, r->method_name.len,
-        (const char *)r->headers_in.server.data, r->headers_in.server.len,
-        (const char *)r->uri.data, r->uri.len, ngx_time(), ngx_http_ecert_alloc,
-        r->pool, &answer);
-    if (answer.status == 0 || !ngx_http_ecert_is_plain(r)) {
+    ngx_http_ecert_ask(r, &ask);
+    ecert_live_answer(escf->main->live, &ask, ngx_http_ecert_alloc, r->pool,
+                      &answer);
+    if (answer.status == 0) {
         return NGX_DECLINED;
     }
     /* finished here: a status handed back to nginx would meet error_page */

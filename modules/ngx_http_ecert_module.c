@@ -90,51 +90,15 @@ static void ngx_http_ecert_own_context(SSL_CTX *ctx,
     }
 }
 
-/* Whether a socket for TLS or QUIC. */
-static ngx_uint_t ngx_http_ecert_is_tls(const ngx_http_listen_opt_t *opt)
-{
-#if (NGX_HTTP_V3)
-    if (opt->quic) {
-        return 1;
-    }
-#endif
-    return opt->ssl;
-}
-
-/* Whether such a socket leads to the server. */
-static ngx_uint_t ngx_http_ecert_listens(const ngx_array_t *ports,
-                                         ngx_http_core_srv_conf_t *server)
-{
-    ngx_http_core_srv_conf_t **servers;
-    ngx_http_conf_port_t *port = ports->elts;
-    ngx_http_conf_addr_t *addr;
-    ngx_uint_t p, a, s;
-
-    for (p = 0; p < ports->nelts; p++) {
-        addr = port[p].addrs.elts;
-        for (a = 0; a < port[p].addrs.nelts; a++) {
-            servers = addr[a].servers.elts;
-            for (s = 0; s < addr[a].servers.nelts; s++) {
-                if (servers[s] == server
-                    && ngx_http_ecert_is_tls(&addr[a].opt)) {
-                    return 1;
-                }
-            }
-        }
-    }
-    return 0;
-}
-
 /* The ssl module has made the contexts by now. */
-static void ngx_http_ecert_own_contexts(ngx_conf_t *cf, ecert_conf_t *conf)
+static void ngx_http_ecert_own_contexts(ngx_http_core_main_conf_t *cmcf,
+                                        ngx_conf_t *cf, ecert_conf_t *conf)
 {
-    ngx_http_core_main_conf_t *cmcf;
     ngx_http_core_srv_conf_t **servers;
     ngx_http_ecert_srv_conf_t *escf;
     ngx_http_ssl_srv_conf_t *sscf;
     ngx_uint_t s;
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     servers = cmcf->servers.elts;
     for (s = 0; s < cmcf->servers.nelts; s++) {
         escf = servers[s]->ctx->srv_conf[ngx_http_ecert_module.ctx_index];
@@ -144,8 +108,7 @@ static void ngx_http_ecert_own_contexts(ngx_conf_t *cf, ecert_conf_t *conf)
             continue;
         }
         ngx_http_ecert_own_context(sscf->ssl.ctx, escf);
-        if (cmcf->ports == NULL
-            || !ngx_http_ecert_listens(cmcf->ports, servers[s])) {
+        if (!escf->listens) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "\"%s\" has no effect without \"listen ... ssl\" "
                           "in its server, in %s:%ui",
@@ -189,7 +152,12 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf)
     ecert_err_t err;
 
     emcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_ecert_module);
-    ngx_http_ecert_own_contexts(cf, emcf->conf);
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    if (ngx_http_ecert_listen(cmcf, emcf->conf, &err) != 0) {
+        ngx_http_ecert_log(NGX_LOG_EMERG, cf->log, NULL, &err);
+        return NGX_ERROR;
+    }
+    ngx_http_ecert_own_contexts(cmcf, cf, emcf->conf);
     if (ngx_http_ecert_fill(emcf, &err) != NGX_OK) {
         ngx_http_ecert_log(NGX_LOG_EMERG, cf->log, NULL, &err);
         return NGX_ERROR;
@@ -197,7 +165,6 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf)
     if (!emcf->active || !emcf->conf->dcv) {
         return NGX_OK;
     }
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     handler = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
     if (handler == NULL) {
         return NGX_ERROR;
@@ -294,7 +261,7 @@ static void ngx_http_ecert_keep(ngx_cycle_t *cycle,
 /* 0: ready; 1: placeholders until it is; -1: no memory to share. */
 static int ngx_http_ecert_start(ngx_cycle_t *cycle,
                                 ngx_http_ecert_main_conf_t *emcf, int log_fd,
-                                int previous)
+                                const ecert_launch_t *previous)
 {
     ecert_err_t err;
     int rc;
@@ -306,8 +273,7 @@ static int ngx_http_ecert_start(ngx_cycle_t *cycle,
     if (rc < 0) {
         return -1;
     }
-    emcf->live =
-        ecert_live_new(emcf->conf, emcf->launch.snap, emcf->launch.seen, &err);
+    emcf->live = ecert_live_new(emcf->conf, &emcf->launch, &err);
     if (emcf->live == NULL) {
         ngx_http_ecert_log(NGX_LOG_EMERG, cycle->log, NULL, &err);
         return -1;
@@ -321,7 +287,7 @@ static ngx_int_t ngx_http_ecert_run(ngx_cycle_t *cycle,
                                     int log_fd)
 {
     ngx_http_ecert_main_conf_t *old = ngx_http_ecert_old(cycle);
-    int previous = old != NULL ? old->launch.snap : -1;
+    const ecert_launch_t *previous = old != NULL ? &old->launch : NULL;
     int rc = ngx_http_ecert_start(cycle, emcf, log_fd, previous);
 
     if (rc != 0 && old != NULL && old->live != NULL) {

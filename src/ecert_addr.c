@@ -63,7 +63,7 @@ static int within(const unsigned char *address, const unsigned char *network,
            && (mask == 0 || ((address[bytes] ^ network[bytes]) & mask) == 0);
 }
 
-static int is_mapped(const unsigned char *address)
+int ecert_addr_is_ipv4(const unsigned char address[16])
 {
     return within(address, MAPPED->address, MAPPED->bits);
 }
@@ -99,7 +99,7 @@ static int is_global(const unsigned char *address)
 static int is_listed(const unsigned char *address,
                      const ecert_network_t *allowed, size_t n)
 {
-    unsigned least = is_mapped(address) ? MAPPED->bits : 0;
+    unsigned least = ecert_addr_is_ipv4(address) ? MAPPED->bits : 0;
 
     for (size_t i = 0; i < n; i++) {
         if (allowed[i].bits >= least
@@ -116,9 +116,8 @@ static void map(unsigned char *address, const void *ipv4)
     memcpy(address + 12, ipv4, 4);
 }
 
-/* 16 bytes and the port in host order; -1: neither IPv4 nor IPv6. */
-static int take_apart(const struct sockaddr *from, unsigned char *address,
-                      unsigned *port)
+int ecert_addr_bytes(const struct sockaddr *from, unsigned char address[16],
+                     unsigned *port)
 {
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
@@ -145,7 +144,7 @@ int ecert_addr_allowed(const struct sockaddr *address,
     unsigned char bytes[16];
     unsigned port;
 
-    if (take_apart(address, bytes, &port) != 0) {
+    if (ecert_addr_bytes(address, bytes, &port) != 0) {
         return 0;
     }
     if (is_listed(bytes, allowed, n)) {

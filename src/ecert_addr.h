@@ -1,6 +1,6 @@
 /*
- * Which addresses the fetcher may connect to: public ones, and those that the
- * administrator allowed.  Pure.
+ * Addresses as bytes, and which of them the fetcher may connect to: public
+ * ones, and those that the administrator allowed.  Pure.
  */
 
 #ifndef ECERT_ADDR_H
@@ -23,6 +23,16 @@ typedef struct {
  * behind the prefix, too). */
 int ecert_network_parse(const char *text, ecert_network_t *network,
                         ecert_err_t *err);
+
+/*
+ * The address, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2), and the port in
+ * host order; -1: neither IPv4 nor IPv6.
+ */
+int ecert_addr_bytes(const struct sockaddr *from, unsigned char address[16],
+                     unsigned *port);
+
+/* 1 for an IPv4 address in this form; its bytes are the last four. */
+int ecert_addr_is_ipv4(const unsigned char address[16]);
 
 /*
  * 1 when this address may be connected to at this port (host order): one that

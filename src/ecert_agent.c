@@ -37,11 +37,14 @@ static int open_maps(ecert_agent_t *agent, ecert_err_t *err)
         return -1;
     }
     agent->seen = ecert_seen_open(ECERT_FD_SEEN, err);
-    if (agent->seen == NULL) {
+    agent->visits =
+        agent->seen ? ecert_visits_open(ECERT_FD_VISITS, err) : NULL;
+    if (agent->visits == NULL) {
         return -1;
     }
     close(ECERT_FD_SNAP);
     close(ECERT_FD_SEEN);
+    close(ECERT_FD_VISITS);
     return 0;
 }
 

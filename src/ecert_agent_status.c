@@ -68,6 +68,7 @@ char *ecert_agent_describe(void *ctx)
     char *text;
 
     ecert_agent_clocks(agent);
+    ecert_agent_look_at_visits(agent);
     report = ecert_report_head(agent->conf->store, agent->keeper.now);
     json_object_set_new(
         report, "server",
@@ -84,7 +85,12 @@ char *ecert_agent_describe(void *ctx)
                                         : "polling"));
     json_object_set_new(report, "sites", report_sites(agent));
     json_object_set_new(report, "validation_files",
-                        ecert_report_tokens(&agent->dcv.held));
+                        ecert_report_tokens(&agent->dcv.held, agent->evidence));
+    if (agent->evidence != NULL) {
+        json_object_set_new(
+            report, "fetches_lost",
+            json_integer((json_int_t)ecert_evidence_lost(agent->evidence)));
+    }
     text = json_dumps(report, JSON_INDENT(1));
     json_decref(report);
     return text;

@@ -75,6 +75,15 @@ void ecert_agent_load_dcv(ecert_agent_t *agent)
     }
 }
 
+void ecert_agent_look_at_visits(ecert_agent_t *agent)
+{
+    /* before the first good look at the store nothing is known to be gone */
+    if (agent->evidence != NULL && agent->dcv.published) {
+        ecert_evidence_look(agent->evidence, agent->keeper.snap,
+                            &agent->dcv.held, agent->keeper.now);
+    }
+}
+
 static void touch(void *ctx, uint32_t subject)
 {
     ecert_agent_t *agent = ctx;
@@ -259,6 +268,7 @@ static void run_loop(ecert_agent_t *agent)
         if (agent->keeper.ms >= agent->rescan_at) {
             agent->rescan_at = agent->keeper.ms + RESCAN_MS;
             touch_all(agent);
+            ecert_agent_look_at_visits(agent);
         }
         ecert_net_work(agent->net, touch, agent);
         look_at_touched(agent);
@@ -340,6 +350,13 @@ int ecert_agent_prepare(ecert_agent_t *agent, ecert_err_t *err)
         }
     }
     ecert_dcv_kept_init(&agent->dcv);
+    if (agent->visits != NULL && agent->conf->dcv) {
+        agent->evidence =
+            ecert_evidence_new(agent->visits, agent->keeper.snap, err);
+        if (agent->evidence == NULL) {
+            return -1;
+        }
+    }
     agent->keeper.store = agent->conf->store;
     agent->keeper.loader = ecert_loader_new(agent->conf->store, err);
     if (agent->keeper.loader == NULL) {
@@ -412,6 +429,8 @@ void ecert_agent_forget(ecert_agent_t *agent)
     free(agent->kept);
     free(agent->touched);
     ecert_dcv_kept_free(&agent->dcv);
+    ecert_evidence_free(agent->evidence);
+    agent->evidence = NULL;
     ecert_net_free(agent->net);
     agent->net = NULL;
     ecert_loader_free(agent->keeper.loader);

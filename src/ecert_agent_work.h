@@ -5,11 +5,13 @@
 
 #include "ecert_conf.h"
 #include "ecert_door.h"
+#include "ecert_evidence.h"
 #include "ecert_kept.h"
 #include "ecert_net.h"
 #include "ecert_pair.h"
 #include "ecert_seen.h"
 #include "ecert_tokens.h"
+#include "ecert_visits.h"
 #include "ecert_watch.h"
 
 typedef struct {
@@ -18,7 +20,9 @@ typedef struct {
     ecert_net_t *net;
     int fetcher; /* -1: none */
     ecert_seen_t *seen;
-    ecert_kept_t *kept; /* conf->n_sites */
+    ecert_visits_t *visits;     /* NULL: no workers, or no validation files */
+    ecert_evidence_t *evidence; /* the same */
+    ecert_kept_t *kept;         /* conf->n_sites */
     ecert_dcv_kept_t dcv;
     ecert_watch_t *watch;
     int watch_failed; /* told already */
@@ -47,6 +51,9 @@ void ecert_agent_forget(ecert_agent_t *agent);
 
 void ecert_agent_clocks(ecert_agent_t *agent);
 void ecert_agent_load_dcv(ecert_agent_t *agent);
+
+/* Takes what the workers saw of fetches since the last time. */
+void ecert_agent_look_at_visits(ecert_agent_t *agent);
 
 /* Whether a site's files are in the store. */
 int ecert_agent_uses_store(const ecert_agent_t *agent);

@@ -67,35 +67,48 @@ static int is(const json_t *one, const char *member, const char *value)
     return value == NULL || (text != NULL && strcmp(text, value) == 0);
 }
 
-int64_t ecert_backups_last(const char *site_dir, const char *key_id,
-                           const char *certificate)
+/* A broken one tells nothing, so that a backup is asked for once more. */
+static int read_list(const char *site_dir, json_t **all, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    ecert_err_t ignored;
-    json_t *all = read_all(site_dir, path, &ignored), *one;
-    int64_t last = 0;
+
+    *all = read_all(site_dir, path, err);
+    return *all == NULL ? -ecert_err_refused(err) : 0;
+}
+
+int ecert_backups_last(const char *site_dir, const char *key_id,
+                       const char *certificate, int64_t *last, ecert_err_t *err)
+{
+    json_t *all, *one;
     size_t i;
+
+    *last = 0;
+    if (read_list(site_dir, &all, err) != 0) {
+        return -1;
+    }
 
     json_array_foreach(json_object_get(all, "backups"), i, one)
     {
         int64_t when = ecert_json_date(one, "time");
 
-        if (when > last && is(one, "key_sha256", key_id)
+        if (when > *last && is(one, "key_sha256", key_id)
             && is(one, "certificate_sha256", certificate)) {
-            last = when;
+            *last = when;
         }
     }
     json_decref(all);
-    return last;
+    return 0;
 }
 
-int ecert_backups_has(const char *site_dir, const char *file)
+int ecert_backups_has(const char *site_dir, const char *file, ecert_err_t *err)
 {
-    char path[PATH_MAX];
-    ecert_err_t ignored;
-    json_t *all = read_all(site_dir, path, &ignored), *one;
+    json_t *all, *one;
     int has = 0;
     size_t i;
+
+    if (read_list(site_dir, &all, err) != 0) {
+        return -1;
+    }
 
     json_array_foreach(json_object_get(all, "backups"), i, one)
     {

@@ -28,13 +28,15 @@ int ecert_backups_add(const char *site_dir, const ecert_backup_t *backup,
                       int64_t now, ecert_err_t *err);
 
 /*
- * When the key was backed up last: Unix time; 0: never, or the file cannot be
- * read.  With certificate only backups that hold that certificate count.
+ * When the key was backed up last: Unix time; 0: never, or the file is broken.
+ * With certificate only backups that hold that certificate count.  -1 when the
+ * system refused to read it.
  */
-int64_t ecert_backups_last(const char *site_dir, const char *key_id,
-                           const char *certificate);
+int ecert_backups_last(const char *site_dir, const char *key_id,
+                       const char *certificate, int64_t *last,
+                       ecert_err_t *err);
 
-/* Whether a backup into this file was recorded. */
-int ecert_backups_has(const char *site_dir, const char *file);
+/* Whether a backup into this file was recorded; -1 as above. */
+int ecert_backups_has(const char *site_dir, const char *file, ecert_err_t *err);
 
 #endif

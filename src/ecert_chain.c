@@ -44,11 +44,13 @@ static void remember_fault(ecert_work_t *work, const ecert_path_t *path,
 {
     if (work->fault[0] == '\0') {
         snprintf(work->fault, sizeof(work->fault), "%.150s", err->detail);
+        ecert_trim(work->fault);
     }
     for (size_t i = 1; i < path->n; i++) {
         ecert_candidate_t *c = ecert_candidate_of(work, path->certs[i]);
         if (c != NULL && c->fault[0] == '\0') {
             snprintf(c->fault, sizeof(c->fault), "%.150s", err->detail);
+            ecert_trim(c->fault);
         }
     }
 }

@@ -158,8 +158,10 @@ static void note(ecert_work_t *work, ecert_candidate_t *c,
                  ecert_day_format(c->not_before, day));
         break;
     case ECERT_WHY_DENIED:
-        snprintf(c->note, sizeof(c->note), "%.190s",
-                 c->entry->reason ? c->entry->reason : "");
+        if (c->entry->reason != NULL) {
+            ecert_escape(c->note, sizeof(c->note), c->entry->reason,
+                         strlen(c->entry->reason));
+        }
         break;
     case ECERT_WHY_UNRELATED:
         snprintf(c->note, sizeof(c->note), "%s",

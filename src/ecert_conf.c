@@ -44,6 +44,7 @@ static void free_site(ecert_site_t *site)
     free((char *)(uintptr_t)site->where);
     free_list(site->issuers, site->n_issuers);
     free_list(site->names, site->n_names);
+    ecert_listens_free(site->listens, site->n_listens);
 }
 
 void ecert_conf_free(ecert_conf_t *conf)
@@ -66,6 +67,10 @@ void ecert_conf_free(ecert_conf_t *conf)
         free(conf->allowed[i]);
     }
     free(conf->allowed);
+    for (i = 0; i < conf->n_loopbacks; i++) {
+        free(conf->loopbacks[i]);
+    }
+    free(conf->loopbacks);
     free(conf);
 }
 

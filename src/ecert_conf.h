@@ -8,11 +8,17 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+
+#include <sys/socket.h>
 
 #include "ecert_err.h"
 
 #define ECERT_STORE_DEFAULT "/var/lib/ecert"
 #define ECERT_SITES_MAX     16384
+#define ECERT_LISTENS_MAX   32 /* of one site; more are passed over */
+
+#define ECERT_LISTEN_ADDRESS 60 /* bytes of "[...]:65535", with its end */
 
 /* ecert_cross_certificate auto | on | off | until=YYYY-MM-DD */
 typedef enum {
@@ -28,6 +34,16 @@ typedef struct {
     int64_t until; /* first second, Unix time, at which it is no longer sent */
 } ecert_cross_t;
 
+/* Where a virtual host of a site is reached: for the agent's own look at what
+ * is sent there. */
+typedef struct {
+    char *address; /* "192.0.2.1:443", "[::]:443" */
+    char *name;    /* that a client asks it for, as written, perhaps a wildcard;
+                      NULL: it has none */
+    int proxied;   /* a connection has to begin with the PROXY protocol */
+    int stapling;  /* it answers with OCSP responses */
+} ecert_listen_t;
+
 /*
  * One site: what one TLS vhost serves.  Either name (a site of the store) or
  * certificate and key (files elsewhere, absolute) are set.
@@ -42,9 +58,11 @@ typedef struct {
     const char *const *names; /* the vhost's names, as written */
     size_t n_names;
     ecert_cross_t cross;
-    int stapling;         /* a vhost of it answers with OCSP responses */
-    const char *where;    /* "/etc/nginx/conf.d/a.conf:12" */
-    unsigned char id[32]; /* ecert_site_identity; set by ecert_conf_add */
+    int stapling;            /* a vhost of it answers with OCSP responses */
+    const char *where;       /* "/etc/nginx/conf.d/a.conf:12" */
+    unsigned char id[32];    /* ecert_site_identity; set by ecert_conf_add */
+    ecert_listen_t *listens; /* by ecert_conf_listen, later */
+    size_t n_listens;
 } ecert_site_t;
 
 typedef struct {
@@ -58,6 +76,9 @@ typedef struct {
     int fetch;        /* 0: the agent downloads nothing */
     char **allowed;   /* networks that it may connect to besides public ones */
     size_t n_allowed;
+    char **loopbacks; /* where a virtual host, of whomever, listens at
+                         127.0.0.1 or [::1] itself */
+    size_t n_loopbacks;
     size_t n_sites;
     ecert_site_t *sites;
 } ecert_conf_t;
@@ -86,6 +107,30 @@ int ecert_conf_fetch(ecert_conf_t *conf, const char *value, ecert_err_t *err);
  */
 int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
                    ecert_err_t *err);
+
+/* One virtual host, as ecert_conf_listen has to know it. */
+typedef struct {
+    const char *const *names; /* as written */
+    size_t n_names;
+    int proxied, stapling; /* as in ecert_listen_t */
+} ecert_vhost_t;
+
+/*
+ * Notes that a virtual host is reached at this address, over TCP and with TLS
+ * where site is an index.  -1 for one that is no site's: it is noted because it
+ * may stand before one that is.  Of the names the first that a client can ask
+ * for as it stands is taken, else a wildcard, else any.  What is neither IPv4
+ * nor IPv6 is passed over, and so is what came before.
+ */
+int ecert_conf_listen(ecert_conf_t *conf, int site, const ecert_vhost_t *vhost,
+                      const struct sockaddr *address, ecert_err_t *err);
+
+/* For ecert_conf*.c: the same as text. */
+int ecert_conf_loopback(ecert_conf_t *conf, const char *address,
+                        ecert_err_t *err);
+void ecert_listens_write(const ecert_site_t *site, FILE *out);
+int ecert_listen_read(ecert_site_t *site, const char *value, ecert_err_t *err);
+void ecert_listens_free(ecert_listen_t *listens, size_t n);
 
 /* How people call the site: its name, else its first name, else its file. */
 const char *ecert_site_label(const ecert_site_t *site);

@@ -38,6 +38,7 @@ static void put_site(FILE *out, const ecert_site_t *site)
             (long long)site->cross.until);
     put(out, "stapling", site->stapling ? "on" : NULL);
     put(out, "where", site->where);
+    ecert_listens_write(site, out);
     fputs("end\n", out);
 }
 
@@ -73,6 +74,9 @@ int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err)
     put(out, "fetch", conf->fetch ? "on" : "off");
     for (i = 0; i < conf->n_allowed; i++) {
         fprintf(out, "fetch allow=%s\n", conf->allowed[i]);
+    }
+    for (i = 0; i < conf->n_loopbacks; i++) {
+        put(out, "loopback", conf->loopbacks[i]);
     }
     for (i = 0; i < conf->n_sites; i++) {
         put_site(out, &conf->sites[i]);
@@ -113,6 +117,9 @@ static int top_line(ecert_conf_t *conf, const char *key, const char *value,
     if (strcmp(key, "fetch") == 0) {
         return ecert_conf_fetch(conf, value, err);
     }
+    if (strcmp(key, "loopback") == 0) {
+        return ecert_conf_loopback(conf, value, err);
+    }
     for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         if (strcmp(key, fields[i].key) == 0) {
             return ecert_conf_set(fields[i].field, value, err);
@@ -142,6 +149,7 @@ static void draft_free(draft_t *draft)
     free((char *)(uintptr_t)draft->site.key);
     free((char *)(uintptr_t)draft->site.catalogue);
     free((char *)(uintptr_t)draft->site.where);
+    ecert_listens_free(draft->site.listens, draft->site.n_listens);
     memset(&draft->site, 0, sizeof(draft->site));
     draft->n[0] = draft->n[1] = 0;
 }
@@ -183,6 +191,9 @@ static int draft_line(draft_t *draft, const char *key, const char *value,
     if (strcmp(key, "vhost") == 0) {
         return draft_list(draft, 1, value, err);
     }
+    if (strcmp(key, "listen") == 0) {
+        return ecert_listen_read(&draft->site, value, err);
+    }
     if (strcmp(key, "stapling") == 0) {
         draft->site.stapling = 1;
         return 0;
@@ -217,6 +228,12 @@ static int draft_end(ecert_conf_t *conf, draft_t *draft, ecert_err_t *err)
         /* the index is the slot: server and agent must count alike */
         index = ecert_err(err, ECERT_ERR_CONF, draft->site.where,
                           "a site came twice");
+    }
+    if (index >= 0) {
+        conf->sites[index].listens = draft->site.listens;
+        conf->sites[index].n_listens = draft->site.n_listens;
+        draft->site.listens = NULL;
+        draft->site.n_listens = 0;
     }
     draft_free(draft);
     return index < 0 ? -1 : 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 
 /*
  * Table: count (u32), unused (u32), entry_t[count] in order of key, then the
@@ -16,6 +17,7 @@ typedef struct {
     uint32_t body;
     uint32_t body_len;
     int64_t expires;
+    uint64_t id;
 } entry_t;
 
 #define HEAD    8
@@ -78,6 +80,24 @@ const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len)
     return file;
 }
 
+uint64_t ecert_dcv_id(const char *host, const char *file,
+                      const unsigned char *body, size_t len)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    unsigned char digest[32];
+    uint64_t id = 0;
+
+    if (ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1
+        && EVP_DigestUpdate(ctx, host, strlen(host) + 1) == 1
+        && EVP_DigestUpdate(ctx, file, strlen(file) + 1) == 1
+        && EVP_DigestUpdate(ctx, body, len) == 1
+        && EVP_DigestFinal_ex(ctx, digest, NULL) == 1) {
+        memcpy(&id, digest, sizeof(id));
+    }
+    EVP_MD_CTX_free(ctx);
+    return id;
+}
+
 static int compare_tokens(const void *a, const void *b)
 {
     const ecert_token_t *x = *(const ecert_token_t *const *)a;
@@ -118,7 +138,7 @@ static void put_all(unsigned char *table, const ecert_token_t *const *order,
     memset(table, 0, HEAD);
     memcpy(table, &count, sizeof(count));
     for (i = 0; i < n; i++) {
-        entry_t entry = {.expires = order[i]->expires};
+        entry_t entry = {.expires = order[i]->expires, .id = order[i]->id};
 
         entry.key = (uint32_t)(p - table);
         p = put_bytes(p, order[i]->host, strlen(order[i]->host));
@@ -255,7 +275,8 @@ int ecert_dcv_find(const unsigned char *table, size_t len, const char *host,
         if (order == 0) {
             *token = (ecert_token_t){.body = table + entry.body,
                                      .body_len = entry.body_len,
-                                     .expires = entry.expires};
+                                     .expires = entry.expires,
+                                     .id = entry.id};
             return 1;
         }
         if (order < 0) {

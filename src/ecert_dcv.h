@@ -23,6 +23,7 @@ typedef struct {
     const unsigned char *body;
     size_t body_len;
     int64_t expires; /* first second at which it is no longer answered */
+    uint64_t id;     /* ecert_dcv_id; the same for both spellings of a host */
 } ecert_token_t;
 
 /*
@@ -38,6 +39,14 @@ int ecert_dcv_host(const char *host, size_t len, char *out);
  * (letters, digits, . _ - and not a dot first), else NULL.  *file_len is set.
  */
 const char *ecert_dcv_file(const char *path, size_t len, size_t *file_len);
+
+/*
+ * What is known of a file's fetches is known under this number: host (its
+ * A-label), name and content, so that a new code begins at nothing.  0 on lack
+ * of memory.
+ */
+uint64_t ecert_dcv_id(const char *host, const char *file,
+                      const unsigned char *body, size_t len);
 
 /*
  * Builds the table from n tokens in any order; of two with one host and file

@@ -162,13 +162,15 @@ static int moved(const ecert_dcv_answer_t *answer, char *out, size_t size)
     n_first = host_of(answer->hops[0].url, &first);
     n_last = host_of(answer->hops[answer->n_hops - 1].url, &last);
     snprintf(out, size, "%.*s", (int)n_last, last);
+    ecert_trim(out);
     return n_first != n_last || strncasecmp(first, last, n_first) != 0;
 }
 
-/* Who it may have been that answered something else. */
+/* Who it may have been that answered something else.  Names are cut between
+ * two signs, not within one. */
 static void blame(const ecert_dcv_answer_t *answer, char *out, size_t size)
 {
-    char host[ECERT_DCV_URL_MAX];
+    char host[121], name[101];
 
     if (is_login(answer)) {
         snprintf(out, size,
@@ -176,14 +178,15 @@ static void blame(const ecert_dcv_answer_t *answer, char *out, size_t size)
                  " out of the login");
     } else if (moved(answer, host, sizeof(host))) {
         snprintf(out, size,
-                 "another host answers, %.120s: leave " ECERT_DCV_PREFIX
+                 "another host answers, %s: leave " ECERT_DCV_PREFIX
                  " out of the redirect, or put the file there, too",
                  host);
     } else if (answer->certificate[0]) {
+        snprintf(name, sizeof(name), "%.100s", answer->certificate);
         snprintf(out, size,
-                 "another virtual host answers (its certificate is for %.100s):"
+                 "another virtual host answers (its certificate is for %s):"
                  " let one with this name listen at this address",
-                 answer->certificate);
+                 ecert_trim(name));
     } else if (answer->cdn[0]) {
         snprintf(out, size,
                  "a CDN answers (%s): let it pass " ECERT_DCV_PREFIX

@@ -65,7 +65,8 @@ int ecert_err(ecert_err_t *err, ecert_code_t code, const char *file,
     va_start(args, fmt);
     set_detail(err, fmt, args);
     va_end(args);
-    if (code == ECERT_ERR_SYSTEM && sys != 0) {
+    if ((code == ECERT_ERR_SYSTEM || code == ECERT_ERR_UNREADABLE)
+        && sys != 0) {
         append_detail(err, strerror(sys));
     }
     return -1;
@@ -100,8 +101,7 @@ int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing)
         return ecert_err(err, ECERT_ERR_MISSING, file, NULL);
     case EACCES:
     case EPERM:
-        return ecert_err(err, ECERT_ERR_UNREADABLE, file, "%s: %s", doing,
-                         strerror(errno));
+        return ecert_err(err, ECERT_ERR_UNREADABLE, file, "%s", doing);
     default:
         return ecert_err(err, ECERT_ERR_SYSTEM, file, "%s", doing);
     }
@@ -121,7 +121,8 @@ int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
 
 int ecert_err_refused(const ecert_err_t *err)
 {
-    return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY;
+    return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY
+           || err->code == ECERT_ERR_UNREADABLE;
 }
 
 int ecert_err_starved(const ecert_err_t *err)
@@ -192,8 +193,7 @@ static size_t utf8_length(const unsigned char *p, size_t len)
     return n;
 }
 
-/* A sequence of UTF-8 that was cut in two is taken away from the end. */
-static void trim_end(char *text)
+char *ecert_trim(char *text)
 {
     size_t len = strlen(text), tail = 0;
 
@@ -205,6 +205,7 @@ static void trim_end(char *text)
         && utf8_length((unsigned char *)text + len - 1 - tail, tail + 1) == 0) {
         text[len - 1 - tail] = '\0';
     }
+    return text;
 }
 
 char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
@@ -222,7 +223,7 @@ char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
              err->detail[0] ? " (" : "", err->detail, err->detail[0] ? ")" : "",
              hint);
     if (size > 0) {
-        trim_end(out);
+        ecert_trim(out);
     }
     return out;
 }

@@ -114,6 +114,9 @@
       "give it up with --force, or leave it")                                  \
     X(NOT_SERVED, "not-served", "a running server does not serve it",          \
       "see ecert status, and the server's error log")                          \
+    X(DIFFERS, "differs",                                                      \
+      "the server sends something else than what is published",                \
+      "see which virtual host or process answers there: ecert verify NAME")    \
     X(FETCH, "fetch", "the download failed",                                   \
       "see the reason; it is tried again by itself")                           \
     X(OCSP, "ocsp", "the OCSP answer cannot be used",                          \
@@ -199,5 +202,9 @@ char *ecert_err_line(const ecert_err_t *err, const char *site, char *out,
  * terminal sequence (CVE-2024-47252).  Returns out.
  */
 char *ecert_escape(char *out, size_t size, const char *bytes, size_t len);
+
+/* Takes away what a cut has left of the last sign of a text that was clean;
+ * returns it. */
+char *ecert_trim(char *text);
 
 #endif

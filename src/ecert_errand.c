@@ -48,6 +48,7 @@ static int fill(const ecert_errand_ask_t *ask, ecert_errand_wire_t *wire,
     }
     wire->kind = ask->kind;
     wire->progress = ask->progress != 0;
+    wire->target = ask->target;
     wire->post_len = (uint32_t)ask->post_len;
     snprintf(wire->url, sizeof(wire->url), "%s", ask->url);
     if (ask->post_len > 0) {
@@ -83,7 +84,9 @@ int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
     }
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     errand->fd = ends[0];
-    errand->deadline = ms + ECERT_ERRAND_SECONDS * INT64_C(1000);
+    errand->seconds = ask->kind == ECERT_ERRAND_LOOK ? ECERT_LOOK_SECONDS + 2
+                                                     : ECERT_ERRAND_SECONDS;
+    errand->deadline = ms + errand->seconds * INT64_C(1000);
     return 0;
 }
 
@@ -186,7 +189,7 @@ int ecert_errand_read(ecert_errand_t *errand, const char *url, int64_t ms,
         rc = ecert_err(err, ECERT_ERR_FETCH, url,
                        rc == 0 ? "no answer within %d seconds"
                                : "more came than is allowed",
-                       ECERT_ERRAND_SECONDS);
+                       errand->seconds);
     }
     ecert_errand_drop(errand);
     return rc;

@@ -17,9 +17,12 @@
 
 #include "ecert_fetch_work.h"
 #include "ecert_fetcher_work.h"
+#include "ecert_handshake.h"
 #include "ecert_jail_work.h"
 #include "ecert_ocsp.h"
 #include "ecert_pem.h"
+#include "ecert_sent.h"
+#include "ecert_target.h"
 
 #define NOBODY      65534
 #define CERTIFICATE 1 /* kinds of frames */
@@ -94,9 +97,39 @@ static void tell_progress(void *ctx, size_t got, size_t total)
     (void)written; /* nobody watches any more */
 }
 
-static int run_errand(const ecert_fetcher_t *fetcher,
-                      const ecert_errand_wire_t *wire, ecert_frames_t *out,
-                      ecert_err_t *err)
+/* The machine has no such address at all. */
+static int is_nowhere(const ecert_err_t *err)
+{
+    return err->sys == EADDRNOTAVAIL || err->sys == ENETUNREACH
+           || err->sys == EAFNOSUPPORT;
+}
+
+static int look(const ecert_target_t *target, ecert_frames_t *out,
+                ecert_err_t *err)
+{
+    ecert_handshake_t to = {
+        .address = &target->address.any,
+        .len = ecert_sockaddr_len(&target->address),
+        .host = target->host[0] ? target->host : NULL,
+        .where = target->where,
+        .seconds = ECERT_LOOK_SECONDS,
+    };
+    ecert_shaken_t got;
+    int rc = ecert_handshake(&to, &got, err);
+
+    if (rc != 0 && is_nowhere(err)
+        && target->other.any.sa_family != AF_UNSPEC) {
+        to.address = &target->other.any;
+        to.len = ecert_sockaddr_len(&target->other);
+        rc = ecert_handshake(&to, &got, err);
+    }
+    return rc == 0 ? ecert_sent_write(got.sent, got.staple_len > 0, out, err)
+                   : -1;
+}
+
+static int fetch(const ecert_fetcher_t *fetcher,
+                 const ecert_errand_wire_t *wire, ecert_frames_t *out,
+                 ecert_err_t *err)
 {
     int ocsp = wire->kind == ECERT_ERRAND_OCSP;
     ecert_fetch_t what = {
@@ -127,6 +160,15 @@ static int run_errand(const ecert_fetcher_t *fetcher,
     return rc;
 }
 
+static int run_errand(const ecert_fetcher_t *fetcher,
+                      const ecert_errand_wire_t *wire, ecert_frames_t *out,
+                      ecert_err_t *err)
+{
+    return wire->kind == ECERT_ERRAND_LOOK
+               ? look(&fetcher->targets.list[wire->target], out, err)
+               : fetch(fetcher, wire, out, err);
+}
+
 static _Noreturn void child(const ecert_fetcher_t *fetcher,
                             const ecert_errand_wire_t *wire, int answer,
                             pid_t parent)
@@ -144,7 +186,9 @@ static _Noreturn void child(const ecert_fetcher_t *fetcher,
         _exit(1);
     }
     if (ecert_jail_enter(&jail, &err) == 0) {
-        alarm(ECERT_ERRAND_SECONDS); /* whatever holds it up */
+        alarm(wire->kind == ECERT_ERRAND_LOOK
+                  ? ECERT_LOOK_SECONDS + 1
+                  : ECERT_ERRAND_SECONDS); /* whatever holds it up */
         rc = run_errand(fetcher, wire, &frames, &err);
     }
     ecert_answer_write(ECERT_JAIL_PIPE, rc == 0 ? &frames : NULL, &err);
@@ -153,16 +197,21 @@ static _Noreturn void child(const ecert_fetcher_t *fetcher,
 
 /* ---- the fetcher ------------------------------------------------------- */
 
-static int is_sound(const ecert_errand_wire_t *wire)
+static int is_sound(const ecert_fetcher_t *fetcher,
+                    const ecert_errand_wire_t *wire)
 {
     return (wire->kind == ECERT_ERRAND_CERTIFICATES
-            || wire->kind == ECERT_ERRAND_OCSP)
+            || wire->kind == ECERT_ERRAND_OCSP
+            || (wire->kind == ECERT_ERRAND_LOOK
+                && wire->target < fetcher->targets.n
+                && fetcher->targets.list[wire->target].why == NULL))
            && wire->post_len <= sizeof(wire->post)
            && memchr(wire->url, '\0', sizeof(wire->url)) != NULL;
 }
 
 /* The next errand and the pipe to answer through; 0 when nobody is there. */
-static int receive(ecert_errand_wire_t *wire, int *answer)
+static int receive(const ecert_fetcher_t *fetcher, ecert_errand_wire_t *wire,
+                   int *answer)
 {
     union {
         struct cmsghdr header;
@@ -186,7 +235,8 @@ static int receive(ecert_errand_wire_t *wire, int *answer)
         && header->cmsg_len == CMSG_LEN(sizeof(int))) {
         memcpy(answer, CMSG_DATA(header), sizeof(int));
     }
-    if (*answer >= 0 && (n != (ssize_t)sizeof(*wire) || !is_sound(wire))) {
+    if (*answer >= 0
+        && (n != (ssize_t)sizeof(*wire) || !is_sound(fetcher, wire))) {
         close(*answer); /* which is the answer */
         *answer = -1;
     }
@@ -200,7 +250,7 @@ static _Noreturn void serve(const ecert_fetcher_t *fetcher)
     int answer;
 
     signal(SIGCHLD, SIG_IGN); /* the kernel reaps them */
-    while (receive(&wire, &answer)) {
+    while (receive(fetcher, &wire, &answer)) {
         if (answer >= 0 && fork() == 0) {
             child(fetcher, &wire, answer, self);
         }
@@ -267,7 +317,12 @@ int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
     if (read_networks(conf, &fetcher, err) != 0) {
         return -1;
     }
+    if (ecert_targets_make(conf, &fetcher.targets, err) != 0) {
+        free(fetcher.allowed);
+        return -1;
+    }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+        ecert_targets_free(&fetcher.targets);
         free(fetcher.allowed);
         return ecert_err(err, ECERT_ERR_SYSTEM, NULL, "start the fetcher");
     }
@@ -275,6 +330,7 @@ int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err)
     if (pid == 0) {
         ecert_fetcher_keep(&fetcher, ends[1]);
     }
+    ecert_targets_free(&fetcher.targets);
     free(fetcher.allowed);
     close(ends[1]);
     if (pid < 0) {

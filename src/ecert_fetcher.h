@@ -2,7 +2,8 @@
  * The fetcher: an unprivileged process with a network and nothing else, forked
  * before the agent reads its first key.  For each errand it forks a child that
  * goes out, parses what it gets, and answers through the pipe that came with
- * the errand (frames, as out of a jail).
+ * the errand (frames, as out of a jail).  A look goes to an address of the
+ * configuration that the fetcher began with, and to no other.
  */
 
 #ifndef ECERT_FETCHER_H
@@ -16,18 +17,23 @@
 #include "ecert_jail.h"
 
 #define ECERT_ERRANDS_MAX     8  /* under way at once */
+#define ECERT_LOOKS_MAX       4  /* and so many looks besides */
 #define ECERT_ERRAND_SECONDS  30 /* for one of them */
+#define ECERT_LOOK_SECONDS    5
 #define ECERT_ERRAND_URL_MAX  2048
 #define ECERT_ERRAND_POST_MAX 1024
 
 typedef enum {
     ECERT_ERRAND_CERTIFICATES = 1, /* frames: DER, one each; PEM, DER, PKCS#7 */
-    ECERT_ERRAND_OCSP              /* POST; one frame: the response's DER */
+    ECERT_ERRAND_OCSP,             /* POST; one frame: the response's DER */
+    ECERT_ERRAND_LOOK              /* a handshake with a target of our own;
+                                      frames: ecert_sent.h */
 } ecert_errand_kind_t;
 
 typedef struct {
     ecert_errand_kind_t kind;
-    const char *url;
+    uint32_t target; /* of a look: index, see ecert_target.h */
+    const char *url; /* of a look: for messages alone */
     const unsigned char *post;
     size_t post_len;
     int progress; /* got and total of the errand are wanted */
@@ -45,6 +51,7 @@ typedef struct {
     unsigned char *bytes;
     size_t len, size;
     int64_t deadline;    /* monotonic ms */
+    int seconds;         /* that there were until then */
     uint64_t got, total; /* bytes of the body; total 0: not known */
 } ecert_errand_t;
 

@@ -9,11 +9,13 @@
 
 #include "ecert_addr.h"
 #include "ecert_fetcher.h"
+#include "ecert_target.h"
 
 /* One message; between two processes of one executable. */
 typedef struct {
     uint32_t kind;
     uint32_t progress; /* 1: told while it comes, see below */
+    uint32_t target;   /* of a look */
     uint32_t post_len;
     char url[ECERT_ERRAND_URL_MAX];
     unsigned char post[ECERT_ERRAND_POST_MAX];
@@ -32,6 +34,7 @@ typedef struct {
 typedef struct {
     ecert_network_t *allowed;
     size_t n_allowed;
+    ecert_targets_t targets;
 } ecert_fetcher_t;
 
 /* The fetcher's life: takes errands from this socket until nobody holds its

@@ -85,6 +85,9 @@ char *ecert_frame_text(char *out, size_t size, const char *bytes, size_t len)
 {
     size_t used = 0, n;
 
+    if (size == 0) {
+        return out;
+    }
     ecert_escape(out, size, "", 0);
     while (len > 0) {
         n = 0;

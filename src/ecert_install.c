@@ -158,27 +158,31 @@ static int choose(const ecert_install_t *in, uint64_t *number, ecert_err_t *err)
     return 0;
 }
 
-static int has_key(const ecert_generation_t *generation, const EVP_PKEY *key)
+/* -1 when that cannot be told. */
+static int has_key(const ecert_generation_t *generation, const EVP_PKEY *key,
+                   ecert_err_t *err)
 {
-    ecert_err_t ignored;
-    EVP_PKEY *own = ecert_generation_key(generation, &ignored);
-    int same = own != NULL && EVP_PKEY_eq(own, key) == 1;
+    EVP_PKEY *own = ecert_generation_key(generation, err);
+    int same = own ? EVP_PKEY_eq(own, key) == 1 : -ecert_err_refused(err);
 
     EVP_PKEY_free(own);
     return same;
 }
 
 /* The number of the generation that is this certificate already, or 0. */
-static uint64_t find_same(const ecert_install_t *in,
-                          const ecert_generation_t *list, size_t n)
+static int find_same(const ecert_install_t *in, const ecert_generation_t *list,
+                     size_t n, uint64_t *number, ecert_err_t *err)
 {
-    for (size_t i = n; i-- > 0;) {
-        if (list[i].number > 0 && X509_cmp(list[i].leaf, in->leaf) == 0
-            && has_key(&list[i], in->key)) {
-            return list[i].number;
+    int same = 0;
+
+    *number = 0;
+    for (size_t i = n; same == 0 && i-- > 0;) {
+        if (list[i].number > 0 && X509_cmp(list[i].leaf, in->leaf) == 0) {
+            same = has_key(&list[i], in->key, err);
+            *number = same > 0 ? list[i].number : 0;
         }
     }
-    return 0;
+    return same < 0 ? -1 : 0;
 }
 
 static int commit(const ecert_install_t *in, ecert_stage_t *stage,
@@ -207,6 +211,9 @@ static int put_aside(const ecert_install_t *in,
         return 0;
     }
     json = ecert_site_read(in->site_dir, err);
+    if (json == NULL) {
+        return -1;
+    }
     empty = json_object_size(json) == 0;
     json_decref(json);
     return !empty ? 0
@@ -221,7 +228,9 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
     const ecert_generation_t *current = ecert_generation_current(list, n);
     int mended = in->mend_chain && out->missing[0] == '\0';
 
-    out->number = mended ? 0 : find_same(in, list, n);
+    if (find_same(in, list, mended ? 0 : n, &out->number, err) != 0) {
+        return -1;
+    }
     out->same = out->number != 0;
     if (!out->same && commit(in, stage, &out->number, err) != 0) {
         return -1;
@@ -305,15 +314,14 @@ static void sweep_site(const char *site_dir)
 }
 
 /* The link was swapped, but the command did not come to its end. */
-static void finish(const char *site_dir, const ecert_request_t *request)
+static int finish(const char *site_dir, const ecert_request_t *request,
+                  ecert_err_t *err)
 {
-    ecert_err_t ignored;
-
-    if (ecert_site_write(site_dir, request->names, request->n_names,
-                         json_object_get(request->json, "site"), &ignored)
-        == 0) {
-        ecert_request_remove(site_dir, request->number, &ignored);
-    }
+    return ecert_site_write(site_dir, request->names, request->n_names,
+                            json_object_get(request->json, "site"), err)
+                   == 0
+               ? ecert_request_remove(site_dir, request->number, err)
+               : -1;
 }
 
 /* The number alone would not do: it may have been given to a later request.
@@ -328,30 +336,34 @@ static int became(const ecert_request_t *request,
            && strcmp(request->key_id, current->key_id) == 0;
 }
 
-int ecert_install_tidy(const char *site_dir, const char *ascii,
-                       ecert_err_t *err)
+static int finish_all(const char *site_dir, const char *ascii, ecert_err_t *err)
 {
     const ecert_generation_t *current;
     ecert_generation_t *list = NULL;
     ecert_request_t *requests = NULL;
-    ecert_err_t ignored;
     size_t n = 0, n_requests = 0;
+    int rc = -1;
 
-    sweep_site(site_dir);
-    if (ecert_swap_finish(site_dir, err) != 0) {
-        return -1;
-    }
-    if (ecert_generations(site_dir, &list, &n, &ignored) == 0
-        && ecert_requests(site_dir, ascii, &requests, &n_requests, &ignored)
-               == 0) {
+    if (ecert_generations(site_dir, &list, &n, err) == 0
+        && ecert_requests(site_dir, ascii, &requests, &n_requests, err) == 0) {
         current = ecert_generation_current(list, n);
-        for (size_t i = 0; current != NULL && i < n_requests; i++) {
+        rc = 0;
+        for (size_t i = 0; current != NULL && rc == 0 && i < n_requests; i++) {
             if (became(&requests[i], current)) {
-                finish(site_dir, &requests[i]);
+                rc = finish(site_dir, &requests[i], err);
             }
         }
     }
     ecert_requests_free(requests, n_requests);
     ecert_generations_free(list, n);
-    return 0;
+    return rc;
+}
+
+int ecert_install_tidy(const char *site_dir, const char *ascii,
+                       ecert_err_t *err)
+{
+    sweep_site(site_dir);
+    return ecert_swap_finish(site_dir, err) == 0
+               ? finish_all(site_dir, ascii, err)
+               : -1;
 }

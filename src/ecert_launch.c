@@ -14,6 +14,7 @@
 
 #include "ecert_seen.h"
 #include "ecert_snap.h"
+#include "ecert_visits.h"
 
 #define PARKED 32 /* descriptors wait here while they take their places */
 
@@ -29,6 +30,7 @@ void ecert_launch_init(ecert_launch_t *launch)
 {
     launch->snap = -1;
     launch->seen = -1;
+    launch->visits = -1;
     launch->control = -1;
 }
 
@@ -45,6 +47,7 @@ void ecert_launch_close(ecert_launch_t *launch)
     close_one(&launch->control);
     close_one(&launch->snap);
     close_one(&launch->seen);
+    close_one(&launch->visits);
 }
 
 static void reset_signals(void)
@@ -218,15 +221,32 @@ static int conf_memory(const ecert_conf_t *conf, ecert_err_t *err)
     return fd;
 }
 
+/* That of the configuration before, unless another version made it. */
+static int visits_memory(const ecert_launch_t *previous, ecert_err_t *err)
+{
+    ecert_visits_t *usable;
+    int fd = -1;
+
+    if (previous != NULL && previous->visits >= 0) {
+        usable = ecert_visits_open(previous->visits, err);
+        fd = usable ? fcntl(previous->visits, F_DUPFD_CLOEXEC, 3) : -1;
+        ecert_visits_close(usable);
+    }
+    return fd >= 0 ? fd : ecert_visits_create(err);
+}
+
 static int make_memory(ecert_launch_t *launch, const ecert_conf_t *conf,
-                       ecert_err_t *err)
+                       const ecert_launch_t *previous, ecert_err_t *err)
 {
     launch->snap = ecert_snap_create((uint32_t)conf->n_sites, err);
     if (launch->snap < 0) {
         return -1;
     }
     launch->seen = ecert_seen_create((uint32_t)conf->n_sites, err);
-    if (launch->seen < 0) {
+    if (launch->seen >= 0) {
+        launch->visits = visits_memory(previous, err);
+    }
+    if (launch->visits < 0) {
         ecert_launch_close(launch);
         return -1;
     }
@@ -272,6 +292,8 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
     }
     if (to != NULL) {
         copy_slot(to, ecert_snap_dcv_slot(to), from, ecert_snap_dcv_slot(from));
+        copy_slot(to, ecert_snap_evidence_slot(to), from,
+                  ecert_snap_evidence_slot(from));
     }
     ecert_snap_close(to);
     ecert_snap_close(from);
@@ -289,7 +311,8 @@ static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
     } else if (conf_fd >= 0) {
         child_t child = {.path = conf->agent,
                          .fds = {-1, -1, log_fd, control[0], ready[1],
-                                 launch->snap, launch->seen, conf_fd}};
+                                 launch->snap, launch->seen, launch->visits,
+                                 conf_fd}};
 
         rc = spawn(&child, err) == 0 ? 0 : 1;
     }
@@ -305,13 +328,13 @@ static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
 }
 
 int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
-                 int previous, ecert_err_t *err)
+                 const ecert_launch_t *previous, ecert_err_t *err)
 {
     ecert_launch_init(launch);
-    if (make_memory(launch, conf, err) != 0) {
+    if (make_memory(launch, conf, previous, err) != 0) {
         return -1;
     }
-    seed(launch->snap, previous, conf);
+    seed(launch->snap, previous != NULL ? previous->snap : -1, conf);
     return start(launch, conf, log_fd, err);
 }
 

@@ -16,6 +16,7 @@
 typedef struct {
     int snap;    /* the snapshot's descriptor; a later agent may take it over */
     int seen;    /* the workers' rows */
+    int visits;  /* their pages; a later configuration goes on with them */
     int control; /* write end of the control pipe, close-on-exec */
 } ecert_launch_t;
 
@@ -27,15 +28,16 @@ void ecert_launch_init(ecert_launch_t *launch);
  * configuration and with log_fd as its standard error; it keeps no other
  * descriptor, has default signals and an empty environment but PATH.  It is no
  * child of the server: nothing to reap, nothing that counts as a lost worker.
- * previous is the snapshot of the configuration before, or -1: its records of
- * the same sites come first, so that nothing served is lost if the agent fails
- * or finds the files broken.
- * Returns 0 when the agent said that everything is published; 1 when it did
- * not within ECERT_LAUNCH_PATIENCE (err tells; the server goes on with
- * placeholders); -1 when there is no shared memory (the server cannot start).
+ * previous is that of the configuration before, of which snap and visits are
+ * looked at, or NULL: its records of the same sites come first, so that nothing
+ * served is lost if the agent fails or finds the files broken; and its pages
+ * for visits are used on. Returns 0 when the agent said that everything is
+ * published; 1 when it did not within ECERT_LAUNCH_PATIENCE (err tells; the
+ * server goes on with placeholders); -1 when there is no shared memory (the
+ * server cannot start).
  */
 int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
-                 int previous, ecert_err_t *err);
+                 const ecert_launch_t *previous, ecert_err_t *err);
 
 /*
  * In workers: closes the descriptors, so that none of them keeps the agent
@@ -62,6 +64,7 @@ enum {
     ECERT_FD_READY,
     ECERT_FD_SNAP,
     ECERT_FD_SEEN,
+    ECERT_FD_VISITS,
     ECERT_FD_CONF,
     ECERT_FD_END
 };

@@ -9,12 +9,14 @@
 
 #include <openssl/crypto.h>
 
+#include "ecert_addr.h"
 #include "ecert_cred.h"
 #include "ecert_dcv.h"
 #include "ecert_placeholder.h"
 #include "ecert_seen.h"
 #include "ecert_snap.h"
 #include "ecert_staple.h"
+#include "ecert_visits.h"
 
 #define RETRY_MS 1000 /* to the next try with what could not be used */
 
@@ -53,6 +55,7 @@ struct ecert_live_s {
     const ecert_conf_t *conf;
     ecert_snap_t *snap;
     ecert_seen_t *seen;
+    ecert_visits_t *visits;
     int row;
     uint32_t n_sites;
     uint32_t n_slots;
@@ -86,8 +89,8 @@ static void free_views(view_t *view)
     }
 }
 
-ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
-                             ecert_err_t *err)
+ecert_live_t *ecert_live_new(const ecert_conf_t *conf,
+                             const ecert_launch_t *launch, ecert_err_t *err)
 {
     ecert_live_t *live = calloc(1, sizeof(*live));
 
@@ -97,9 +100,10 @@ ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
     }
     live->conf = conf;
     live->row = -1;
-    live->snap = ecert_snap_open(snap_fd, err);
-    live->seen = live->snap ? ecert_seen_open(seen_fd, err) : NULL;
-    if (live->seen == NULL) {
+    live->snap = ecert_snap_open(launch->snap, err);
+    live->seen = live->snap ? ecert_seen_open(launch->seen, err) : NULL;
+    live->visits = live->seen ? ecert_visits_open(launch->visits, err) : NULL;
+    if (live->visits == NULL) {
         ecert_live_free(live);
         return NULL;
     }
@@ -126,6 +130,7 @@ void ecert_live_free(ecert_live_t *live)
         free_views(atomic_load(&live->slots[i].retired));
     }
     free(live->slots);
+    ecert_visits_close(live->visits);
     ecert_seen_close(live->seen);
     ecert_snap_close(live->snap);
     free(live);
@@ -134,6 +139,7 @@ void ecert_live_free(ecert_live_t *live)
 void ecert_live_worker(ecert_live_t *live)
 {
     live->row = ecert_seen_claim(live->seen, getpid());
+    ecert_visits_claim(live->visits, getpid());
     /* keys are in this process now: no core, no ptrace by its own user */
     prctl(PR_SET_DUMPABLE, 0);
 }
@@ -428,9 +434,15 @@ int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now)
     return rc;
 }
 
-static int is_method(const char *method, size_t len, const char *word)
+static ecert_method_t method_of(const ecert_ask_t *ask)
 {
-    return len == strlen(word) && memcmp(method, word, len) == 0;
+    if (ask->method_len == 3 && memcmp(ask->method, "GET", 3) == 0) {
+        return ECERT_METHOD_GET;
+    }
+    if (ask->method_len == 4 && memcmp(ask->method, "HEAD", 4) == 0) {
+        return ECERT_METHOD_HEAD;
+    }
+    return ECERT_METHOD_OTHER;
 }
 
 static int copy_body(const ecert_token_t *token,
@@ -449,25 +461,52 @@ static int copy_body(const ecert_token_t *token,
     return 0;
 }
 
-static void answer_token(const ecert_token_t *token, const char *method,
-                         size_t method_len,
+/*
+ * Only what was answered: what goes on to the site is the site's, in its access
+ * log, and would be mostly scanners.
+ */
+static void note_visit(const ecert_live_t *live, const ecert_ask_t *ask,
+                       uint64_t token, const ecert_answer_t *answer)
+{
+    ecert_visit_t visit = {.token = token,
+                           .when = ask->now,
+                           .status = (uint16_t)answer->status,
+                           .method = (uint8_t)method_of(ask),
+                           .tls = ask->tls != 0};
+    size_t len = ask->agent ? ask->agent_len : 0;
+    unsigned port;
+
+    if (visit.method == ECERT_METHOD_GET) {
+        visit.bytes = (uint32_t)answer->len;
+    }
+    if (ask->peer != NULL) {
+        ecert_addr_bytes(ask->peer, visit.address, &port);
+    }
+    if (len > 0) {
+        visit.agent_len =
+            (uint8_t)(len < ECERT_VISIT_AGENT ? len : ECERT_VISIT_AGENT);
+        memcpy(visit.agent, ask->agent, visit.agent_len);
+    }
+    ecert_visits_put(live->visits, &visit);
+}
+
+static void answer_token(const ecert_live_t *live, const ecert_ask_t *ask,
+                         const ecert_token_t *token,
                          void *(*alloc)(void *pool, size_t size), void *pool,
                          ecert_answer_t *answer)
 {
-    if (!is_method(method, method_len, "GET")
-        && !is_method(method, method_len, "HEAD")) {
+    if (method_of(ask) == ECERT_METHOD_OTHER) {
         answer->status = 405;
         answer->allow = "GET, HEAD";
+    } else if (copy_body(token, alloc, pool, answer) == 0) {
+        answer->status = 200;
+    } else {
         return;
     }
-    if (copy_body(token, alloc, pool, answer) == 0) {
-        answer->status = 200;
-    }
+    note_visit(live, ask, token->id, answer);
 }
 
-void ecert_live_answer(ecert_live_t *live, const char *method,
-                       size_t method_len, const char *host, size_t host_len,
-                       const char *path, size_t path_len, int64_t now,
+void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
                        void *(*alloc)(void *pool, size_t size), void *pool,
                        ecert_answer_t *answer)
 {
@@ -480,9 +519,9 @@ void ecert_live_answer(ecert_live_t *live, const char *method,
     slot_t *slot;
 
     memset(answer, 0, sizeof(*answer));
-    file = ecert_dcv_file(path, path_len, &file_len);
+    file = ecert_dcv_file(ask->path, ask->path_len, &file_len);
     if (live == NULL || file == NULL
-        || ecert_dcv_host(host, host_len, name) != 0) {
+        || ecert_dcv_host(ask->host, ask->host_len, name) != 0) {
         return;
     }
     slot = &live->slots[live->n_sites];
@@ -491,8 +530,8 @@ void ecert_live_answer(ecert_live_t *live, const char *method,
     if (view != NULL
         && ecert_dcv_find(view->table, view->table_len, name, file, file_len,
                           &token)
-        && now < token.expires) {
-        answer_token(&token, method, method_len, alloc, pool, answer);
+        && ask->now < token.expires) {
+        answer_token(live, ask, &token, alloc, pool, answer);
     }
     leave(slot);
     free_view(own);

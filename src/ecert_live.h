@@ -10,25 +10,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/socket.h>
+
 #include <openssl/ssl.h>
 
 #include "ecert_conf.h"
 #include "ecert_err.h"
+#include "ecert_launch.h"
 
 typedef struct ecert_live_s ecert_live_t;
 
 /*
  * Made in the process that forks the workers, so that they inherit the maps.
- * The descriptors stay the caller's.  conf must live as long as it (its names
- * are read when a placeholder has to be made in memory).
+ * launch's descriptors stay the caller's.  conf must live as long as it (its
+ * names are read when a placeholder has to be made in memory).
  */
-ecert_live_t *ecert_live_new(const ecert_conf_t *conf, int snap_fd, int seen_fd,
-                             ecert_err_t *err);
+ecert_live_t *ecert_live_new(const ecert_conf_t *conf,
+                             const ecert_launch_t *launch, ecert_err_t *err);
 void ecert_live_free(ecert_live_t *live);
 
 /*
- * Once in each worker: takes its row, and makes the process leave no core
- * dump and no /proc entry that others could open, for it holds private keys.
+ * Once in each worker: takes its row and its page for visits, and makes the
+ * process leave no core dump and no /proc entry that others could open, for it
+ * holds private keys.
  */
 void ecert_live_worker(ecert_live_t *live);
 
@@ -50,6 +54,21 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
  */
 int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now);
 
+/* A request, and who makes it; nothing of it is kept by reference. */
+typedef struct {
+    const char *method;
+    size_t method_len;
+    const char *host; /* as received, or as the server normalised it */
+    size_t host_len;
+    const char *path; /* decoded */
+    size_t path_len;
+    int64_t now;                 /* Unix time */
+    const struct sockaddr *peer; /* NULL: not known */
+    int tls;                     /* it came over TLS */
+    const char *agent;           /* User-Agent; NULL: none */
+    size_t agent_len;
+} ecert_ask_t;
+
 typedef struct {
     int status;          /* 200 or 405; 0: not ours, the server goes on */
     const char *allow;   /* value of Allow with 405 */
@@ -58,14 +77,11 @@ typedef struct {
 } ecert_answer_t;
 
 /*
- * The request for a validation file.  host is the request's host as received
- * or as the server normalised it, path the decoded path, now Unix time.  The
- * body is copied into memory from alloc(pool, size); a HEAD gets it too, for
- * its length.
+ * The request for a validation file.  The body is copied into memory from
+ * alloc(pool, size); a HEAD gets it too, for its length.  What is answered is
+ * noted in this worker's page of visits (ecert_visits.h).
  */
-void ecert_live_answer(ecert_live_t *live, const char *method,
-                       size_t method_len, const char *host, size_t host_len,
-                       const char *path, size_t path_len, int64_t now,
+void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
                        void *(*alloc)(void *pool, size_t size), void *pool,
                        ecert_answer_t *answer);
 

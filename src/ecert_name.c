@@ -148,7 +148,9 @@ static int lookup(const char *name, const char *rest, uint8_t **ascii,
     }
     idn2_free(*ascii);
     *ascii = NULL;
-    return ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
+    return rc == IDN2_MALLOC
+               ? ecert_err(err, ECERT_ERR_MEMORY, name, NULL)
+               : ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
 }
 
 static int to_ascii(const char *name, const char *rest, char *out, size_t size,

@@ -13,8 +13,7 @@
 
 /* ---- wants ------------------------------------------------------------- */
 
-/* Something below n, n > 0. */
-static int64_t any_below(int64_t n)
+int64_t ecert_net_any_below(int64_t n)
 {
     uint32_t random = 0;
 
@@ -26,7 +25,7 @@ static int64_t any_below(int64_t n)
 
 int64_t ecert_net_spread(int64_t ms)
 {
-    return ms - any_below(ms / 10 + 1);
+    return ms - ecert_net_any_below(ms / 10 + 1);
 }
 
 int64_t ecert_net_backoff(unsigned failures)
@@ -39,9 +38,9 @@ int64_t ecert_net_backoff(unsigned failures)
     }
     ms = ms < ROOF_MS ? ms : ROOF_MS;
     if (ms == FLOOR_MS) {
-        return ms + any_below(ms / 5); /* never sooner */
+        return ms + ecert_net_any_below(ms / 5); /* never sooner */
     }
-    return ms - ms / 5 + any_below(ms * 2 / 5);
+    return ms - ms / 5 + ecert_net_any_below(ms * 2 / 5);
 }
 
 const char *ecert_net_label(const ecert_net_site_t *site)
@@ -100,8 +99,12 @@ ecert_net_t *ecert_net_new(ecert_keeper_t *keeper, const ecert_conf_t *conf,
     net->keeper = keeper;
     net->conf = conf;
     net->fetcher = conf->fetch ? fetcher : -1;
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
         net->errands[i].errand.fd = -1;
+    }
+    if (ecert_net_served_new(net, err) != 0) {
+        ecert_net_free(net);
+        return NULL;
     }
     return net;
 }
@@ -111,9 +114,10 @@ void ecert_net_free(ecert_net_t *net)
     if (net == NULL) {
         return;
     }
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
         ecert_errand_drop(&net->errands[i].errand);
     }
+    ecert_net_served_free(net);
     for (size_t i = 0; i < net->conf->n_sites; i++) {
         ecert_net_staple_clear(&net->sites[i].served);
         ecert_net_staple_clear(&net->sites[i].coming);
@@ -192,6 +196,7 @@ void ecert_net_look(ecert_net_t *net, const ecert_kept_t *kept)
     ecert_net_site_t *site = &net->sites[kept->slot];
 
     site->kept = kept;
+    ecert_net_served_look(net, site);
     look_at_coming(net, site);
     if (kept->held.state == ECERT_STATE_PLACEHOLDER || kept->held.chain == NULL
         || kept->held.chain->n_considered == 0) {
@@ -249,7 +254,7 @@ size_t ecert_net_fds(const ecert_net_t *net, struct pollfd *fds)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
         if (net->errands[i].errand.fd >= 0) {
             fds[n++] = (struct pollfd){.fd = net->errands[i].errand.fd,
                                        .events = POLLIN};
@@ -278,14 +283,19 @@ static void see_fetcher(ecert_net_t *net)
     ecert_log_err(ECERT_LOG_ERROR, NULL, &err);
 }
 
-static ecert_net_errand_t *free_errand(ecert_net_t *net)
+ecert_net_errand_t *ecert_net_slot(ecert_net_t *net, size_t from, size_t to)
 {
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+    for (size_t i = from; i < to; i++) {
         if (net->errands[i].errand.fd < 0) {
             return &net->errands[i];
         }
     }
     return NULL;
+}
+
+static ecert_net_errand_t *free_errand(ecert_net_t *net)
+{
+    return ecert_net_slot(net, 0, ECERT_ERRANDS_MAX);
 }
 
 static int is_due(const ecert_net_t *net, const ecert_want_t *want)
@@ -374,7 +384,9 @@ static void take_errand(ecert_net_t *net, ecert_net_errand_t *errand,
     if (rc == 0) {
         return;
     }
-    if (errand->kind == ECERT_ERRAND_OCSP) {
+    if (errand->kind == ECERT_ERRAND_LOOK) {
+        ecert_net_served_take(net, errand, rc > 0 ? &frames : NULL, &err);
+    } else if (errand->kind == ECERT_ERRAND_OCSP) {
         ecert_net_staple_take(net, site, errand->digest,
                               rc > 0 ? &frames : NULL, &err);
         if (site->coming.leaf != NULL) {
@@ -390,7 +402,7 @@ static void take_errand(ecert_net_t *net, ecert_net_errand_t *errand,
 void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
                     void *ctx)
 {
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
+    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
         if (net->errands[i].errand.fd >= 0) {
             take_errand(net, &net->errands[i], touch, ctx);
         }
@@ -398,6 +410,7 @@ void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
     see_fetcher(net);
     if (net->fetcher >= 0) {
         send_due(net);
+        ecert_net_served_send(net);
     }
 }
 
@@ -420,13 +433,18 @@ int64_t ecert_net_due(const ecert_net_t *net)
     int64_t when = 0;
     int has_free = 0;
 
-    for (size_t i = 0; i < ECERT_ERRANDS_MAX; i++) {
-        has_free |= net->errands[i].errand.fd < 0;
+    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
         if (net->errands[i].errand.fd >= 0) {
             sooner(&when, net->errands[i].errand.deadline);
+        } else {
+            has_free |= i < ECERT_ERRANDS_MAX;
         }
     }
-    if (!has_free || net->fetcher < 0) {
+    if (net->fetcher < 0) {
+        return when;
+    }
+    sooner(&when, ecert_net_served_due(net));
+    if (!has_free) {
         return when; /* the next end of an errand makes room */
     }
     for (size_t i = 0; i < net->conf->n_sites; i++) {
@@ -446,4 +464,6 @@ void ecert_net_report(const ecert_net_t *net, uint32_t site, json_t *report)
                         ecert_net_staple_report(net, &net->sites[site]));
     json_object_set_new(report, "download",
                         ecert_net_issuers_report(&net->sites[site]));
+    json_object_set_new(report, "served",
+                        ecert_net_served_report(net, &net->sites[site]));
 }

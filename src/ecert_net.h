@@ -1,6 +1,7 @@
 /*
  * What the agent gets from the network for its sites: OCSP responses to staple,
- * and CA certificates that a chain lacks.  It has no network itself: errands
+ * and CA certificates that a chain lacks; and what its own server sends, which
+ * it compares with what it has published.  It has no network itself: errands
  * go through the fetcher (ecert_fetcher.h), and what they bring is checked
  * again here.
  */
@@ -20,7 +21,7 @@
 #include "ecert_kept.h"
 
 #define ECERT_NET_PATIENCE_MS 3000 /* that something waits for its staple */
-#define ECERT_NET_FDS         (ECERT_ERRANDS_MAX + 1)
+#define ECERT_NET_FDS         (ECERT_ERRANDS_MAX + ECERT_LOOKS_MAX + 1)
 
 typedef struct ecert_net_s ecert_net_t;
 
@@ -57,7 +58,7 @@ int64_t ecert_net_due(const ecert_net_t *net);
 /* 1 while sites that are served already wait for their first staple. */
 int ecert_net_is_awaited(const ecert_net_t *net);
 
-/* The members "staple" and "download" of a site's report. */
+/* The members "staple", "download" and "served" of a site's report. */
 void ecert_net_report(const ecert_net_t *net, uint32_t site, json_t *report);
 
 #endif

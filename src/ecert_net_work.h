@@ -5,6 +5,10 @@
 
 #include "ecert_net.h"
 #include "ecert_ocsp.h"
+#include "ecert_sent.h"
+#include "ecert_target.h"
+
+#define ECERT_NET_ERRANDS (ECERT_ERRANDS_MAX + ECERT_LOOKS_MAX)
 
 /* Something that is asked for until it comes. */
 typedef struct {
@@ -46,8 +50,31 @@ typedef struct {
     size_t n, next;
 } ecert_net_urls_t;
 
+/* What the last look at one target found. */
+typedef enum {
+    ECERT_SERVED_NOT_YET = 0,
+    ECERT_SERVED_SAME,
+    ECERT_SERVED_DIFFERS,
+    ECERT_SERVED_UNKNOWN /* nothing to compare: no connection, no handshake */
+} ecert_served_state_t;
+
+typedef struct {
+    ecert_served_state_t state;
+    int64_t due;       /* monotonic ms of the next look; 0: none is wanted */
+    int busy;          /* a look is under way */
+    unsigned round;    /* an answer to a question of another round is void */
+    unsigned looks;    /* in this round */
+    int64_t since_ms;  /* monotonic: differs since this look; 0: does not */
+    int64_t since, at; /* Unix time of the same, and of the last look */
+    int is_told;       /* it has differed for too long, and the log has it */
+    ecert_sent_t sent; /* when something was */
+    char said[256];    /* the difference, or why there is nothing to compare */
+} ecert_net_served_t;
+
 typedef struct {
     const ecert_kept_t *kept;
+    unsigned char published[32]; /* the record that the looks are about */
+    size_t first, n_targets;     /* in net->targets */
     ecert_net_staple_t served;
     ecert_net_staple_t coming;     /* of a leaf that waits for it */
     int is_waiting;                /* the last look held that leaf off */
@@ -66,6 +93,8 @@ typedef struct {
     ecert_errand_t errand;
     uint32_t site;
     ecert_errand_kind_t kind;
+    uint32_t target; /* of a look */
+    unsigned round;
     unsigned char digest[32]; /* of the leaf it is about */
     char url[ECERT_ERRAND_URL_MAX];
 } ecert_net_errand_t;
@@ -74,17 +103,26 @@ struct ecert_net_s {
     ecert_keeper_t *keeper;
     const ecert_conf_t *conf;
     int fetcher;
-    ecert_net_site_t *sites; /* conf->n_sites */
-    ecert_net_errand_t errands[ECERT_ERRANDS_MAX];
+    ecert_net_site_t *sites;   /* conf->n_sites */
     ecert_net_place_t *places; /* ECERT_NET_PLACES */
     size_t n_places;
+    ecert_targets_t targets;
+    ecert_net_served_t *served; /* targets.n */
+    /* looks have the places behind the others', so that none waits for them */
+    ecert_net_errand_t errands[ECERT_NET_ERRANDS];
 };
 
 /* When to try again after so many failures, in ms: from 30 seconds, doubled, to
  * an hour, and a fifth more or less. */
 int64_t ecert_net_backoff(unsigned failures);
+/* Something below n by chance, n > 0. */
+int64_t ecert_net_any_below(int64_t n);
 /* ms, less up to a tenth by chance: what is due in one second is spread. */
 int64_t ecert_net_spread(int64_t ms);
+
+/* A place for an errand, of those from `from` to before `to`; NULL: all are
+ * under way. */
+ecert_net_errand_t *ecert_net_slot(ecert_net_t *net, size_t from, size_t to);
 
 /* Notes a failure; tells it when it is another one than before. */
 void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
@@ -157,5 +195,19 @@ int ecert_net_above_take(ecert_net_t *net, ecert_net_site_t *site,
                          const char *url, X509 *cert, ecert_err_t *err);
 /* Gives up a path that leads nowhere. */
 void ecert_net_above_clear(ecert_net_site_t *site);
+/* What is sent: ecert_net_served.c. */
+int ecert_net_served_new(ecert_net_t *net, ecert_err_t *err);
+void ecert_net_served_free(ecert_net_t *net);
+/* After each load: what was published anew is looked at soon. */
+void ecert_net_served_look(ecert_net_t *net, ecert_net_site_t *site);
+/* Sends out what is due, as far as there is room. */
+void ecert_net_served_send(ecert_net_t *net);
+void ecert_net_served_take(ecert_net_t *net, const ecert_net_errand_t *errand,
+                           const ecert_frames_t *frames,
+                           const ecert_err_t *err);
+/* When to look next; monotonic ms, 0: never, or when one comes back. */
+int64_t ecert_net_served_due(const ecert_net_t *net);
+json_t *ecert_net_served_report(const ecert_net_t *net,
+                                const ecert_net_site_t *site);
 
 #endif

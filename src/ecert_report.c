@@ -199,7 +199,8 @@ json_t *ecert_report_site(const ecert_site_t *site,
     return object;
 }
 
-json_t *ecert_report_tokens(const ecert_tokens_t *tokens)
+json_t *ecert_report_tokens(const ecert_tokens_t *tokens,
+                            const ecert_evidence_t *evidence)
 {
     json_t *array = json_array();
     size_t i;
@@ -212,6 +213,9 @@ json_t *ecert_report_tokens(const ecert_tokens_t *tokens)
         set(object, "file", text(token->file));
         set(object, "bytes", json_integer((json_int_t)token->body_len));
         set(object, "expires", date(token->expires));
+        if (evidence != NULL) {
+            set(object, "fetched", ecert_report_fetched(evidence, token->id));
+        }
         json_array_append_new(array, object);
     }
     return array;

@@ -1,16 +1,79 @@
 /* A report for people: short, aligned, one fact a line. */
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "ecert_jail.h"
 #include "ecert_report.h"
 
 #define DAY 86400
+
+/* ---- foreign words ----------------------------------------------------- */
+
+static json_t *clean_text(const json_t *text)
+{
+    size_t len = json_string_length(text), size = 4 * len + 1;
+    char *out = malloc(size);
+    json_t *clean = NULL;
+
+    if (out != NULL) {
+        ecert_frame_text(out, size, json_string_value(text), len);
+        clean = json_string(out);
+    }
+    free(out);
+    return clean;
+}
+
+/* A copy whose texts disturb no terminal: a report comes through a socket.
+ * What there is no memory for is missing. */
+static json_t *clean_copy(json_t *value)
+{
+    json_t *clean, *one;
+    const char *key;
+    size_t i;
+
+    if (json_is_string(value)) {
+        return clean_text(value);
+    }
+    if (json_is_array(value)) {
+        clean = json_array();
+        json_array_foreach(value, i, one)
+        {
+            json_array_append_new(clean, clean_copy(one));
+        }
+        return clean;
+    }
+    if (json_is_object(value)) {
+        clean = json_object();
+        json_object_foreach(value, key, one)
+        {
+            json_object_set_new(clean, key, clean_copy(one));
+        }
+        return clean;
+    }
+    return json_incref(value);
+}
+
+/* ---- its parts --------------------------------------------------------- */
 
 static const char *str(const json_t *object, const char *key)
 {
     const char *value = json_string_value(json_object_get(object, key));
 
     return value ? value : "";
+}
+
+/* A date or a fingerprint, of which a part is shown: ASCII, or nothing. */
+static const char *plain(const json_t *object, const char *key)
+{
+    const char *value = str(object, key);
+
+    for (const char *p = value; *p != '\0'; p++) {
+        if ((unsigned char)*p > 0x7e) {
+            return "?";
+        }
+    }
+    return value;
 }
 
 static long long days_left(const char *when, int64_t now)
@@ -26,8 +89,8 @@ static void print_certificate(const json_t *cert, FILE *out, const char *what)
 {
     fprintf(out, "    %-18s %s\n", what, str(cert, "subject"));
     fprintf(out, "    %-18s %.10s to %.10s, SHA-256 %.16s\n", "",
-            str(cert, "not_before"), str(cert, "not_after"),
-            str(cert, "sha256"));
+            plain(cert, "not_before"), plain(cert, "not_after"),
+            plain(cert, "sha256"));
 }
 
 static void print_chain(const json_t *site, FILE *out)
@@ -58,7 +121,7 @@ static void print_considered(const json_t *site, FILE *out)
         const char *note = str(one, "note");
 
         fprintf(out, "      %-16s %s, SHA-256 %.16s: %s%s%s%s\n",
-                str(one, "why"), str(one, "subject"), str(one, "sha256"),
+                str(one, "why"), str(one, "subject"), plain(one, "sha256"),
                 str(one, "sentence"), note[0] ? " (" : "", note,
                 note[0] ? ")" : "");
     }
@@ -72,7 +135,9 @@ static void print_lines(const json_t *list, FILE *out, const char *what,
 
     json_array_foreach(list, i, line)
     {
-        fprintf(out, "    %-18s %s%s\n", what, json_string_value(line), after);
+        const char *text = json_string_value(line);
+
+        fprintf(out, "    %-18s %s%s\n", what, text ? text : "", after);
     }
 }
 
@@ -136,7 +201,7 @@ static void print_state(const json_t *site, FILE *out, int64_t now)
         return;
     }
     fprintf(out, "    %-18s until %.10s, %lld days; %s\n", state,
-            str(leaf, "not_after"), days_left(str(leaf, "not_after"), now),
+            plain(leaf, "not_after"), days_left(str(leaf, "not_after"), now),
             str(leaf, "key"));
     fprintf(out, "    %-18s %s%s\n", "from", str(site, "source"),
             json_is_true(json_object_get(site, "fallback"))
@@ -155,7 +220,7 @@ static void print_downloads(const json_t *site, FILE *out)
         fprintf(out, "    %-18s %s%s%.10s (%s)\n", "staple",
                 str(staple, "state"),
                 str(staple, "next_update")[0] ? ", until " : "",
-                str(staple, "next_update"), str(staple, "responder"));
+                plain(staple, "next_update"), str(staple, "responder"));
     }
     if (str(staple, "error")[0] != '\0') {
         fprintf(out, "    %-18s %s\n", "", str(staple, "error"));
@@ -165,8 +230,60 @@ static void print_downloads(const json_t *site, FILE *out)
     }
 }
 
-void ecert_report_print_site(const json_t *site, FILE *out, int explain,
-                             int64_t now)
+static void print_place(const json_t *one, FILE *out)
+{
+    fprintf(out, "at %s%s%s", str(one, "address"),
+            str(one, "name")[0] ? " for " : "", str(one, "name"));
+}
+
+/* One address where something else is sent, or nothing can be seen. */
+static void print_odd(const json_t *one, FILE *out)
+{
+    int differs = strcmp(str(one, "state"), "differs") == 0;
+
+    fprintf(out, "    %-18s %s ", "served",
+            differs ? "differs" : "not compared");
+    print_place(one, out);
+    fprintf(out, "%s%s: %s\n", differs ? " since " : "", str(one, "since"),
+            str(one, differs ? "difference" : "reason"));
+}
+
+/* What the server's own addresses send, against what is published. */
+static void print_served(const json_t *site, FILE *out)
+{
+    const json_t *list =
+        json_object_get(json_object_get(site, "served"), "addresses");
+    const json_t *one, *same = NULL;
+    size_t i, n = 0, awaited = 0;
+
+    json_array_foreach(list, i, one)
+    {
+        const char *state = str(one, "state");
+
+        if (strcmp(state, "as-published") == 0) {
+            same = same ? same : one;
+            n++;
+        } else if (strcmp(state, "not-yet") == 0) {
+            awaited++;
+        } else {
+            print_odd(one, out);
+        }
+    }
+    if (n > 0) {
+        fprintf(out, "    %-18s as published ", "served");
+        print_place(same, out);
+        if (n > 1) {
+            fprintf(out, " and %zu more", n - 1);
+        }
+        fprintf(out, ", compared %s\n", str(same, "compared"));
+    }
+    if (awaited > 0) {
+        fprintf(out, "    %-18s not compared yet at %zu address%s\n", "served",
+                awaited, awaited == 1 ? "" : "es");
+    }
+}
+
+static void print_site(const json_t *site, FILE *out, int explain, int64_t now)
 {
     const json_t *error = json_object_get(site, "error");
     const char *where = str(site, "where");
@@ -177,6 +294,7 @@ void ecert_report_print_site(const json_t *site, FILE *out, int explain,
     print_chain(site, out);
     print_downloads(site, out);
     print_workers(site, out);
+    print_served(site, out);
     print_lines(json_object_get(site, "uncovered"), out, "not covered",
                 ": the certificate does not have this name");
     print_lines(json_object_get(site, "warnings"), out, "warning", "");
@@ -189,7 +307,7 @@ void ecert_report_print_site(const json_t *site, FILE *out, int explain,
     }
 }
 
-static void print_tokens(const json_t *tokens, FILE *out)
+static void print_tokens(const json_t *tokens, FILE *out, int explain)
 {
     const json_t *token;
     size_t i;
@@ -201,12 +319,23 @@ static void print_tokens(const json_t *tokens, FILE *out)
                 "until %.10s\n",
                 str(token, "host"), str(token, "file"),
                 json_integer_value(json_object_get(token, "bytes")),
-                str(token, "expires"));
+                plain(token, "expires"));
+        ecert_report_print_fetched(json_object_get(token, "fetched"), out, "",
+                                   explain);
     }
 }
 
-void ecert_report_print(const json_t *report, FILE *out, int explain,
-                        int64_t now)
+void ecert_report_print_site(const json_t *site, FILE *out, int explain,
+                             int64_t now)
+{
+    json_t *clean = clean_copy((json_t *)(uintptr_t)site);
+
+    print_site(clean, out, explain, now);
+    json_decref(clean);
+}
+
+static void print_report(const json_t *report, FILE *out, int explain,
+                         int64_t now)
 {
     const json_t *site, *tokens = json_object_get(report, "validation_files");
     const char *server = str(report, "server");
@@ -225,10 +354,20 @@ void ecert_report_print(const json_t *report, FILE *out, int explain,
     }
     json_array_foreach(json_object_get(report, "sites"), i, site)
     {
-        ecert_report_print_site(site, out, explain, now);
+        print_site(site, out, explain, now);
     }
     if (json_array_size(tokens) > 0) {
         fprintf(out, "validation files\n");
-        print_tokens(tokens, out);
+        print_tokens(tokens, out, explain);
+        ecert_report_print_lost(report, out);
     }
+}
+
+void ecert_report_print(const json_t *report, FILE *out, int explain,
+                        int64_t now)
+{
+    json_t *clean = clean_copy((json_t *)(uintptr_t)report);
+
+    print_report(clean, out, explain, now);
+    json_decref(clean);
 }

@@ -75,20 +75,19 @@ static int take_key(ecert_request_t *request, ecert_err_t *err)
 /* What the certificate is to cover; where nobody said it, what the site has to
  * cover anyway. */
 static int read_names(const ecert_request_t *request, const char *site_dir,
-                      const char *ascii, char ***names, size_t *n)
+                      const char *ascii, char ***names, size_t *n,
+                      ecert_err_t *err)
 {
     ecert_site_json_t site;
-    ecert_err_t ignored;
 
     if (json_object_get(request->json, "names") != NULL
-        && ecert_json_names(request->json, "names", NULL, names, n, &ignored)
-               == 0) {
+        && ecert_json_names(request->json, "names", NULL, names, n, err) == 0) {
         return 0;
     }
     *names = NULL;
     *n = 0;
-    if (ecert_store_json(site_dir, ascii, NULL, &site, &ignored) != 0) {
-        return -1;
+    if (ecert_store_json(site_dir, ascii, NULL, &site, err) != 0) {
+        return -ecert_err_refused(err); /* a broken one says nothing */
     }
     *names = site.names; /* taken over */
     *n = site.n_names;
@@ -117,7 +116,9 @@ static int take_names(ecert_request_t *request, const char *site_dir,
     size_t n = 0;
     int rc = -1;
 
-    read_names(request, site_dir, ascii, &names, &n);
+    if (read_names(request, site_dir, ascii, &names, &n, err) != 0) {
+        return -1;
+    }
     request->names = calloc(n + 1, sizeof(*request->names));
     if (request->names != NULL) {
         rc = add_name(request, ascii);
@@ -127,6 +128,8 @@ static int take_names(ecert_request_t *request, const char *site_dir,
 
         if (ecert_name_ascii(names[i], name, &ignored) == 0) {
             rc = add_name(request, name);
+        } else {
+            rc = -ecert_err_refused(&ignored); /* for want of memory */
         }
     }
     ecert_names_free(names, n);

@@ -90,7 +90,7 @@ static _Atomic uint64_t *cell(const ecert_seen_t *seen, int row,
            + column;
 }
 
-static int alive(uint64_t pid)
+int ecert_seen_alive(uint64_t pid)
 {
     return pid != 0 && pid <= INT32_MAX
            && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
@@ -104,7 +104,7 @@ int ecert_seen_claim(ecert_seen_t *seen, pid_t pid)
 
     for (row = 0; row < ECERT_SEEN_WORKERS; row++) {
         old = atomic_load(cell(seen, row, 0));
-        if (alive(old) && old != (uint64_t)pid) {
+        if (ecert_seen_alive(old) && old != (uint64_t)pid) {
             continue;
         }
         if (!atomic_compare_exchange_strong(cell(seen, row, 0), &old,
@@ -136,7 +136,7 @@ pid_t ecert_seen_pid(const ecert_seen_t *seen, int row)
         return 0;
     }
     pid = atomic_load_explicit(cell(seen, row, 0), memory_order_relaxed);
-    return alive(pid) ? (pid_t)pid : 0;
+    return ecert_seen_alive(pid) ? (pid_t)pid : 0;
 }
 
 uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site)

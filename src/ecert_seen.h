@@ -28,6 +28,9 @@ int ecert_seen_claim(ecert_seen_t *seen, pid_t pid);
 void ecert_seen_set(ecert_seen_t *seen, int row, uint32_t site,
                     uint64_t generation);
 
+/* Whether a process has this number now; a number that none can have: 0. */
+int ecert_seen_alive(uint64_t pid);
+
 /* The process of a row, 0 when free or dead; the generation it said. */
 pid_t ecert_seen_pid(const ecert_seen_t *seen, int row);
 uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site);

@@ -64,6 +64,9 @@ static int take_name(const json_t *value, size_t i, const char *file,
                          i + 1);
     }
     if (ecert_name_ascii(text, name, &why) != 0) {
+        if (ecert_err_refused(&why)) {
+            return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
+        }
         return ecert_err(err, ECERT_ERR_SITE, file,
                          "member \"names\": \"%s\" is not a host name%s%s",
                          text, why.detail[0] ? ": " : "", why.detail);

@@ -2,8 +2,8 @@
  * The snapshot: what the agent has published, in sealed shared memory that
  * workers can only read.  docs/snapshot.md draws the layout.
  *
- * One slot per site, one for validation files, and one per site for its OCSP
- * response.  A slot has two
+ * One slot per site, one for validation files, one per site for its OCSP
+ * response, and one for what the agent knows of fetches.  A slot has two
  * buffers; the writer fills the idle one, then raises the generation by one.
  * A reader copies the buffer of the generation it saw and looks again: the
  * copy is whole if the generation has not moved.  A writer that is killed half
@@ -25,6 +25,7 @@
 #define ECERT_SNAP_DCV_MAX                                                     \
     (4 * 1024 * 1024) /* bytes of all validation files                         \
                        */
+#define ECERT_SNAP_EVIDENCE_MAX (2 * 1024 * 1024) /* bytes of the fetches */
 
 typedef struct ecert_snap_s ecert_snap_t;
 
@@ -52,6 +53,9 @@ void ecert_snap_close(ecert_snap_t *snap);
 uint32_t ecert_snap_sites(const ecert_snap_t *snap);
 uint32_t ecert_snap_dcv_slot(const ecert_snap_t *snap);
 uint32_t ecert_snap_staple_slot(const ecert_snap_t *snap, uint32_t site);
+
+/* No worker reads it: it is there for the agent that comes next. */
+uint32_t ecert_snap_evidence_slot(const ecert_snap_t *snap);
 
 /* 0: nothing published yet.  One atomic load; out of range: 0. */
 uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot);

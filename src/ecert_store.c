@@ -103,8 +103,9 @@ static int search_site(const char *sites, const char *ascii,
         return err->code == ECERT_ERR_MISSING ? no_site(sites, ascii, err) : -1;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
-        if (ecert_name_unslug(names[i], name, err) == 0
-            && strcmp(name, ascii) == 0) {
+        if (ecert_name_unslug(names[i], name, err) != 0) {
+            rc = -ecert_err_refused(err);
+        } else if (strcmp(name, ascii) == 0) {
             rc = try_folder(sites, names[i], trail, path, err);
         }
     }
@@ -155,18 +156,23 @@ static size_t unique(char **names, size_t n)
     return kept;
 }
 
-/* The site's name in this folder of sites/, or NULL when it is none. */
-static char *site_name(const char *sites, const char *folder)
+/* The site's name in this folder of sites/, or NULL when it is none: rc is 0
+ * then, and -1 when that cannot be told. */
+static char *site_name(const char *sites, const char *folder, int *rc,
+                       ecert_err_t *err)
 {
-    char path[PATH_MAX], name[ECERT_NAME_MAX];
-    ecert_err_t err;
+    char path[PATH_MAX], name[ECERT_NAME_MAX], *copy;
 
-    if (ecert_name_unslug(folder, name, &err) != 0
-        || join(path, sites, folder, &err) != 0
-        || is_folder(path, NULL, &err) != 0) {
+    *rc = 0;
+    if (ecert_name_unslug(folder, name, err) != 0
+        || join(path, sites, folder, err) != 0
+        || is_folder(path, NULL, err) != 0) {
+        *rc = -ecert_err_refused(err);
         return NULL;
     }
-    return strdup(name);
+    copy = strdup(name);
+    *rc = copy ? 0 : ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+    return copy;
 }
 
 int ecert_store_sites(const char *store, char ***names, size_t *n,
@@ -174,6 +180,7 @@ int ecert_store_sites(const char *store, char ***names, size_t *n,
 {
     char sites[PATH_MAX], **folders;
     size_t n_folders, kept = 0;
+    int rc = 0, failed = 0;
 
     *names = NULL;
     *n = 0;
@@ -186,12 +193,17 @@ int ecert_store_sites(const char *store, char ***names, size_t *n,
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
     for (size_t i = 0; i < n_folders; i++) {
-        char *name = site_name(sites, folders[i]);
+        char *name = failed ? NULL : site_name(sites, folders[i], &rc, err);
 
         free(folders[i]);
+        failed |= rc != 0;
         if (name != NULL) {
             folders[kept++] = name;
         }
+    }
+    if (failed) {
+        ecert_names_free(folders, kept);
+        return -1;
     }
     *names = folders;
     *n = unique(folders, kept);

@@ -124,6 +124,7 @@ static int add(search_t *search, const char *host, const char *name,
     token->body = copy(file->bytes, file->len);
     token->body_len = file->len;
     token->expires = expiry(&file->st);
+    token->id = ecert_dcv_id(search->ascii, name, file->bytes, file->len);
     if (token->host == NULL || token->file == NULL || token->body == NULL) {
         free_token(token);
         return -1;
@@ -218,6 +219,10 @@ static int take_name(search_t *search, const char *folder, const char *name)
     ecert_err_t why;
 
     if (ecert_name_unslug(name, search->ascii, &why) != 0) {
+        if (ecert_err_refused(&why)) {
+            complain(search, &why);
+            return -1;
+        }
         refuse(search, folder, "the folder is not named after a host");
         return -1;
     }

@@ -27,16 +27,15 @@ static int folder_of(const char *store, const char *host, char *path,
 }
 
 json_t *ecert_token_origin(const char *store, const char *host,
-                           const char *file)
+                           const char *file, ecert_err_t *err)
 {
     char path[PATH_MAX];
-    ecert_err_t ignored;
     json_t *json = NULL;
 
-    if (path_of(store, host, file, ".json", path, &ignored) == 0) {
-        json = ecert_json_read(path, &ignored);
+    if (path_of(store, host, file, ".json", path, err) == 0) {
+        json = ecert_json_read(path, err);
     }
-    return json ? json : json_object();
+    return json == NULL && !ecert_err_refused(err) ? json_object() : json;
 }
 
 static int is_other_order(const ecert_token_owner_t *owner, json_int_t request)
@@ -49,15 +48,19 @@ static int is_other_order(const ecert_token_owner_t *owner, json_int_t request)
     return 0;
 }
 
+/* -1 when that cannot be told. */
 static int is_ours(const char *store, const char *host, const char *file,
-                   const ecert_token_owner_t *owner)
+                   const ecert_token_owner_t *owner, ecert_err_t *err)
 {
-    json_t *origin = ecert_token_origin(store, host, file);
+    json_t *origin = ecert_token_origin(store, host, file, err);
     const char *site = ecert_json_text(origin, "site");
     json_int_t request = json_integer_value(json_object_get(origin, "request"));
     int ours = site != NULL && strcmp(site, owner->site) == 0
                && !is_other_order(owner, request);
 
+    if (origin == NULL) {
+        return -1;
+    }
     json_decref(origin);
     return ours;
 }
@@ -80,7 +83,7 @@ static int look(const char *store, const char *host, const char *file,
 {
     char path[PATH_MAX], saved[PATH_MAX];
     ecert_file_t old;
-    int rc = 0;
+    int ours, rc = 0;
 
     *was = ECERT_TOKEN_NEW;
     if (path_of(store, host, file, "", path, err) != 0) {
@@ -91,7 +94,12 @@ static int look(const char *store, const char *host, const char *file,
                    ? 0
                    : -1;
     }
-    *was = compare(&old, body, len, is_ours(store, host, file, owner));
+    ours = is_ours(store, host, file, owner, err);
+    if (ours < 0) {
+        ecert_file_free(&old);
+        return -1;
+    }
+    *was = compare(&old, body, len, ours);
     if (*was == ECERT_TOKEN_FOREIGN) {
         rc = path_of(store, host, file, ".saved", saved, err) == 0
                  ? ecert_file_write(saved, old.bytes, old.len, 0644, err)

@@ -43,9 +43,10 @@ int ecert_token_put(const char *store, const char *host, const char *file,
                     const ecert_token_owner_t *owner, int64_t now,
                     ecert_token_was_t *was, ecert_err_t *err);
 
-/* .FILE.json, or an empty object where it cannot be read; a new reference. */
+/* .FILE.json, or an empty object where there is none or it is broken; a new
+ * reference.  NULL when the system refused to read it. */
 json_t *ecert_token_origin(const char *store, const char *host,
-                           const char *file);
+                           const char *file, ecert_err_t *err);
 
 /* Removes it and .FILE.json; what was saved stays.  1: removed, 0: it was not
  * there.  Errors of the walk to it, SYSTEM.  Under the lock. */

@@ -5,7 +5,8 @@
 # is readable, and the same command again ends well and tidies up.
 # Where a child reads what came from outside, it is killed, too.
 #
-# ECERT_TEST_ALL=1: at every system call.  ECERT_SCENES: only these, by a
+# ECERT_TEST_ALL=1: at every system call; else of those that only go on with a
+# temporary file or folder the first and the last.  ECERT_SCENES: only these, by a
 # regular expression.
 
 use v5.36;
@@ -27,12 +28,10 @@ for my $name (grep { /$wanted/ } Ecert::Scenes->names) {
     my $scene = scene_of($name);
     my @calls = @{ $scene->{calls} };
     my @points = $ENV{ECERT_TEST_ALL} ? @calls
-        : (Ecert::Strace->kill_points(@calls),
-            spread(2, grep { $_->{child} } @calls));
+        : (Ecert::Strace->sparse(Ecert::Strace->kill_points(@calls)),
+            spread(1, grep { $_->{child} } @calls));
     ok $scene->{changed}, "$name: changes something";
-    tries($scene, 'killed', \@points, sub ($dir, $point) {
-        return killed($scene, $dir, $point);
-    });
+    tries($scene, 'killed', \@points, \&killed);
 }
 done_testing;
 

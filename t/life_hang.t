@@ -64,7 +64,7 @@ sub broken_later ($kind, $store) {
     reloads($server, $good, 'it ends at once');
     script($store, "$kind-agent", 'kill -SEGV $$');
     reloads($server, $good, 'it crashes');
-    script($store, "$kind-agent", 'cat <&7 >/dev/null; exec 4>&-; exit 0');
+    script($store, "$kind-agent", 'cat <&8 >/dev/null; exec 4>&-; exit 0');
     reloads($server, $good, 'it says nothing and leaves');
 
     $store->put($path, $text, 0755);

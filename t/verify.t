@@ -27,6 +27,8 @@ $responder->knows($leaf)->start;
 
 for my $kind (servers()) {
     subtest $kind => sub { verified($kind) };
+    subtest "$kind, several addresses" => sub { several($kind) };
+    subtest "$kind, what is published" => sub { published($kind) };
 }
 done_testing;
 
@@ -136,4 +138,60 @@ sub json ($server, @here) {
     is $status, 1, 'JSON: the exit code tells';
     $one = quietly(sub { JSON::PP::decode_json($out) })->{verified}[0];
     ok !$one->{good} && @{ $one->{wrong} }, 'JSON: what is wrong';
+}
+
+# IPv4 leads to us, IPv6 to a stock server that has the old certificate.
+sub several ($kind) {
+    my $store = Ecert::Store->new->add_issuers($sub, $cross, $root, $other_root);
+    my $new = $pki->leaf(names => [$site]);
+    $store->install($site, $new);
+    my $server = Ecert::Server->new($kind, store => $store,
+        vhosts => [{ names => [$site], ecert => 'on' }])->start;
+    my $port = $server->port;
+    my $old = $pki->leaf(names => [$site]);
+    Ecert::Server->new($kind, ecert => 0, address => '[::1]',
+        ports => { https => $port },
+        vhosts => [{ names => [$site], cert => $old }])->start;
+    ok wait_for(sub {
+        my (undef, $out) = run('openssl', 's_client', '-connect',
+            "[::1]:$port", '-servername', $site);
+        return $out =~ /BEGIN CERTIFICATE/;
+    }), 'the other one listens';
+    my @both = map { ('--connect', "$_:$port") } '127.0.0.1', '[::1]';
+    my ($status, $out) = verify($server, @both, $site);
+    is $status, 1, 'one of two addresses: exit code 1';
+    like $out, qr/^good  \Q$site at 127.0.0.1:$port\E: /m, 'IPv4 is good';
+    like $out, qr/^wrong \Q$site at [::1]:$port\E: /m, 'IPv6 is not';
+    like $out =~ s/\s+/ /gr, qr/another certificate is sent: SHA-256 \Q@{[
+        substr $old->fingerprint, 0, 16]}\E/, 'what is sent there';
+    ($status, $out) = verify($server, '--json', @both, $site);
+    my $all = quietly(sub { JSON::PP::decode_json($out)->{verified} }) // [];
+    is_deeply [map { [$_->{address}, $_->{good} ? 1 : 0] } @$all],
+        [["127.0.0.1:$port", 1], ["[::1]:$port", 0]], 'the same as JSON';
+}
+
+# Directives and files that the store knows nothing of.
+sub published ($kind) {
+    my $store = Ecert::Store->new->add_issuers($sub, $cross, $root, $other_root);
+    $store->install($site, $pki->leaf(names => [$site]));
+    my $files = $pki->leaf(names => ['files.example.hk']);
+    my $elsewhere = $pki->leaf(names => ['files.example.hk']);
+    my $vhost = { names => ['files.example.hk'], directives => {
+        ecert_certificate => $files->file(tmp() . "/$kind.pem"),
+        ecert_certificate_key => $files->key_file(tmp() . "/$kind.key") } };
+    my $server = Ecert::Server->new($kind, store => $store,
+        conf => { ecert_cross_certificate => 'off' },
+        vhosts => [{ names => [$site], ecert => 'on' }, $vhost,
+            { names => ['files.example.hk'], listen => 'https-other',
+                cert => $elsewhere }])->start;
+    my ($status, $out) = verify($server, at($server->port));
+    is $status, 0, 'all names are good' or diag $out;
+    like $out, qr/^good  \Q$site\E at \S+: 2 certificates/m,
+        'without the cross-certificate, as the directive has it';
+    like $out, qr/^good  files\.example\.hk at /m, 'files elsewhere';
+    ($status, $out) = verify($server, at($server->port('https-other')),
+        'files.example.hk');
+    is $status, 1, 'another certificate than the published one';
+    like $out =~ s/\s+/ /gr, qr/another certificate is sent: SHA-256 [0-9A-F]{16}, published is/,
+        'in words';
 }

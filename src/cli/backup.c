@@ -1,6 +1,5 @@
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -15,6 +14,7 @@
 #include "ecert_parcel.h"
 #include "ecert_pfx.h"
 #include "ecert_request.h"
+#include "ecert_store.h"
 #include "ecert_x509.h"
 #include "outfile.h"
 #include "password.h"
@@ -26,6 +26,7 @@ typedef struct {
     const char *store;
     const char *name;
     const char *file;
+    const char *catalogue; /* NULL: the site's */
     const char *profile_name;
     ecert_pfx_profile_t profile;
     ecert_password_from_t password;
@@ -105,10 +106,10 @@ static void push_root(STACK_OF(X509) *list, int n, X509 *root)
 }
 
 /* Those of the pool, and those that this machine trusts. */
-static void push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain)
+static int push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain,
+                      ecert_err_t *err)
 {
-    STACK_OF(X509) *roots = NULL;
-    ecert_err_t ignored;
+    STACK_OF(X509) *roots = ecert_roots_read(ECERT_TRUST_FILE, err);
     int n = sk_X509_num(list);
 
     for (size_t i = 0; i < chain->n_considered; i++) {
@@ -116,13 +117,14 @@ static void push_roots(STACK_OF(X509) *list, const ecert_chain_t *chain)
             push_root(list, n, chain->considered[i].cert);
         }
     }
-    if (access(ECERT_TRUST_FILE, R_OK) == 0) {
-        roots = ecert_roots_read(ECERT_TRUST_FILE, &ignored);
+    if (roots == NULL && ecert_err_refused(err)) {
+        return -1;
     }
     for (int i = 0; i < sk_X509_num(roots); i++) {
         push_root(list, n, sk_X509_value(roots, i));
     }
     sk_X509_pop_free(roots, X509_free);
+    return 0;
 }
 
 /* What the system refuses to read would be missing from the file unseen. */
@@ -141,7 +143,7 @@ static int read_path(ecert_loader_t *loader, const ecert_site_t *files,
 }
 
 /* The path as it is served, then what came with the certificate. */
-static int push_path(const ecert_cli_site_t *site,
+static int push_path(const ecert_cli_site_t *site, const char *catalogue,
                      const ecert_generation_t *generation, goods_t *goods,
                      ecert_err_t *err)
 {
@@ -152,6 +154,7 @@ static int push_path(const ecert_cli_site_t *site,
                           .key = key,
                           .issuers = issuers,
                           .n_issuers = 1,
+                          .catalogue = catalogue,
                           .cross = {ECERT_CROSS_ON, 0}};
     ecert_loader_t *loader = ecert_loader_new(site->store, err);
     ecert_loaded_t loaded;
@@ -170,7 +173,7 @@ static int push_path(const ecert_cli_site_t *site,
         for (int i = 0; i < sk_X509_num(loaded.chain->served); i++) {
             rc |= push(list, sk_X509_value(loaded.chain->served, i));
         }
-        push_roots(list, loaded.chain);
+        refused = push_roots(list, loaded.chain, err) != 0;
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
@@ -183,27 +186,43 @@ static int push_path(const ecert_cli_site_t *site,
     return rc == 0 ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
 }
 
-static int take_generation(const ecert_cli_site_t *site,
+static int take_generation(const ecert_cli_site_t *site, const char *catalogue,
                            const ecert_generation_t *generation, goods_t *goods,
                            ecert_err_t *err)
 {
+    ecert_site_json_t json;
+    int rc;
+
     if (!generation->exportable) {
         return refuse_export(site->ascii, err);
     }
     ecert_x509_fingerprint(generation->leaf, goods->fingerprint);
-    return take_key(goods, ecert_generation_key(generation, err), err) == 0
-               ? push_path(site, generation, goods, err)
-               : -1;
+    if (take_key(goods, ecert_generation_key(generation, err), err) != 0
+        || ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
+        return -1;
+    }
+    rc = push_path(site, catalogue ? catalogue : json.catalogue, generation,
+                   goods, err);
+    ecert_site_json_free(&json);
+    return rc;
 }
 
+/* newest: of those that are there, none of which was meant. */
 static int no_generation(const ecert_cli_site_t *site, uint64_t number,
-                         ecert_err_t *err)
+                         const ecert_generation_t *newest, ecert_err_t *err)
 {
     if (number > 0) {
         return ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site->ascii,
                          "generation %llu", (unsigned long long)number);
     }
-    ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site->ascii, NULL);
+    ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site->ascii,
+              newest ? "none is the current one" : NULL);
+    if (newest) {
+        return ecert_err_hint(err,
+                              "for one that is not current add --generation "
+                              "%llu, for a pending key --pending",
+                              (unsigned long long)newest->number);
+    }
     return ecert_err_hint(err,
                           "for the key of a pending request: ecert "
                           "backup %.150s --pending -o FILE.pfx",
@@ -228,8 +247,9 @@ static int take_installed(const ecert_cli_site_t *site,
             chosen = &list[i];
         }
     }
-    rc = chosen ? take_generation(site, chosen, goods, err)
-                : no_generation(site, options->generation, err);
+    rc = chosen ? take_generation(site, options->catalogue, chosen, goods, err)
+                : no_generation(site, options->generation,
+                                n > 0 ? &list[n - 1] : NULL, err);
     ecert_generations_free(list, n);
     return rc;
 }
@@ -317,7 +337,9 @@ static int is_unfinished(const ecert_cli_site_t *site, const options_t *options,
     ecert_err_t ignored;
     int is = 0;
 
-    if (ecert_backups_has(site->dir, ecert_cli_absolute(options->file))
+    if (ecert_backups_has(site->dir, ecert_cli_absolute(options->file),
+                          &ignored)
+            != 0
         || ecert_parcel_read(options->file, &file, &ignored) != 0) {
         return 0;
     }
@@ -445,6 +467,9 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
     case 'o':
         options->file = value;
         return 0;
+    case 'C':
+        options->catalogue = ecert_cli_absolute(value);
+        return 0;
     case 'P':
         options->profile_name = value;
         return ecert_pfx_profile_parse(value, &options->profile, err);
@@ -493,6 +518,7 @@ static const ecert_cli_option_t options[] = {
      "modern (default): AES-256, PBKDF2, SHA-256; windows: 3DES and SHA-1, "
      "which Windows Server 2016 and older need",
      0},
+    ECERT_CLI_CATALOGUE,
     ECERT_CLI_PASSWORD_FILE('f'),
     ECERT_CLI_PASSWORD_FD('d'),
     ECERT_CLI_STORE,

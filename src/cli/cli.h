@@ -61,6 +61,13 @@ extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
             "the store (default: ECERT_STORE, else /var/lib/ecert)", 0         \
     }
 
+/* Of those that look at a site's chain. */
+#define ECERT_CLI_CATALOGUE                                                    \
+    {                                                                          \
+        "catalogue", 'C', "FILE",                                              \
+            "another CA's catalogue (default: the site's)", 0                  \
+    }
+
 /*
  * Parses argv (argv[0] is the subcommand) by the command's table: set is called
  * for each option (its error is a wrong usage); --help is answered.  Returns

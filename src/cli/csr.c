@@ -22,8 +22,15 @@ static int check_backup(const ecert_cli_site_t *site,
                         const ecert_request_t *request, int no_backup,
                         ecert_err_t *err)
 {
-    if (no_backup || !request->exportable
-        || ecert_backups_last(site->dir, request->key_id, NULL) != 0) {
+    int64_t last;
+
+    if (no_backup || !request->exportable) {
+        return 0;
+    }
+    if (ecert_backups_last(site->dir, request->key_id, NULL, &last, err) != 0) {
+        return -1;
+    }
+    if (last != 0) {
         return 0;
     }
     ecert_err(err, ECERT_ERR_NO_BACKUP, site->ascii, "request %llu",

@@ -59,7 +59,6 @@ static int of_request(const ecert_cli_site_t *site, uint64_t number,
 {
     ecert_request_t *requests;
     const ecert_request_t *request;
-    ecert_err_t ignored;
     size_t n;
     int rc;
 
@@ -78,7 +77,8 @@ static int of_request(const ecert_cli_site_t *site, uint64_t number,
     }
     if (rc == 0) {
         order->request = request->number;
-        order->csr = ecert_request_csr(request, &ignored);
+        order->csr = ecert_request_csr(request, err);
+        rc = order->csr ? 0 : -ecert_err_refused(err);
     }
     ecert_requests_free(requests, n);
     return rc;

@@ -3,6 +3,7 @@
 #ifndef ECERT_CLI_DCV_H
 #define ECERT_CLI_DCV_H
 
+#include <jansson.h>
 #include <openssl/x509.h>
 
 #include "ecert_ca.h"
@@ -36,5 +37,12 @@ int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err);
 int ecert_dcv_put(const ecert_cli_site_t *site, const ecert_dcv_order_t *order,
                   const char *file, const unsigned char *body, size_t len,
                   ecert_err_t *err);
+
+/* Each file of a list gets the member "fetched": an array with what each of
+ * the servers' reports says of its fetches. */
+void ecert_dcv_add_fetched(json_t *list, const json_t *servers);
+
+/* The same for people; each: also the fetches before the last one. */
+void ecert_dcv_print_fetched(const json_t *one, int each);
 
 #endif

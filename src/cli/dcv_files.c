@@ -19,6 +19,7 @@
 #include "ecert_token_put.h"
 #include "progress.h"
 #include "say.h"
+#include "servers.h"
 
 typedef struct {
     const char *store;
@@ -203,10 +204,16 @@ static int run_sectigo(const ecert_cli_command_t *command, int argc,
 
 /* ---- list -------------------------------------------------------------- */
 
+/* ctx: NULL, or where the first error goes by which a file may be hidden. */
 static void complain(void *ctx, const ecert_err_t *err)
 {
-    (void)ctx;
-    ecert_cli_warn(NULL, err);
+    ecert_err_t *hides = ctx;
+
+    if (hides == NULL || !ecert_err_refused(err)) {
+        ecert_cli_warn(NULL, err);
+    } else if (hides->code == ECERT_OK) {
+        *hides = *err;
+    }
 }
 
 /* The table holds a Unicode spelling beside the A-label: shown once. */
@@ -220,12 +227,17 @@ static int is_shown(const ecert_token_t *token, const char *only)
     return only == NULL || strcmp(only, token->host) == 0;
 }
 
-static json_t *report_token(const char *store, const ecert_token_t *token)
+static json_t *report_token(const char *store, const ecert_token_t *token,
+                            ecert_err_t *err)
 {
-    json_t *one = json_object();
-    json_t *origin = ecert_token_origin(store, token->host, token->file);
+    json_t *one = NULL;
+    json_t *origin = ecert_token_origin(store, token->host, token->file, err);
     char url[700];
 
+    if (origin == NULL) {
+        return NULL;
+    }
+    one = json_object();
     snprintf(url, sizeof(url), "http://%s" ECERT_DCV_PREFIX "%s", token->host,
              token->file);
     ecert_json_set_text(one, "host", token->host);
@@ -266,12 +278,12 @@ static int concerns(const json_t *one, const char *only)
 }
 
 static json_t *list_tokens(const char *store, const char *only,
-                           ecert_err_t *err)
+                           ecert_err_t *hides, ecert_err_t *err)
 {
     json_t *list = json_array();
     ecert_tokens_t tokens;
 
-    if (ecert_store_tokens(store, time(NULL), NULL, complain, NULL, &tokens,
+    if (ecert_store_tokens(store, time(NULL), NULL, complain, hides, &tokens,
                            err)
         != 0) {
         json_decref(list);
@@ -283,7 +295,12 @@ static json_t *list_tokens(const char *store, const char *only,
         if (!is_shown(&tokens.tokens[i], NULL)) {
             continue;
         }
-        one = report_token(store, &tokens.tokens[i]);
+        one = report_token(store, &tokens.tokens[i], err);
+        if (one == NULL) {
+            json_decref(list);
+            list = NULL;
+            break;
+        }
         if (concerns(one, only)) {
             json_array_append(list, one);
         }
@@ -293,26 +310,57 @@ static json_t *list_tokens(const char *store, const char *only,
     return list;
 }
 
-static void show_list(const options_t *options, json_t *list)
+static void print_list(const json_t *list, const json_t *servers, int each)
 {
-    json_t *top, *one;
+    const json_t *one;
     size_t i;
 
-    if (options->json) {
-        top = ecert_report_head(options->store, time(NULL));
-        json_object_set(top, "validation_files", list);
-        json_dumpf(top, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(top);
-        return;
-    }
     json_array_foreach(list, i, one)
     {
         print_token(one);
+        ecert_dcv_print_fetched(one, each);
     }
     if (json_array_size(list) == 0) {
         puts("There are no validation files.");
+        return;
     }
+    json_array_foreach(servers, i, one)
+    {
+        ecert_report_print_lost(one, stdout);
+    }
+}
+
+static void print_json(const options_t *options, json_t *list,
+                       const json_t *servers)
+{
+    json_t *top = ecert_report_head(options->store, time(NULL));
+    const json_t *report;
+    json_int_t lost = 0;
+    size_t i;
+
+    json_array_foreach(servers, i, report)
+    {
+        lost += json_integer_value(json_object_get(report, "fetches_lost"));
+    }
+    json_object_set(top, "validation_files", list);
+    json_object_set_new(top, "fetches_lost", json_integer(lost));
+    json_dumpf(top, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(top);
+}
+
+static void show_list(const options_t *options, json_t *list)
+{
+    int silent = 0;
+    json_t *servers = ecert_cli_servers(options->store, &silent);
+
+    ecert_dcv_add_fetched(list, servers);
+    if (options->json) {
+        print_json(options, list, servers);
+    } else {
+        print_list(list, servers, options->n_words > 0);
+    }
+    json_decref(servers);
 }
 
 static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
@@ -333,7 +381,8 @@ static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
         && ecert_name_ascii(options.words[0], ascii, &err) != 0) {
         return ecert_cli_fail(NULL, &err);
     }
-    list = list_tokens(options.store, options.n_words ? ascii : NULL, &err);
+    list =
+        list_tokens(options.store, options.n_words ? ascii : NULL, NULL, &err);
     if (list == NULL) {
         return ecert_cli_fail(NULL, &err);
     }
@@ -347,11 +396,18 @@ static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
 static int remove_all(const ecert_cli_site_t *site, const options_t *options,
                       ecert_err_t *err)
 {
-    json_t *list = list_tokens(site->store, site->ascii, err), *one, *more;
+    ecert_err_t hides = {0};
+    json_t *list = list_tokens(site->store, site->ascii, &hides, err);
     const char *only = options->n_words > 1 ? options->words[1] : NULL;
+    json_t *one, *more;
     size_t i, n = 0;
 
     if (list == NULL) {
+        return -1;
+    }
+    if (hides.code != ECERT_OK) {
+        *err = hides;
+        json_decref(list);
         return -1;
     }
     json_array_foreach(list, i, one)
@@ -473,7 +529,9 @@ const ecert_cli_command_t ecert_cmd_dcv_list = {
     .what = "validation files, where and until when",
     .arguments = "[NAME]",
     .about = "Lists the validation files, of all hosts or of one site or host, "
-             "with the URLs at which the servers answer with them.",
+             "with the URLs at which the servers answer with them, and who "
+             "fetched them: how often, from how many networks, when last.  "
+             "With NAME each of the last fetches.",
     .options = list_options,
     .example = "ecert dcv list www.example.hk",
     .run = run_list,

@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "ecert.h"
+#include "memory.h"
 #include "say.h"
 
 /* In the order of the CA's guide. */
@@ -180,6 +181,9 @@ int main(int argc, char **argv)
     umask(077);
     if (argc < 2) {
         return help(stderr);
+    }
+    if (strcmp(argv[1], "agent") != 0) {
+        ecert_cli_memory();
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         return help(stdout);

@@ -64,6 +64,32 @@ static int serves(const json_t *site, const char *fingerprint)
     return leaf != NULL && strcmp(leaf, fingerprint) == 0;
 }
 
+static void set(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+/* The first address of the site where its server's agent sees a difference. */
+static void find_difference(ecert_facts_t *facts, const json_t *site)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(
+        json_object_get(json_object_get(site, "served"), "addresses"), i, one)
+    {
+        const char *what = ecert_json_text(one, "difference");
+
+        if (what != NULL && facts->differs[0] == '\0') {
+            set(facts->differs, sizeof(facts->differs), what);
+            set(facts->differs_at, sizeof(facts->differs_at),
+                ecert_json_text(one, "address"));
+            set(facts->differs_for, sizeof(facts->differs_for),
+                ecert_json_text(one, "name"));
+        }
+    }
+}
+
 static void ask_report(ecert_facts_t *facts, const json_t *report,
                        const char *fingerprint)
 {
@@ -76,6 +102,7 @@ static void ask_report(ecert_facts_t *facts, const json_t *report,
         if (ecert_cli_is_site(site, facts->ascii)) {
             found = 1;
             serving &= serves(site, fingerprint);
+            find_difference(facts, site);
         }
     }
     if (found) {
@@ -104,19 +131,23 @@ static void ask_servers(ecert_facts_t *facts, const json_t *servers)
     }
 }
 
-static void find_backups(ecert_facts_t *facts)
+static int find_backups(ecert_facts_t *facts, ecert_err_t *err)
 {
     char fingerprint[65];
 
-    if (facts->request != NULL) {
-        facts->pending_backup =
-            ecert_backups_last(facts->dir, facts->request->key_id, NULL);
+    if (facts->request != NULL
+        && ecert_backups_last(facts->dir, facts->request->key_id, NULL,
+                              &facts->pending_backup, err)
+               != 0) {
+        return -1;
     }
-    if (facts->current != NULL) {
-        facts->current_backup = ecert_backups_last(
-            facts->dir, facts->current->key_id,
-            ecert_x509_fingerprint(facts->current->leaf, fingerprint));
+    if (facts->current == NULL) {
+        return 0;
     }
+    return ecert_backups_last(
+        facts->dir, facts->current->key_id,
+        ecert_x509_fingerprint(facts->current->leaf, fingerprint),
+        &facts->current_backup, err);
 }
 
 static int is_configured(const json_t *servers, const char *ascii)
@@ -202,11 +233,11 @@ int ecert_facts(const char *store, const char *ascii, const json_t *servers,
     memset(facts, 0, sizeof(*facts));
     facts->ascii = ascii;
     facts->now = now;
-    if (gather(store, servers, facts, err) != 0) {
+    if (gather(store, servers, facts, err) != 0
+        || find_backups(facts, err) != 0) {
         ecert_facts_free(facts);
         return -1;
     }
-    find_backups(facts);
     look_at_current(facts, store, loader);
     ask_servers(facts, servers);
     return 0;

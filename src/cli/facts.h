@@ -36,6 +36,10 @@ typedef struct {
     size_t servers;    /* that have this site */
     size_t serving;    /* that serve the current one */
     char server_names[256];
+    char differs[512];     /* where a server sends something else than it has
+                              published, and what; or "" */
+    char differs_at[64];   /* the address alone */
+    char differs_for[256]; /* the name that it was asked for */
 } ecert_facts_t;
 
 /* loader is the store's; it is made for this call alone when it is NULL. */

@@ -243,14 +243,15 @@ static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
 /* ---- add --------------------------------------------------------------- */
 
 /* The guide, D: the old Sub CA goes when the new one comes. */
-static void set_old_aside(const options_t *options, const ecert_ca_t *ca)
+static int set_old_aside(const options_t *options, const ecert_ca_t *ca)
 {
     ecert_pooled_t *list;
     ecert_err_t err;
     size_t n;
 
     if (ecert_pool_list(options->store, ca, &list, &n, &err) != 0) {
-        return;
+        ecert_cli_fail(NULL, &err);
+        return -1;
     }
     for (size_t i = 0; i < n; i++) {
         const ecert_pooled_t *one = &list[i];
@@ -270,6 +271,7 @@ static void set_old_aside(const options_t *options, const ecert_ca_t *ca)
         }
     }
     ecert_pool_free(list, n);
+    return 0;
 }
 
 static int add_one(const options_t *options, const ecert_ca_t *ca, X509 *cert,
@@ -308,7 +310,9 @@ static int add_all(const options_t *options, const ecert_handed_t *handed,
             add_one(options, ca, sk_X509_value(handed->certificates, i), file)
             != 0;
     }
-    set_old_aside(options, ca);
+    if (!bad) {
+        bad = set_old_aside(options, ca) != 0;
+    }
     return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
 }
 
@@ -367,37 +371,59 @@ static int is_meant(const ecert_pooled_t *one, const char *word)
            || (len >= 8 && strncasecmp(hex, word, len) == 0);
 }
 
+static int serves(const ecert_chain_t *chain, X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(chain->served); i++) {
+        if (X509_cmp(sk_X509_value(chain->served, i), cert) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* 1 when this site's chain has the certificate; -1 when that cannot be told. */
+static int needs(ecert_loader_t *loader, const char *name, X509 *cert,
+                 ecert_err_t *err)
+{
+    ecert_site_t site = {.name = name};
+    ecert_loaded_t loaded;
+    int needed = 0;
+
+    if (ecert_load(loader, &site, time(NULL), &loaded, err) < 0) {
+        needed = -ecert_err_refused(err);
+    } else if (loaded.chain != NULL) {
+        needed = serves(loaded.chain, cert);
+    }
+    if (needed == 0 && loaded.refused) {
+        ecert_err(err, ECERT_ERR_CHAIN, name, "%s", loaded.warnings[0]);
+        needed = ecert_err_hint(err, "try again when it can be read");
+    }
+    ecert_loaded_free(&loaded);
+    return needed;
+}
+
 /* A site whose chain has this certificate; its name into out. */
-static int needed_by(const options_t *options, X509 *cert, char *out)
+static int needed_by(const options_t *options, X509 *cert, char *out,
+                     ecert_err_t *err)
 {
     ecert_loader_t *loader;
-    ecert_err_t ignored;
     char **names;
     size_t n;
     int needed = 0;
 
-    if (ecert_store_sites(options->store, &names, &n, &ignored) != 0) {
-        return 0;
+    if (ecert_store_sites(options->store, &names, &n, err) != 0) {
+        return -1;
     }
-    loader = ecert_loader_new(options->store, &ignored);
-    for (size_t i = 0; loader != NULL && i < n && !needed; i++) {
-        ecert_site_t site = {.name = names[i]};
-        ecert_loaded_t loaded;
-
-        if (ecert_load(loader, &site, time(NULL), &loaded, &ignored) >= 0
-            && loaded.chain != NULL) {
-            for (int k = 0; k < sk_X509_num(loaded.chain->served); k++) {
-                needed |=
-                    X509_cmp(sk_X509_value(loaded.chain->served, k), cert) == 0;
-            }
-        }
-        ecert_loaded_free(&loaded);
-        if (needed) {
-            snprintf(out, ECERT_NAME_MAX, "%s", names[i]);
-        }
+    loader = ecert_loader_new(options->store, err);
+    for (size_t i = 0; loader != NULL && i < n && needed == 0; i++) {
+        needed = needs(loader, names[i], cert, err);
+        snprintf(out, ECERT_NAME_MAX, "%s", names[i]);
+    }
+    ecert_names_free(names, n);
+    if (loader == NULL) {
+        return -1;
     }
     ecert_loader_free(loader);
-    ecert_names_free(names, n);
     return needed;
 }
 
@@ -405,9 +431,13 @@ static int remove_one(const options_t *options, const ecert_pooled_t *one,
                       ecert_err_t *err)
 {
     char site[ECERT_NAME_MAX], name[256];
+    int needed = options->force ? 0 : needed_by(options, one->cert, site, err);
 
     name_of(one->cert, one->entry, name);
-    if (!options->force && needed_by(options, one->cert, site)) {
+    if (needed < 0) {
+        return -1;
+    }
+    if (needed) {
         return ecert_err(err, ECERT_ERR_IN_USE, one->file, "%s, for site %s",
                          name_of(one->cert, one->entry, name), site);
     }

@@ -213,13 +213,11 @@ static void say_forgotten(const ecert_wish_t *wish)
 
 static void say(const ecert_wish_t *wish)
 {
-    if (wish->renewal) {
-        ecert_say_line(stdout, is_as_before(wish->options)
-                                   ? "Made with the names and subject of "
-                                     "before; the present certificate goes on "
-                                     "being served."
-                                   : "The present certificate goes on being "
-                                     "served.");
+    if (wish->renewal && is_as_before(wish->options)) {
+        puts("Made with the names and subject of before.");
+    }
+    if (wish->served) {
+        puts("The present certificate goes on being served.");
     }
     say_forgotten(wish);
     if (wish->waiting > 0) {
@@ -314,6 +312,9 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
     case 'a':
         options->san = 1;
         return 0;
+    case 'A':
+        options->san = -1;
+        return 0;
     default:
         options->store = value;
         return 0;
@@ -356,6 +357,7 @@ static const ecert_cli_option_t options[] = {
      0},
     {"san", 'a', NULL,
      "put all names into the request, too; this CA does not need them", 0},
+    {"no-san", 'A', NULL, "do not, though the request before had them", 0},
     {"subscription-until", 'u', "DATE",
      "when the subscription ends, for ecert calendar", 0},
     ECERT_CLI_STORE,

@@ -260,6 +260,20 @@ static json_t *next_served(const ecert_facts_t *facts, const char *site)
                      "moment; if it stays so, this tells why:");
 }
 
+static json_t *next_differs(const ecert_facts_t *facts, const char *site)
+{
+    char command[2400];
+
+    snprintf(command, sizeof(command), "ecert verify --connect %s %s",
+             ecert_cli_word(facts->differs_at),
+             facts->differs_for[0] ? facts->differs_for : site);
+    return next_step("differs", command,
+                     "At %s something else is sent than the server has "
+                     "published: %s.  Another virtual host of this name, or "
+                     "another process, may answer there.  This looks again:",
+                     facts->differs_at, facts->differs);
+}
+
 static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
                             int64_t from)
 {
@@ -341,6 +355,9 @@ static json_t *next_of_current(const ecert_facts_t *facts, const char *site)
     if (facts->asked && facts->serving < facts->servers) {
         return next_served(facts, site);
     }
+    if (facts->differs[0] != '\0') {
+        return next_differs(facts, site);
+    }
     if (facts->now >= from) {
         return next_renewal(facts, site, from);
     }
@@ -375,7 +392,11 @@ static json_t *report_requests(const ecert_facts_t *facts)
     for (size_t i = 0; i < facts->n_requests; i++) {
         const ecert_request_t *request = &facts->requests[i];
         json_t *one = json_object();
+        int64_t backup = 0;
+        ecert_err_t ignored; /* the newest one's was read without it */
 
+        ecert_backups_last(facts->dir, request->key_id, NULL, &backup,
+                           &ignored);
         json_object_set_new(one, "request",
                             json_integer((json_int_t)request->number));
         ecert_json_set_text(one, "key", request->key_name);
@@ -384,9 +405,7 @@ static json_t *report_requests(const ecert_facts_t *facts)
                             ecert_json_texts(request->names, request->n_names));
         ecert_json_set_date(one, "created", request->created);
         ecert_json_set_date(one, "printed", request->printed);
-        ecert_json_set_date(
-            one, "backup",
-            ecert_backups_last(facts->dir, request->key_id, NULL));
+        ecert_json_set_date(one, "backup", backup);
         json_array_append_new(list, one);
     }
     return list;

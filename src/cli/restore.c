@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include "cli.h"
+#include "ecert_backups.h"
 #include "ecert_chain.h"
 #include "ecert_csr.h"
 #include "ecert_generation.h"
@@ -18,6 +19,7 @@
 #include "ecert_x509.h"
 #include "handed.h"
 #include "progress.h"
+#include "restore_leaf.h"
 #include "say.h"
 #include "site.h"
 
@@ -83,40 +85,6 @@ static void find_leaf(restore_t *restore)
     ERR_clear_error();
 }
 
-/* The names of the leaf as A-labels, `first` in front where it is not "". */
-static int names_of_leaf(X509 *leaf, const char *first, char ***names,
-                         size_t *n)
-{
-    GENERAL_NAMES *sans =
-        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    char text[ECERT_NAME_MAX * 4], ascii[ECERT_NAME_MAX];
-    ecert_err_t ignored;
-    int type, size = sk_GENERAL_NAME_num(sans);
-
-    *n = 0;
-    *names = calloc((size > 0 ? (size_t)size : 0) + 1, sizeof(**names));
-    if (*names != NULL && first[0] != '\0') {
-        (*names)[(*n)++] = strdup(first);
-    }
-    for (int i = 0; *names != NULL && i < size; i++) {
-        const ASN1_STRING *value =
-            GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(sans, i), &type);
-
-        if (type != GEN_DNS) {
-            continue;
-        }
-        ecert_escape(text, sizeof(text),
-                     (const char *)ASN1_STRING_get0_data(value),
-                     (size_t)ASN1_STRING_length(value));
-        if (ecert_name_ascii(text, ascii, &ignored) == 0
-            && strcmp(ascii, first) != 0) {
-            (*names)[(*n)++] = strdup(ascii);
-        }
-    }
-    GENERAL_NAMES_free(sans);
-    return *names ? 0 : -1;
-}
-
 /* The nicknames of Java and others ("mykey", "1") have no dot. */
 static int is_host(const char *text, char *out)
 {
@@ -138,7 +106,7 @@ static int name_of(X509 *cert, char *out)
         && (ecert_name_covered(cert, out) || ecert_x509_self_signed(cert))) {
         return 0;
     }
-    if (names_of_leaf(cert, "", &names, &n) == 0 && n > 0) {
+    if (ecert_restore_names(cert, "", &names, &n) == 0 && n > 0) {
         snprintf(out, ECERT_NAME_MAX, "%s", names[0]);
         found = 0;
     }
@@ -237,6 +205,24 @@ static int know(const restore_t *restore, const ecert_cli_site_t *site,
     return generations < 0 ? -1 : requests + generations > 0;
 }
 
+/* The file that it came from is a backup of the key. */
+static int note_backup(const restore_t *restore, const ecert_cli_site_t *site,
+                       ecert_err_t *err)
+{
+    ecert_backup_t backup = {
+        .key_id = restore->key_id,
+        .file = ecert_cli_absolute(restore->options->file),
+    };
+    int64_t last;
+
+    if (ecert_backups_last(site->dir, backup.key_id, NULL, &last, err) != 0) {
+        return -1;
+    }
+    return last != 0 || restore->options->no_export
+               ? 0
+               : ecert_backups_add(site->dir, &backup, site->now, err);
+}
+
 static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
                        json_t *more, ecert_err_t *err)
 {
@@ -248,7 +234,7 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
         puts("This private key is there already.");
     }
     if (rc != 0) {
-        return rc < 0 ? -1 : 0;
+        return rc < 0 ? -1 : note_backup(restore, site, err);
     }
     json = json_object();
     if (restore->options->no_export) {
@@ -263,36 +249,50 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
                  ? "The certificate is self-signed, and of no use.  Its key "
                    "waits as a request."
                  : "A key without its certificate: it waits as a request.");
+        rc = note_backup(restore, site, err);
     }
     return rc;
 }
 
 /* ---- a certificate with its key ---------------------------------------- */
 
-static void add_issuers(const restore_t *restore, const ecert_cli_site_t *site)
+/* What is of no use is told and left out; -1 when the system refuses. */
+static int add_issuer(const ecert_cli_site_t *site, const ecert_ca_t *ca,
+                      X509 *cert, ecert_err_t *err)
+{
+    char name[256];
+    int rc = ecert_pool_add(site->store, ca, cert, site->now, err);
+
+    if (rc < 0 && ecert_err_refused(err)) {
+        return -1;
+    }
+    if (rc < 0) {
+        ecert_cli_warn(NULL, err);
+    } else if (rc == 0) {
+        printf("added to the pool: %s\n",
+               ecert_x509_label(cert, name, sizeof(name)));
+    }
+    return 0;
+}
+
+static int add_issuers(const restore_t *restore, const ecert_cli_site_t *site,
+                       ecert_err_t *err)
 {
     STACK_OF(X509) *list = restore->handed.certificates;
-    ecert_err_t err;
-    ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, &err);
-    char name[256];
+    ecert_ca_t *ca = ecert_cli_catalogue(site->dir, site->ascii, err);
+    int rc = ca ? 0 : -1;
 
-    for (int i = 0; i < sk_X509_num(list) && ca != NULL; i++) {
+    for (int i = 0; rc == 0 && i < sk_X509_num(list); i++) {
         X509 *cert = sk_X509_value(list, i);
-        int rc;
 
         if (cert == restore->leaf || ecert_x509_self_signed(cert)
             || !ecert_x509_ca(cert)) {
             continue;
         }
-        rc = ecert_pool_add(site->store, ca, cert, site->now, &err);
-        ecert_x509_label(cert, name, sizeof(name));
-        if (rc < 0) {
-            ecert_cli_warn(NULL, &err);
-        } else if (rc == 0) {
-            printf("added to the pool: %s\n", name);
-        }
+        rc = add_issuer(site, ca, cert, err);
     }
     ecert_ca_free(ca);
+    return rc;
 }
 
 /* What is served now goes on, unless what comes back lives longer. */
@@ -314,38 +314,6 @@ static int keeps_current(const restore_t *restore, const ecert_cli_site_t *site,
     }
     ecert_generations_free(list, n);
     return keep;
-}
-
-/* What a renewal takes for its defaults. */
-static json_t *subject_of(X509 *leaf)
-{
-    static const struct {
-        int nid;
-        const char *member;
-    } parts[] = {
-        {NID_countryName, "country"},
-        {NID_stateOrProvinceName, "state"},
-        {NID_localityName, "locality"},
-        {NID_organizationName, "organization"},
-        {NID_organizationalUnitName, "unit"},
-    };
-    const X509_NAME *name = X509_get_subject_name(leaf);
-    json_t *site = json_object(), *subject = json_object();
-
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        int at = X509_NAME_get_index_by_NID(name, parts[i].nid, -1);
-        unsigned char *text = NULL;
-
-        if (at >= 0
-            && ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(
-                                              X509_NAME_get_entry(name, at)))
-                   > 0) {
-            ecert_json_set_text(subject, parts[i].member, (char *)text);
-        }
-        OPENSSL_free(text);
-    }
-    json_object_set_new(site, "subject", subject);
-    return site;
 }
 
 static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
@@ -371,10 +339,10 @@ static int install_pair(const restore_t *restore, const ecert_cli_site_t *site,
     if (in.keep_current < 0) {
         return -1;
     }
-    if (names_of_leaf(restore->leaf, site->ascii, &names, &n) != 0) {
+    if (ecert_restore_names(restore->leaf, site->ascii, &names, &n) != 0) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    subject = subject_of(restore->leaf);
+    subject = ecert_restore_subject(restore->leaf);
     in.site = subject;
     in.names = names;
     in.n_names = n;
@@ -392,6 +360,7 @@ static void end_requests(const restore_t *restore, const ecert_cli_site_t *site)
     size_t n;
 
     if (ecert_requests(site->dir, site->ascii, &list, &n, &err) != 0) {
+        ecert_cli_warn(site->ascii, &err);
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -445,7 +414,9 @@ static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
                         json_integer((json_int_t)done.number));
     ecert_json_set_text(more, "certificate_sha256",
                         ecert_x509_fingerprint(restore->leaf, hex));
-    add_issuers(restore, site);
+    if (add_issuers(restore, site, err) != 0) {
+        return -1;
+    }
     say_restored(site, &done);
     return 0;
 }

@@ -15,7 +15,8 @@
 typedef struct {
     const char *store;
     const char *name;
-    uint64_t number; /* 0: the one before the current one */
+    const char *catalogue; /* NULL: the site's */
+    uint64_t number;       /* 0: the one before the current one */
 } options_t;
 
 static const ecert_generation_t *choose(const ecert_generation_t *list,
@@ -61,11 +62,12 @@ static int none(const ecert_generation_t *list, size_t n, uint64_t number,
 }
 
 /* Whether a server would take it, today. */
-static int try_it(const ecert_cli_site_t *site,
+static int try_it(const ecert_cli_site_t *site, const char *catalogue,
                   const ecert_generation_t *generation, ecert_err_t *err)
 {
     char certificate[PATH_MAX + 32], key[PATH_MAX + 32], when[32];
-    ecert_site_t files = {.certificate = certificate, .key = key};
+    ecert_site_t files = {
+        .certificate = certificate, .key = key, .catalogue = catalogue};
     ecert_loader_t *loader = ecert_loader_new(site->store, err);
     ecert_loaded_t loaded;
     int rc;
@@ -116,7 +118,22 @@ static int names_of(const ecert_cli_site_t *site,
     return 0;
 }
 
-static int use(const ecert_cli_site_t *site,
+static int would_be_taken(const ecert_cli_site_t *site, const char *catalogue,
+                          const ecert_generation_t *generation,
+                          ecert_err_t *err)
+{
+    ecert_site_json_t json;
+    int rc;
+
+    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
+        return -1;
+    }
+    rc = try_it(site, catalogue ? catalogue : json.catalogue, generation, err);
+    ecert_site_json_free(&json);
+    return rc;
+}
+
+static int use(const ecert_cli_site_t *site, const char *catalogue,
                const ecert_generation_t *generation, ecert_err_t *err)
 {
     char **names, hex[65];
@@ -124,7 +141,7 @@ static int use(const ecert_cli_site_t *site,
     size_t n;
     int rc;
 
-    if (try_it(site, generation, err) != 0
+    if (would_be_taken(site, catalogue, generation, err) != 0
         || names_of(site, generation, &names, &n, err) != 0) {
         return -1;
     }
@@ -162,7 +179,7 @@ static int rollback(const options_t *options)
     rc = ecert_generations(site.dir, &list, &n, &err);
     if (rc == 0) {
         chosen = choose(list, n, options->number);
-        rc = chosen ? use(&site, chosen, &err)
+        rc = chosen ? use(&site, options->catalogue, chosen, &err)
                     : none(list, n, options->number, &err);
     }
     ecert_generations_free(list, n);
@@ -178,9 +195,12 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
     options_t *options = ctx;
 
-    (void)c;
     (void)err;
-    options->store = value;
+    if (c == 'C') {
+        options->catalogue = ecert_cli_absolute(value);
+    } else {
+        options->store = value;
+    }
     return 0;
 }
 
@@ -210,6 +230,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
+    ECERT_CLI_CATALOGUE,
     ECERT_CLI_STORE,
     {0},
 };

@@ -15,6 +15,7 @@
 #include "ecert_name.h"
 #include "ecert_report.h"
 #include "ecert_store.h"
+#include "ecert_token_put.h"
 
 typedef struct {
     const char *store;
@@ -39,7 +40,7 @@ static void report_store_tokens(json_t *report, const options_t *options)
                            &tokens, &err)
         == 0) {
         json_object_set_new(report, "validation_files",
-                            ecert_report_tokens(&tokens));
+                            ecert_report_tokens(&tokens, NULL));
         ecert_tokens_free(&tokens);
     }
 }
@@ -89,16 +90,63 @@ static json_t *report_store(const options_t *options, ecert_err_t *err)
 
 static int in_order(const json_t *site)
 {
-    const char *state = json_string_value(json_object_get(site, "state"));
+    const char *state = ecert_json_text(site, "state");
+    const char *served =
+        ecert_json_text(json_object_get(site, "served"), "state");
 
+    if (served != NULL && strcmp(served, "differs") == 0) {
+        return 0;
+    }
     return state != NULL && strcmp(state, "valid") == 0
            && !json_is_object(json_object_get(site, "error"))
            && (json_is_true(json_object_get(site, "complete"))
                || json_array_size(json_object_get(site, "chain")) > 0);
 }
 
+/* A validation file of that name or of one of these sites, or put for it. */
+static int is_file_of(const json_t *file, const json_t *sites,
+                      const options_t *options)
+{
+    char host[ECERT_NAME_MAX], ascii[ECERT_NAME_MAX];
+    const char *owner;
+    json_t *origin;
+    ecert_err_t err;
+    int found;
+    size_t i;
+
+    if (ecert_name_ascii(ecert_json_text(file, "host"), host, &err) != 0
+        || ecert_name_ascii(options->name, ascii, &err) != 0) {
+        return 0;
+    }
+    for (i = 0; i < json_array_size(sites); i++) {
+        if (ecert_cli_concerns(json_array_get(sites, i), host)) {
+            return 1;
+        }
+    }
+    origin = ecert_token_origin(options->store, host,
+                                ecert_json_text(file, "file"), &err);
+    owner = ecert_json_text(origin, "site");
+    found = strcmp(host, ascii) == 0 || (owner && strcmp(owner, ascii) == 0);
+    json_decref(origin);
+    return found;
+}
+
+static void sift_files(json_t *report, const options_t *options)
+{
+    json_t *files = json_object_get(report, "validation_files");
+    size_t i = json_array_size(files);
+
+    while (i-- > 0) {
+        if (!is_file_of(json_array_get(files, i),
+                        json_object_get(report, "sites"), options)) {
+            json_array_remove(files, i);
+        }
+    }
+}
+
 /* Leaves only the sites that were asked for; counts all and the bad ones. */
-static void sift(json_t *report, const char *name, size_t *n, size_t *bad)
+static void sift(json_t *report, const options_t *options, size_t *n,
+                 size_t *bad)
 {
     json_t *sites = json_object_get(report, "sites");
     size_t i = json_array_size(sites);
@@ -106,12 +154,15 @@ static void sift(json_t *report, const char *name, size_t *n, size_t *bad)
     while (i-- > 0) {
         const json_t *site = json_array_get(sites, i);
 
-        if (name != NULL && !ecert_cli_concerns(site, name)) {
+        if (options->name != NULL && !ecert_cli_concerns(site, options->name)) {
             json_array_remove(sites, i);
             continue;
         }
         (*n)++;
         *bad += !in_order(site);
+    }
+    if (options->name != NULL) {
+        sift_files(report, options);
     }
 }
 
@@ -235,7 +286,7 @@ static int show(json_t *reports, json_t *progress, const options_t *options,
 
     json_array_foreach(reports, i, report)
     {
-        sift(report, options->name, &n, &bad);
+        sift(report, options, &n, &bad);
     }
     if (options->name != NULL && n == 0 && json_array_size(progress) == 0) {
         ecert_err_t err;
@@ -315,7 +366,7 @@ static const ecert_cli_option_t options[] = {
     {"json", 'j', NULL, "the same as JSON (schema ecert-status, version 1)", 0},
     {"explain", 'e', NULL,
      "each worker's generation; every certificate that was considered, and why "
-     "it was taken or left",
+     "it was taken or left; the last fetches of each validation file",
      0},
     ECERT_CLI_STORE,
     {0},
@@ -331,7 +382,9 @@ const ecert_cli_command_t ecert_cmd_status = {
              "running server, what the store holds.",
     .options = options,
     .exits = "Exit code: 0 all sites serve a valid certificate without an "
-             "error, 1 not so, or an agent does not answer, 2 wrong usage.",
+             "error, and nothing else is sent at their addresses, 1 not so, or "
+             "an agent does not "
+             "answer, 2 wrong usage.",
     .example = "ecert status --explain www.example.hk",
     .run = run,
 };

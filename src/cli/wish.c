@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ecert_generation.h"
 #include "ecert_json.h"
 #include "ecert_request.h"
 #include "ecert_site_edit.h"
@@ -135,7 +136,8 @@ static int take_subject(ecert_wish_t *wish, ecert_err_t *err)
     wish->subject.unit = choose(said->unit, old, "unit", NULL);
     wish->key = choose(wish->options->key, how, "key", "rsa:2048");
     wish->idn = choose(wish->options->idn, how, "idn", NULL);
-    wish->san = wish->options->san || ecert_json_flag(how, "san", 0);
+    wish->san = wish->options->san ? wish->options->san > 0
+                                   : ecert_json_flag(how, "san", 0);
     take_common_name(wish);
     return ecert_subject_check(&wish->subject, err);
 }
@@ -156,11 +158,17 @@ static json_t *of_request(const ecert_request_t *request)
 static int read_site(ecert_wish_t *wish, ecert_err_t *err)
 {
     ecert_request_t *requests;
+    ecert_generation_t *list;
     size_t n;
 
     wish->before = ecert_site_read(wish->dir, err);
     if (wish->before == NULL
-        || ecert_requests(wish->dir, wish->ascii, &requests, &n, err) != 0) {
+        || ecert_generations(wish->dir, &list, &n, err) != 0) {
+        return -1;
+    }
+    wish->served = ecert_generation_current(list, n) != NULL;
+    ecert_generations_free(list, n);
+    if (ecert_requests(wish->dir, wish->ascii, &requests, &n, err) != 0) {
         return -1;
     }
     wish->waiting = n;

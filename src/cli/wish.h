@@ -22,7 +22,7 @@ typedef struct {
     const char *key;
     const char *idn;
     const char *until;
-    int san;
+    int san; /* 1, -1: no; 0: nothing was said */
 } ecert_wish_said_t;
 
 /* What is asked for, with what the site had before where nothing was said. */
@@ -39,6 +39,7 @@ typedef struct {
     const char *idn;
     int san;
     int renewal;
+    int served;     /* there is a current certificate */
     size_t waiting; /* requests that wait already */
 } ecert_wish_t;
 

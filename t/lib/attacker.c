@@ -19,7 +19,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE 4096
+#define PAGE   4096
+#define VISITS 65536 /* bytes that a worker has for visits */
 
 static char report[PATH_MAX]; /* nginx empties the environment */
 
@@ -35,16 +36,15 @@ static void tell(FILE *out, const char *what, int done)
     fprintf(out, "%s: %s\n", what, done ? "done" : strerror(errno));
 }
 
-/* The snapshot's mapping, as in /proc/PID/maps: "7f00-7f01". */
-static char *find_map(char *range)
+/* A mapping of our memory, as in /proc/PID/maps: "7f00-7f01". */
+static char *find_map(const char *name, char *range)
 {
     char line[1024], *found = NULL;
     FILE *maps = fopen("/proc/self/maps", "r");
 
     while (maps != NULL && found == NULL
            && fgets(line, sizeof(line), maps) != NULL) {
-        if (strstr(line, "/memfd:ecert-snapshot") != NULL
-            && sscanf(line, "%64s", range) == 1) {
+        if (strstr(line, name) != NULL && sscanf(line, "%64s", range) == 1) {
             found = (char *)strtoul(range, NULL, 16);
         }
     }
@@ -88,7 +88,7 @@ static int reopen_memory(const char *dir_path)
         snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name);
         n = readlink(path, target, sizeof(target) - 1);
         target[n > 0 ? n : 0] = '\0';
-        if (strstr(target, "memfd:ecert-snapshot") != NULL
+        if (strstr(target, "memfd:ecert-") != NULL
             && (open(path, O_RDWR) >= 0 || truncate(path, 0) == 0)) {
             return 1;
         }
@@ -97,9 +97,59 @@ static int reopen_memory(const char *dir_path)
     return 0;
 }
 
+static void fill(char *page, size_t size, unsigned *seed)
+{
+    for (size_t i = 0; i < size; i += 4) {
+        int value = rand_r(seed);
+
+        memcpy(page + i, &value, 4);
+    }
+}
+
+/*
+ * Its own page of visits is its own: a child fills it with garbage for two
+ * seconds, while the worker serves and the agent reads.
+ */
+static int spoil_visits(const char *range, char *page)
+{
+    size_t size = (size_t)(strtoul(strchr(range, '-') + 1, NULL, 16)
+                           - (unsigned long)page);
+    unsigned seed = (unsigned)getpid();
+
+    fill(page, size, &seed);
+    if (fork() == 0) {
+        for (int i = 0; i < 200; i++) {
+            fill(page, size, &seed);
+            *(long *)(void *)page = rand_r(&seed) % 10000; /* the next one */
+            usleep(10000);
+        }
+        _exit(0);
+    }
+    return 1;
+}
+
+/* More than one page is mapped: 1. */
+static int reach_visits(const char *range, const char *page)
+{
+    errno = EFAULT;
+    return strtoul(strchr(range, '-') + 1, NULL, 16) - (unsigned long)page
+           > VISITS;
+}
+
+static void attack_visits(FILE *out)
+{
+    char range[65], *page = find_map("/memfd:ecert-visits", range);
+
+    if (page != NULL) {
+        tell(out, "spoil its own visits", spoil_visits(range, page));
+        tell(out, "reach another worker's visits", reach_visits(range, page));
+    }
+}
+
 static void attack(FILE *out)
 {
-    char range[65], parent[64], *map = find_map(range);
+    char range[65], parent[64];
+    char *map = find_map("/memfd:ecert-snapshot", range);
 
     if (map == NULL) {
         fprintf(out, "no snapshot\n");
@@ -115,6 +165,7 @@ static void attack(FILE *out)
     tell(out, "write by process_vm_writev", write_process(map));
     tell(out, "reopen a descriptor of its own", reopen_memory("/proc/self/fd"));
     tell(out, "reopen one of the parent's", reopen_memory(parent));
+    attack_visits(out);
 }
 
 int prctl(int option, ...)

@@ -2,11 +2,30 @@
 
 #include "scratch.h"
 
+#include <netinet/in.h>
 #include <sys/mman.h>
 
 #include "ecert_conf.h"
 
 static ecert_err_t err;
+
+static void add_listens(ecert_conf_t *conf, const char *const *names)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(8443)};
+    ecert_vhost_t all = {.names = names, .n_names = 3, .stapling = 1};
+    ecert_vhost_t none = {.proxied = 1};
+
+    for (int site = 0; site < 2; site++) {
+        assert_int_equal(ecert_conf_listen(conf, site, site ? &none : &all,
+                                           (struct sockaddr *)&at, &err),
+                         0);
+    }
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(
+        ecert_conf_listen(conf, -1, &none, (struct sockaddr *)&at, &err), 0);
+    assert_string_equal(conf->sites[0].listens[0].name, "www.example.hk");
+    assert_int_equal(conf->n_loopbacks, 1);
+}
 
 static ecert_conf_t *make(void)
 {
@@ -36,6 +55,7 @@ static ecert_conf_t *make(void)
     conf->dcv = 1;
     assert_int_equal(ecert_conf_add(conf, &store, &err), 0);
     assert_int_equal(ecert_conf_add(conf, &files, &err), 1);
+    add_listens(conf, names);
     return conf;
 }
 
@@ -111,7 +131,16 @@ static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b)
         assert_int_equal(x->cross.kind, y->cross.kind);
         assert_int_equal(x->cross.until, y->cross.until);
         assert_memory_equal(x->id, y->id, 32);
+        assert_int_equal(x->n_listens, y->n_listens);
+        for (size_t k = 0; k < x->n_listens; k++) {
+            assert_same(x->listens[k].address, y->listens[k].address);
+            assert_same(x->listens[k].name, y->listens[k].name);
+            assert_int_equal(x->listens[k].proxied, y->listens[k].proxied);
+            assert_int_equal(x->listens[k].stapling, y->listens[k].stapling);
+        }
     }
+    assert_same_list((const char *const *)a->loopbacks, a->n_loopbacks,
+                     (const char *const *)b->loopbacks, b->n_loopbacks);
 }
 
 static void test_round_trip(void **state)

@@ -163,8 +163,11 @@ static void test_paths(void **state)
 static ecert_token_t token_of(const char *host, const char *file,
                               const char *body, int64_t expires)
 {
-    return (ecert_token_t){host, file, (const unsigned char *)body,
-                           body ? strlen(body) : 0, expires};
+    return (ecert_token_t){.host = host,
+                           .file = file,
+                           .body = (const unsigned char *)body,
+                           .body_len = body ? strlen(body) : 0,
+                           .expires = expires};
 }
 
 /* NULL: not there. */

@@ -225,6 +225,26 @@ static void test_escape_cut(void **state)
     assert_string_equal(ecert_escape(text, 16, "a\0b", 3), "a\\x00b");
 }
 
+static void test_trim(void **state)
+{
+    static const char *const cut[][2] = {
+        {"", ""},
+        {"abc", "abc"},
+        {"a\xe9\xa6\x99", "a\xe9\xa6\x99"},
+        {"a\xe9\xa6", "a"},
+        {"a\xe9", "a"},
+        {"\xf0\x9f\x98", ""},
+        {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"},
+    };
+    char text[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cut) / sizeof(cut[0]); i++) {
+        strcpy(text, cut[i][0]);
+        assert_string_equal(ecert_trim(text), cut[i][1]);
+    }
+}
+
 static void test_line(void **state)
 {
     char line[1700];
@@ -274,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_escape_random),
         cmocka_unit_test(test_escape_cut),
+        cmocka_unit_test(test_trim),
         cmocka_unit_test(test_line),
         cmocka_unit_test(test_line_cut),
     };

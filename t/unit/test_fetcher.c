@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <time.h>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "ecert_fetcher.h"
@@ -147,7 +148,7 @@ static void test_hostile_wire(void **state)
     assert_false(is_dropped(&wire, sizeof(wire))); /* answered: refused */
     assert_true(is_dropped(&wire, 1));
     assert_true(is_dropped(&wire, sizeof(wire) - 1));
-    wire.kind = 3;
+    wire.kind = 4;
     assert_true(is_dropped(&wire, sizeof(wire)));
     wire.kind = ECERT_ERRAND_OCSP;
     wire.post_len = sizeof(wire.post) + 1;
@@ -156,6 +157,31 @@ static void test_hostile_wire(void **state)
     memset(wire.url, 'a', sizeof(wire.url));
     assert_true(is_dropped(&wire, sizeof(wire)));
     refused(ECERT_ERRAND_OCSP, url_of("/404"), "status 404"); /* it lives */
+}
+
+/* To the configured address, and no other: here something that speaks no TLS.
+ */
+static void test_look(void **state)
+{
+    ecert_errand_wire_t wire = {.kind = ECERT_ERRAND_LOOK, .target = 0};
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_LOOK, .url = "there"};
+    ecert_frames_t frames;
+
+    (void)state;
+    assert_int_equal(run(&ask, &frames), -1);
+    assert_non_null(strstr(err.detail, "handshake"));
+    ask.target = 1; /* where nobody listens */
+    assert_int_equal(run(&ask, &frames), -1);
+    assert_int_equal(err.code, ECERT_ERR_SYSTEM);
+    assert_non_null(strstr(err.detail, "connect"));
+    snprintf(wire.url, sizeof(wire.url), "http://127.0.0.1:%u/", server.port);
+    assert_false(is_dropped(&wire, sizeof(wire)));
+    wire.target = 2; /* the PROXY protocol is expected there */
+    assert_true(is_dropped(&wire, sizeof(wire)));
+    wire.target = 3;
+    assert_true(is_dropped(&wire, sizeof(wire)));
+    wire.target = UINT32_MAX;
+    assert_true(is_dropped(&wire, sizeof(wire)));
 }
 
 static void test_gone(void **state)
@@ -173,13 +199,28 @@ static void test_gone(void **state)
     close(ends[0]);
 }
 
+static void listen_at(ecert_conf_t *conf, uint16_t port, int proxied)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    ecert_vhost_t vhost = {.proxied = proxied};
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(
+        ecert_conf_listen(conf, 0, &vhost, (struct sockaddr *)&to, &err), 0);
+}
+
 static int setup(void **state)
 {
     ecert_conf_t *conf = ecert_conf_new();
+    ecert_site_t site = {.name = "www.example.hk"};
 
     (void)state;
     hostile_start(&server, NULL);
     assert_int_equal(ecert_conf_fetch(conf, "allow=127.0.0.1", &err), 0);
+    assert_int_equal(ecert_conf_add(conf, &site, &err), 0);
+    listen_at(conf, (uint16_t)server.port, 0);
+    listen_at(conf, 1, 0);
+    listen_at(conf, 2, 1);
     fetcher = ecert_fetcher_start(conf, &err);
     ecert_conf_free(conf);
     return fetcher >= 0 ? 0 : -1;
@@ -198,7 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_deadline), cmocka_unit_test(test_hostile_wire),
-        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_look),     cmocka_unit_test(test_gone),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

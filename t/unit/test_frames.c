@@ -232,6 +232,7 @@ static void test_text(void **state)
     assert_string_equal(text("ab\\x1b", 6), "ab");
     assert_string_equal(text("abcdef", 4), "abc");
     assert_string_equal(text("abcdef", 1), "");
+    assert_int_equal(text("abcdef", 0)[0], '#');
     assert_string_equal(text("", 64), "");
     ecert_escape(escaped, sizeof(escaped), "\\x1b\x1b\\", 6);
     assert_string_equal(text(escaped, 64), escaped);

@@ -279,6 +279,17 @@ static void test_site_folder(void **state)
 
 /* ---- backups.json ------------------------------------------------------ */
 
+static int64_t last(const char *site_dir, const char *key_id,
+                    const char *certificate)
+{
+    ecert_err_t err;
+    int64_t when;
+
+    assert_int_equal(
+        ecert_backups_last(site_dir, key_id, certificate, &when, &err), 0);
+    return when;
+}
+
 static void add_backup(const char *key_id, const char *certificate, int64_t now)
 {
     ecert_backup_t backup = {key_id, certificate, "/b/a.pfx", "windows"};
@@ -290,18 +301,18 @@ static void test_backups(void **state)
 {
     (void)state;
     folders("s");
-    assert_int_equal(ecert_backups_last(at("s"), "k1", NULL), 0);
+    assert_int_equal(last(at("s"), "k1", NULL), 0);
     add_backup("k1", NULL, NOW);
     add_backup("k1", "C1", NOW + 20);
     add_backup("k1", "C2", NOW + 10);
     add_backup("k2", NULL, NOW + 30);
     assert_int_equal(mode_of("s/backups.json"), 0600);
-    assert_int_equal(ecert_backups_last(at("s"), "k1", NULL), NOW + 20);
-    assert_int_equal(ecert_backups_last(at("s"), "k1", "C1"), NOW + 20);
-    assert_int_equal(ecert_backups_last(at("s"), "k1", "C2"), NOW + 10);
-    assert_int_equal(ecert_backups_last(at("s"), "k1", "C3"), 0);
-    assert_int_equal(ecert_backups_last(at("s"), "k2", "C1"), 0);
-    assert_int_equal(ecert_backups_last(at("s"), "k3", NULL), 0);
+    assert_int_equal(last(at("s"), "k1", NULL), NOW + 20);
+    assert_int_equal(last(at("s"), "k1", "C1"), NOW + 20);
+    assert_int_equal(last(at("s"), "k1", "C2"), NOW + 10);
+    assert_int_equal(last(at("s"), "k1", "C3"), 0);
+    assert_int_equal(last(at("s"), "k2", "C1"), 0);
+    assert_int_equal(last(at("s"), "k3", NULL), 0);
 }
 
 static void assert_kept(const char *text, ecert_code_t code)
@@ -312,11 +323,12 @@ static void assert_kept(const char *text, ecert_code_t code)
     assert_int_equal(ecert_backups_add(at("s"), &backup, NOW, &err), -1);
     assert_err(&err, code);
     assert_holds("s/backups.json", text);
-    assert_int_equal(ecert_backups_last(at("s"), "k1", NULL), 0);
+    assert_int_equal(last(at("s"), "k1", NULL), 0);
 }
 
 static void test_backups_broken(void **state)
 {
+    int64_t when;
     ecert_backup_t backup = {"k1", NULL, "/b/\xff.pfx", NULL};
     json_t *json;
 
@@ -327,7 +339,7 @@ static void test_backups_broken(void **state)
     assert_kept("[]", ECERT_ERR_SITE);
     put("s/backups.json", "{\"mine\": 1, \"backups\": [7, {\"time\": 3}]}");
     assert_int_equal(ecert_backups_add(at("s"), &backup, NOW, &err), 0);
-    assert_int_equal(ecert_backups_last(at("s"), "k1", NULL), NOW);
+    assert_int_equal(last(at("s"), "k1", NULL), NOW);
     json = ecert_json_read(at("s/backups.json"), &err);
     assert_int_equal(json_array_size(json_object_get(json, "backups")), 3);
     assert_non_null(json_object_get(json, "mine"));
@@ -338,7 +350,8 @@ static void test_backups_broken(void **state)
     json_decref(json);
     assert_int_equal(ecert_backups_add(at("none"), &backup, NOW, &err), -1);
     assert_err(&err, ECERT_ERR_MISSING);
-    assert_int_equal(ecert_backups_last(too_long_path(), "k1", NULL), 0);
+    assert_int_equal(
+        ecert_backups_last(too_long_path(), "k1", NULL, &when, &err), -1);
 }
 
 int main(void)

@@ -93,7 +93,7 @@ static void test_ready(void **state)
     snprintf(body, sizeof(body),
              "printf R >&4; exec 4>&-; read x <&3; echo gone > %s", at("end"));
     script(body);
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 0);
     assert_true(launch.snap >= 0 && launch.seen >= 0 && launch.control >= 0);
     assert_int_equal(fcntl(launch.control, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     assert_int_equal(access(at("end"), F_OK), -1);
@@ -122,7 +122,7 @@ static void test_descriptors(void **state)
         "printf R >&4\n(ls -l /proc/$$/fd > %s)\necho end >> %s\nread x <&3",
         at("fds"), at("fds"));
     script(body);
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 0);
     seen = wait_file("fds", "end\n");
     assert_non_null(seen);
     assert_non_null(strstr(seen, " 0 -> /dev/null\n"));
@@ -132,7 +132,8 @@ static void test_descriptors(void **state)
     assert_non_null(strstr(seen, " 4 -> pipe:"));
     assert_non_null(strstr(seen, " 5 -> /memfd:ecert-snapshot"));
     assert_non_null(strstr(seen, " 6 -> /memfd:ecert-seen"));
-    assert_non_null(strstr(seen, " 7 -> /memfd:ecert-configuration"));
+    assert_non_null(strstr(seen, " 7 -> /memfd:ecert-visits"));
+    assert_non_null(strstr(seen, " 8 -> /memfd:ecert-configuration"));
     for (int fd = ECERT_FD_END; fd < 100; fd++) {
         char line[32];
 
@@ -162,7 +163,7 @@ static void test_environment(void **state)
     script(body);
     signal(SIGUSR1, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 0);
     signal(SIGUSR1, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     assert_non_null(wait_file("signals", "end\n"));
@@ -183,10 +184,10 @@ static void test_configuration(void **state)
     const char *seen;
 
     (void)state;
-    snprintf(body, sizeof(body), "cat /proc/$$/fd/7 > %s; printf R >&4",
+    snprintf(body, sizeof(body), "cat /proc/$$/fd/8 > %s; printf R >&4",
              at("conf"));
     script(body);
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 0);
     seen = wait_file("conf", "name b.hk\n");
     assert_non_null(seen);
     assert_non_null(strstr(seen, "name a.hk\n"));
@@ -199,7 +200,7 @@ static void test_progress(void **state)
     (void)state;
     script(
         "for i in 1 2 3 4 5; do sleep 0.3; printf . >&4; done; printf R >&4");
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 0);
     assert_true(clock_now() - begin >= 1400); /* longer than the patience */
 }
 
@@ -209,7 +210,7 @@ static void test_silence(void **state)
 
     (void)state;
     script("read x <&3");
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 1);
     assert_int_equal(err.code, ECERT_ERR_AGENT);
     assert_non_null(strstr(err.detail, "1 seconds"));
     took = clock_now() - begin;
@@ -221,7 +222,7 @@ static void test_early_end(void **state)
 {
     (void)state;
     script("printf . >&4; exit 3");
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 1);
     assert_int_equal(err.code, ECERT_ERR_AGENT);
     assert_non_null(strstr(err.detail, "ended before it was ready"));
     assert_true(launch.snap >= 0 && launch.seen >= 0);
@@ -230,14 +231,14 @@ static void test_early_end(void **state)
 static void test_no_executable(void **state)
 {
     (void)state;
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 1);
     assert_int_equal(err.code, ECERT_ERR_AGENT);
     assert_non_null(strstr(err.detail, "cannot be executed"));
     assert_int_equal(ecert_launch_check(conf, &err), -1);
     assert_int_equal(err.code, ECERT_ERR_AGENT);
     ecert_launch_close(&launch);
     put("agent", "not a program");
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 1);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 1);
     assert_non_null(strstr(err.detail, "cannot be executed"));
     assert_int_equal(ecert_launch_check(conf, &err), -1);
     assert_int_equal(ecert_launch_test(conf, log_fd, &err), -1);
@@ -255,19 +256,20 @@ static void test_test(void **state)
 
     (void)state;
     script("test \"$3\" = --test || exit 5\n"
-           "grep -q 'name a.hk' /proc/$$/fd/7 || exit 6\n"
+           "grep -q 'name a.hk' /proc/$$/fd/8 || exit 6\n"
            "(ls -l /proc/$$/fd >&2); echo said >&2");
     assert_int_equal(ecert_launch_test(conf, log_fd, &err), 0);
     seen = wait_file("log", "said\n");
     assert_non_null(seen);
     assert_non_null(strstr(seen, " 0 -> /dev/null\n"));
     assert_non_null(strstr(seen, " 1 -> /dev/null\n"));
-    assert_non_null(strstr(seen, " 7 -> /memfd:ecert-configuration"));
+    assert_non_null(strstr(seen, " 8 -> /memfd:ecert-configuration"));
     for (int fd = 3; fd < 100; fd++) {
         char line[32];
 
         snprintf(line, sizeof(line), " %d -> ", fd);
-        assert_true(fd == 7 || fd == 10 || strstr(seen, line) == NULL);
+        assert_true(fd == ECERT_FD_CONF || fd == 10
+                    || strstr(seen, line) == NULL);
     }
     script("exit 1");
     assert_int_equal(ecert_launch_test(conf, log_fd, &err), 1);
@@ -300,8 +302,11 @@ static void test_previous(void **state)
 {
     ecert_site_t c = {.name = "c.hk"}, b = {.name = "B.hk."};
     ecert_conf_t *before = ecert_conf_new();
-    int previous = ecert_snap_create(2, &err);
-    ecert_snap_t *old = ecert_snap_open_writer(previous, &err);
+    ecert_launch_t other;
+    struct stat here, there;
+    ecert_launch_t previous = {.snap = ecert_snap_create(2, &err),
+                               .visits = ecert_visits_create(&err)};
+    ecert_snap_t *old = ecert_snap_open_writer(previous.snap, &err);
 
     (void)state;
     assert_int_equal(ecert_conf_add(before, &b, &err), 0);
@@ -312,17 +317,28 @@ static void test_previous(void **state)
     ecert_snap_publish(old, 0, (const void *)"b's", 3, &err);
     ecert_snap_publish(old, 1, (const void *)"c's", 3, &err);
     ecert_snap_publish(old, 2, (const void *)"tokens", 6, &err);
-    assert_int_equal(ecert_snap_seal(previous, &err), 0);
+    ecert_snap_publish(old, ecert_snap_evidence_slot(old),
+                       (const void *)"evidence", 8, &err);
+    assert_int_equal(ecert_snap_seal(previous.snap, &err), 0);
+    ecert_launch_init(&other);
+    other.snap = other.visits = log_fd; /* no memory of ours */
     script("exit 1"); /* an agent that fails must not cost them */
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, previous, &err), 1);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, &previous, &err), 1);
     assert_record(0, NULL);
     assert_record(1, "b's");
     assert_record(2, "tokens");
+    assert_record(5, "evidence");
+    assert_int_equal(fstat(launch.visits, &there), 0);
+    assert_int_equal(fstat(previous.visits, &here), 0);
+    assert_true(here.st_ino == there.st_ino);
     ecert_launch_close(&launch);
-    assert_int_equal(ecert_launch(&launch, conf, log_fd, log_fd, &err), 1);
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, &other, &err), 1);
     assert_record(1, NULL);
+    assert_int_equal(fstat(launch.visits, &there), 0);
+    assert_true(here.st_ino != there.st_ino && there.st_size > 1 << 20);
     ecert_snap_close(old);
-    close(previous);
+    close(previous.snap);
+    close(previous.visits);
     ecert_conf_free(before);
 }
 
@@ -336,11 +352,12 @@ static void test_no_descriptors(void **state)
     close(next);
     script("printf R >&4");
     getrlimit(RLIMIT_NOFILE, &old);
-    for (rlim_t room = 0; room < 7; room++) {
+    for (rlim_t room = 0; room < 8; room++) {
         few = old;
         few.rlim_cur = (rlim_t)next + room;
         setrlimit(RLIMIT_NOFILE, &few);
-        assert_int_not_equal(ecert_launch(&launch, conf, log_fd, -1, &err), 0);
+        assert_int_not_equal(ecert_launch(&launch, conf, log_fd, NULL, &err),
+                             0);
         assert_int_not_equal(err.code, ECERT_OK);
         ecert_launch_close(&launch);
         setrlimit(RLIMIT_NOFILE, &old);

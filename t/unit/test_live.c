@@ -1,4 +1,4 @@
-/* The live half: swaps between handshakes, damage, threads, answers. */
+/* The live half: swaps between handshakes, damage, threads. */
 
 #include "scratch.h"
 
@@ -13,10 +13,10 @@
 #include <openssl/x509v3.h>
 
 #include "ecert_cred.h"
-#include "ecert_dcv.h"
 #include "ecert_live.h"
 #include "ecert_seen.h"
 #include "ecert_snap.h"
+#include "ecert_visits.h"
 #include "pki.h"
 #include "wire.h"
 
@@ -32,7 +32,7 @@ static ecert_err_t err;
 /* One configuration with two sites, as master, agent and worker see it. */
 typedef struct {
     ecert_conf_t *conf;
-    int snap_fd, seen_fd;
+    ecert_launch_t launch;
     unsigned char *raw;
     size_t size;
     ecert_snap_t *agent;
@@ -81,17 +81,17 @@ static void open_world(world_t *world)
     world->conf = ecert_conf_new();
     assert_int_equal(ecert_conf_add(world->conf, &a, &err), 0);
     assert_int_equal(ecert_conf_add(world->conf, &b, &err), 1);
-    world->snap_fd = ecert_snap_create(2, &err);
-    world->seen_fd = ecert_seen_create(2, &err);
-    assert_int_equal(fstat(world->snap_fd, &st), 0);
+    world->launch.snap = ecert_snap_create(2, &err);
+    world->launch.seen = ecert_seen_create(2, &err);
+    world->launch.visits = ecert_visits_create(&err);
+    assert_int_equal(fstat(world->launch.snap, &st), 0);
     world->size = (size_t)st.st_size;
     world->raw = mmap(NULL, world->size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      world->snap_fd, 0);
+                      world->launch.snap, 0);
     assert_true(world->raw != MAP_FAILED);
-    world->agent = ecert_snap_open_writer(world->snap_fd, &err);
-    world->seen = ecert_seen_open(world->seen_fd, &err);
-    world->live =
-        ecert_live_new(world->conf, world->snap_fd, world->seen_fd, &err);
+    world->agent = ecert_snap_open_writer(world->launch.snap, &err);
+    world->seen = ecert_seen_open(world->launch.seen, &err);
+    world->live = ecert_live_new(world->conf, &world->launch, &err);
     assert_non_null(world->live);
     ecert_live_worker(world->live);
     prctl(PR_SET_DUMPABLE, 1); /* the leak checker looks into this process */
@@ -103,8 +103,9 @@ static void close_world(world_t *world)
     ecert_seen_close(world->seen);
     ecert_snap_close(world->agent);
     munmap(world->raw, world->size);
-    close(world->snap_fd);
-    close(world->seen_fd);
+    close(world->launch.snap);
+    close(world->launch.seen);
+    close(world->launch.visits);
     ecert_conf_free(world->conf);
 }
 
@@ -306,13 +307,19 @@ static void test_bad_memory(void **state)
 {
     ecert_conf_t *conf = ecert_conf_new();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int snap = ecert_snap_create(0, &err);
+    int snap = ecert_snap_create(0, &err), seen = ecert_seen_create(0, &err);
+    ecert_launch_t launch = {.snap = null, .seen = null, .visits = null};
 
     (void)state;
-    assert_null(ecert_live_new(conf, null, null, &err));
-    assert_null(ecert_live_new(conf, snap, null, &err));
-    assert_null(ecert_live_new(conf, -1, -1, &err));
+    assert_null(ecert_live_new(conf, &launch, &err));
+    launch.snap = snap;
+    assert_null(ecert_live_new(conf, &launch, &err));
+    launch.seen = seen;
+    assert_null(ecert_live_new(conf, &launch, &err));
+    ecert_launch_init(&launch);
+    assert_null(ecert_live_new(conf, &launch, &err));
     close(snap);
+    close(seen);
     close(null);
     ecert_conf_free(conf);
 }
@@ -463,113 +470,6 @@ static void test_threads(void **state)
     close_world(&world);
 }
 
-/* ---- validation files --------------------------------------------------- */
-
-static void *from_pool(void *pool, size_t size)
-{
-    ++*(int *)pool;
-    return malloc(size);
-}
-
-static void *from_nowhere(void *pool, size_t size)
-{
-    (void)pool;
-    (void)size;
-    return NULL;
-}
-
-static void publish_tokens(world_t *world, const char *body)
-{
-    const ecert_token_t tokens[] = {
-        {"www.example.hk", "file.txt", (const void *)body, strlen(body), 1000},
-        {"www.example.hk", "empty", NULL, 0, 1000},
-        {"other.hk", "file.txt", (const void *)"other", 5, 2000}};
-    unsigned char *table;
-    size_t len;
-
-    assert_int_equal(ecert_dcv_encode(tokens, 3, &table, &len, &err), 0);
-    assert_int_equal(ecert_snap_publish(world->agent,
-                                        ecert_snap_dcv_slot(world->agent),
-                                        table, len, &err),
-                     0);
-    ecert_snap_free(table, len);
-}
-
-/* body NULL: no body at all. */
-static void assert_answer(world_t *world, const char *method, const char *host,
-                          const char *file, int64_t now, int status,
-                          const char *body)
-{
-    char path[300];
-    ecert_answer_t answer;
-    int pool = 0;
-
-    snprintf(path, sizeof(path), ECERT_DCV_PREFIX "%s", file);
-    ecert_live_answer(world->live, method, strlen(method), host, strlen(host),
-                      path, strlen(path), now, from_pool, &pool, &answer);
-    if (answer.status != status) {
-        fail_msg("%s %s %s: %d", method, host, file, answer.status);
-    }
-    if (body != NULL) {
-        assert_int_equal(answer.len, strlen(body));
-        assert_memory_equal(answer.body, body, answer.len);
-        assert_null(answer.allow);
-    } else {
-        assert_null(answer.body);
-        assert_int_equal(pool, 0);
-    }
-    if (status == 405) {
-        assert_string_equal(answer.allow, "GET, HEAD");
-    }
-    free(answer.body);
-}
-
-static void test_answers(void **state)
-{
-    static const char *const methods[] = {"POST", "PUT", "OPTIONS", "get",
-                                          "GETX", "GE",  "",        "DELETE"};
-    const char *host = "www.example.hk", *file = "file.txt";
-    ecert_answer_t answer;
-    world_t world;
-
-    (void)state;
-    open_world(&world);
-    assert_answer(&world, "GET", host, file, 5, 0, NULL); /* no table yet */
-    publish_tokens(&world, "token");
-    assert_answer(&world, "GET", host, file, 999, 200, "token");
-    assert_answer(&world, "HEAD", host, file, 999, 200, "token");
-    assert_answer(&world, "GET", "WWW.Example.HK.:8443", file, 5, 200, "token");
-    assert_answer(&world, "GET", host, "empty", 5, 200, NULL);
-    assert_answer(&world, "GET", "other.hk", file, 5, 200, "other");
-    assert_answer(&world, "GET", host, file, 1000, 0, NULL); /* its end */
-    assert_answer(&world, "POST", host, file, 1000, 0, NULL);
-    assert_answer(&world, "GET", host, "File.txt", 5, 0, NULL);
-    assert_answer(&world, "GET", host, "", 5, 0, NULL);
-    assert_answer(&world, "POST", host, "unknown", 5, 0, NULL);
-    assert_answer(&world, "GET", "example.hk", file, 5, 0, NULL);
-    assert_answer(&world, "GET", "a b", file, 5, 0, NULL);
-    assert_answer(&world, "GET", "", file, 5, 0, NULL);
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-        assert_answer(&world, methods[i], host, file, 5, 405, NULL);
-    }
-    publish_tokens(&world, "a new one");
-    assert_answer(&world, "GET", host, file, 5, 200, "a new one");
-    /* damaged: the last good one goes on */
-    assert_int_equal(
-        ecert_snap_publish(world.agent, 2, (const void *)"x", 1, &err), 0);
-    assert_answer(&world, "GET", host, file, 5, 200, "a new one");
-    ecert_live_answer(
-        world.live, "GET", 3, host, strlen(host), ECERT_DCV_PREFIX "file.txt",
-        strlen(ECERT_DCV_PREFIX "file.txt"), 5, from_nowhere, NULL, &answer);
-    assert_int_equal(answer.status, 0);
-    assert_null(answer.body);
-    ecert_live_answer(NULL, "GET", 3, host, strlen(host), ECERT_DCV_PREFIX "f",
-                      strlen(ECERT_DCV_PREFIX "f"), 5, from_nowhere, NULL,
-                      &answer);
-    assert_int_equal(answer.status, 0);
-    close_world(&world);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,7 +483,6 @@ int main(void)
         cmocka_unit_test(test_worker),
         cmocka_unit_test(test_renegotiation),
         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_answers),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

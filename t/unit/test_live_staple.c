@@ -9,6 +9,7 @@
 #include "ecert_seen.h"
 #include "ecert_snap.h"
 #include "ecert_staple.h"
+#include "ecert_visits.h"
 #include "pki.h"
 #include "wire.h"
 
@@ -18,7 +19,7 @@ static ecert_err_t err;
 
 typedef struct {
     ecert_conf_t *conf;
-    int snap_fd, seen_fd;
+    ecert_launch_t launch;
     ecert_snap_t *agent;
     ecert_live_t *live;
     pki_t *pki;
@@ -35,11 +36,11 @@ static void open_world(world_t *world)
     world->conf = ecert_conf_new();
     assert_int_equal(ecert_conf_add(world->conf, &a, &err), 0);
     assert_int_equal(ecert_conf_add(world->conf, &b, &err), 1);
-    world->snap_fd = ecert_snap_create(2, &err);
-    world->seen_fd = ecert_seen_create(2, &err);
-    world->agent = ecert_snap_open_writer(world->snap_fd, &err);
-    world->live =
-        ecert_live_new(world->conf, world->snap_fd, world->seen_fd, &err);
+    world->launch.snap = ecert_snap_create(2, &err);
+    world->launch.seen = ecert_seen_create(2, &err);
+    world->launch.visits = ecert_visits_create(&err);
+    world->agent = ecert_snap_open_writer(world->launch.snap, &err);
+    world->live = ecert_live_new(world->conf, &world->launch, &err);
     assert_non_null(world->agent);
     assert_non_null(world->live);
 }
@@ -48,8 +49,9 @@ static void close_world(world_t *world)
 {
     ecert_live_free(world->live);
     ecert_snap_close(world->agent);
-    close(world->snap_fd);
-    close(world->seen_fd);
+    close(world->launch.snap);
+    close(world->launch.seen);
+    close(world->launch.visits);
     ecert_conf_free(world->conf);
     X509_free(world->other);
     pki_free(world->pki);

@@ -47,7 +47,7 @@ static ecert_token_was_t put_as(const char *text, const char *site)
 
 static void assert_owner(const char *site)
 {
-    json_t *origin = ecert_token_origin(store, HOST, FILE_NAME);
+    json_t *origin = ecert_token_origin(store, HOST, FILE_NAME, &err);
 
     assert_string_equal(ecert_json_text(origin, "site"), site);
     assert_int_equal(ecert_json_date(origin, "added"), NOW);
@@ -92,7 +92,7 @@ static void test_by_hand(void **state)
     (void)state;
     folders("store/dcv/" HOST);
     put("store/dcv/" HOST "/" FILE_NAME, "by hand");
-    origin = ecert_token_origin(store, HOST, FILE_NAME);
+    origin = ecert_token_origin(store, HOST, FILE_NAME, &err);
     assert_int_equal(json_object_size(origin), 0);
     json_decref(origin);
     assert_int_equal(put_as("of a", "a.hk"), ECERT_TOKEN_FOREIGN);

@@ -14,11 +14,11 @@ package Ecert::Load;
 # server may close a connection that waits for its next request; then it is no
 # failure that this request gets no answer.
 #
-# The report: handshakes, resumed, requests, reconnects (keep-alive
-# connections that the server ended), failures ([what happened]), certificates
-# ({ "leaf,chain..." => how often }, full handshakes only), timeline ([begin,
-# end, "leaf,chain..."] of each of these), longest (the longest handshake in
-# seconds).
+# The report: handshakes, handshakes_failed, resumed, requests, reconnects
+# (keep-alive connections that the server ended), failed (of both), failures
+# ([what happened]), certificates ({ "leaf,chain..." => how often }, full
+# handshakes only), timeline ([begin, end, "leaf,chain..."] of each of these),
+# longest (the longest handshake in seconds).
 
 use v5.36;
 
@@ -31,7 +31,8 @@ use Ecert::H2;
 use Ecert::Test ();
 
 my $failures_kept = 20;
-my @counts = qw(handshakes resumed requests reconnects failed);
+my @counts =
+    qw(handshakes handshakes_failed resumed requests reconnects failed);
 
 sub new ($class, $port, %o) {
     my $clients = delete $o{clients}
@@ -128,8 +129,10 @@ sub _work ($port, $kind, %o) {
 sub _count ($report, $connection, $begin, $kind) {
     my $end = Time::HiRes::time();
     $report->{handshakes}++;
-    return _fail($report, "$kind: " . $connection->error)
-        if $connection->error;
+    if ($connection->error) {
+        $report->{handshakes_failed}++;
+        return _fail($report, "$kind: " . $connection->error);
+    }
     $report->{longest} = $end - $begin if $end - $begin > $report->{longest};
     return _fail($report, "$kind: no HTTP/2")
         if $kind eq 'h2' && $connection->protocol ne 'h2';

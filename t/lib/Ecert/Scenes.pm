@@ -9,8 +9,9 @@ package Ecert::Scenes;
 #   $scene->{make}->($dir);                  # the template
 #   my @command = $scene->command($dir);     # in a copy of it
 #
-# again: so many requests may come from a second run; swaps: what is served and
-# site.json change together; bare: there is no store yet.
+# again: so many requests may come from a second run; once: a second run finds
+# nothing to do (missing); swaps: what is served and site.json change together;
+# bare: there is no store yet.
 
 use v5.36;
 
@@ -58,8 +59,18 @@ my @scenes = (
     }, ['rollback', $site, 1], swaps => 1],
     ['dcv add', sub ($s) { installed($s); $s->(@new) },
         ['dcv', 'add', $site, 'in/fileauth.txt']],
+    ['dcv remove', sub ($s) {
+        installed($s);
+        $s->(@new);
+        $s->('dcv', 'add', $site, 'in/fileauth.txt');
+    }, ['dcv', 'remove', $site, 'fileauth.txt'], once => 1],
     ['issuers add', sub ($s) { installed($s) },
         ['issuers', 'add', 'in/ev.pem']],
+    ['issuers remove', sub ($s) {
+        installed($s);
+        $s->('issuers', 'add', 'in/ev.pem');
+    }, ['issuers', 'remove', sub { substr $pki->ev->fingerprint, 0, 16 }],
+        once => 1],
 );
 
 sub names ($class) { return map { $_->[0] } @scenes }
@@ -95,7 +106,8 @@ sub prepare ($scene, $dir) {
 
 # What to run in this copy of its folder.
 sub command ($scene, $dir) {
-    return $scene->arguments($dir, @{ $scene->{command} });
+    return $scene->arguments($dir,
+        map { ref ? $_->() : $_ } @{ $scene->{command} });
 }
 
 sub arguments ($scene, $dir, @args) {

@@ -15,14 +15,16 @@ package Ecert::Server;
 # on a free port; those that begin with "https" speak TLS, those that end
 # with "-quic" QUIC, in nginx), ecert (on, off or
 # a site's name), directives ({ ecert_dcv => 'off' }: ours, in nginx's words),
-# cert (an Ecert::Cert to serve in the stock way), client_ca (an Ecert::Cert;
-# client certificates are required), nginx and apache (raw text).
+# cert (an Ecert::Cert to serve in the stock way), chain (with cert: the
+# certificates behind it, when not the whole way to the root), client_ca (an
+# Ecert::Cert; client certificates are required), nginx and apache (raw text).
 #
 # A server has: vhosts, store, conf (our directives beside the vhosts), main
 # and http ({ nginx => raw, apache => raw }), user (all runs under it; needs
 # root), single (no master process: master_process off, -X), foreground,
 # mpm (apache), workers (processes), ecert => 0 (our module is not loaded),
-# address (to listen on; the tests always ask 127.0.0.1), build, agent.
+# address (to listen on; the tests always ask 127.0.0.1), build, agent, wrap
+# (a command that the server's own is given to: valgrind).
 
 use v5.36;
 
@@ -102,7 +104,7 @@ sub _prepare_vhost ($server, $vhost, $i) {
     $server->write("vhost$i/www/index.html",
         ($vhost->{names}[0] // 'nameless') . "\n");
     if (my $cert = $vhost->{cert}) {
-        $cert->file("$dir/cert.pem", $cert->chain);
+        $cert->file("$dir/cert.pem", @{ $vhost->{chain} // [$cert->chain] });
         $server->_own($cert->key_file("$dir/key.pem"));
     }
     $vhost->{client_ca}->file("$dir/client-ca.pem") if $vhost->{client_ca};
@@ -161,7 +163,8 @@ sub try_start ($server) {
     push @started, $server if !grep { $_ == $server } @started;
     unlink $server->pid_file;
     my $out = "$server->{dir}/start.out";
-    my $child = $server->_spawn($out, $server->command);
+    my $child = $server->_spawn($out, @{ $server->{wrap} // [] },
+        $server->command);
 
     if ($server->{single} || $server->{foreground}) {
         $server->{child} = $child;

@@ -34,7 +34,8 @@ sub missing ($class) {
 # Every call, in order: { name, n (it is the nth of this name in its process),
 # child (of a process that the first one made), alone (no child makes as many
 # of this name), text, ours (it names one of these folders), changes,
-# commits (syncs or locks) }, behind exit status and output.
+# hidden (it changes only what has a temporary name), commits (syncs or locks) },
+# behind exit status and output.
 sub calls ($class, $dirs, @command) {
     my $file = Ecert::Test::tmp() . "/calls.$$";
     my ($status, $out) = Ecert::Test::run('timeout', 60, 'strace', '-f', '-y',
@@ -49,6 +50,7 @@ sub calls ($class, $dirs, @command) {
             child => $pid != $first ? 1 : 0, text => $text };
         $call->{ours} = grep { index($text, $_) >= 0 } @$dirs;
         $call->{changes} = _changes($call);
+        $call->{hidden} = $call->{changes} && _hidden($call);
         $call->{commits} = $call->{ours} && $name =~ /^f(?:data)?sync|^flock/;
         push @calls, $call;
     }
@@ -68,6 +70,26 @@ sub _changes ($call) {
     # Files and folders are made with these modes.
     return 0 if $name eq 'fchmod' && $text =~ /, 0[67]00\)/;
     return $name =~ /^(?:$changing)$/;
+}
+
+sub _hidden ($call) {
+    return $call->{name} !~ /^(?:rename|link)/ && $call->{text}
+        =~ m{[/"]\.(?:stage-[0-9a-f]{8}|[^/"<>]+\.ecert-\w{8})(?![^/"<>])};
+}
+
+# Of what is done to temporary names in a row the first and the last call: in
+# between nothing comes that anybody looks for.
+sub sparse ($class, @points) {
+    return map { $points[$_] } grep { !$points[$_]{hidden} || $_ == 0
+            || $_ == $#points || !$points[$_ - 1]{hidden}
+            || !$points[$_ + 1]{hidden} } 0 .. $#points;
+}
+
+# What it does to which kind of file: the same in each scene.
+sub kind ($class, $call) {
+    return "$call->{name} " . $call->{text} =~ s/ = -?\d.*//r
+        =~ s{/[^"<> ]*?/(?=(?:store|out|in)\b)}{}gr
+        =~ s/\d+(?=<)//gr =~ s/\b[0-9a-f]{8}\b/X/gr =~ s/\b\d+\b/N/gr;
 }
 
 # The points of a kill: every call that changes something, and the one behind.

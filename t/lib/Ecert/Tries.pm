@@ -5,6 +5,7 @@ package Ecert::Tries;
 
 use v5.36;
 
+use Errno ();
 use Exporter 'import';
 use File::Path ();
 use JSON::PP ();
@@ -17,33 +18,43 @@ use Ecert::Strace;
 use Ecert::Test ();
 use Ecert::Whole;
 
-our @EXPORT = qw(scene_of tries again_and_again not_new spread);
+our @EXPORT = qw(scene_of tries again_and_again not_new untouched
+    is_refused fresh spread);
 
 my $processes = 2;
 
-# A scene with its template, its calls, and what is old and new: facts before
-# the command and after it.
-sub scene_of ($name) {
+# A scene with its template, its calls (as Ecert::Strace lists them, or
+# Ecert::Refuse), and what is old and new: facts before the command and after.
+sub scene_of ($name, $how = 'Ecert::Strace') {
     my $scene = Ecert::Scenes->make($name);
     my $base = Ecert::Test::tmp() . '/' . $name =~ s/\W+/-/gr;
     $scene->{dir} = $scene->prepare("$base-old");
     $scene->{log} = Ecert::Test::slurp("$base-old/store/log") // '';
     $scene->{old} = Ecert::Whole::facts("$base-old");
+    $scene->{files} = Ecert::Whole::files("$base-old");
 
     my $dir = copy($scene, "$base-new");
-    my ($status, $out, @calls) = Ecert::Strace->calls(
+    my ($status, $out, @calls) = $how->calls(
         [map { "$dir/$_" } qw(store out in)], $scene->command($dir));
     die "$name: $status: $out" if $status != 0;
     $scene->{calls} = \@calls;
     $scene->{new} = Ecert::Whole::facts($dir);
     $scene->{changed} =
-        grep { ($scene->{old}{$_} // '') ne $scene->{new}{$_} }
-        keys %{ $scene->{new} };
+        grep { ($scene->{old}{$_} // '') ne ($scene->{new}{$_} // '') }
+        keys %{ $scene->{old} }, keys %{ $scene->{new} };
     my @wrong = (Ecert::Whole::wrong($dir, $scene->{new}, $scene->{new},
         $scene->{log}), Ecert::Whole::leftovers($dir));
     die "$name, left alone: @wrong" if @wrong;
     File::Path::remove_tree($dir);
     return $scene;
+}
+
+# Of calls those of a kind ($kind->($call)) that was in none of the scenes
+# before, and so many of the others.
+sub fresh ($seen, $kind, $others, @calls) {
+    my %new = map { ($_ => 1) } grep { !$seen->{ $kind->($_) }++ } @calls;
+    my %keep = map { ($_ => 1) } spread($others, grep { !$new{$_} } @calls);
+    return grep { $new{$_} || $keep{$_} } @calls;
 }
 
 # So many of a list, from all over it.
@@ -59,7 +70,7 @@ sub copy ($scene, $to) {
     return $to;
 }
 
-# Tries all points: $try->($dir, $point) in a copy of the scene's folder gives
+# Tries all points: $try->($scene, $dir, $point) in a copy of the scene's folder gives
 # sentences about what is wrong.  One test; returns how many were wrong.
 sub tries ($scene, $what, $points, $try) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -85,14 +96,16 @@ sub _fork ($scene, $points, $try, $k) {
     }
 
     close $in;
-    my @wrong;
+    my (@wrong, $dir);
     for (my $i = $k; $i < @$points; $i += $processes) {
-        my $dir = copy($scene, "$scene->{dir}-$k-$i");
-        my @new = eval { $try->($dir, $points->[$i]) };
+        $dir //= copy($scene, "$scene->{dir}-$k-$i");
+        my @new = eval { $try->($scene, $dir, $points->[$i]) };
         push @new, "died: $@" if $@;
         push @wrong, map { "$scene->{name}, "
             . Ecert::Strace->name($points->[$i]) . ": $_" } @new;
+        next if untouched($scene, $dir);
         File::Path::remove_tree($dir) if !@new || !$ENV{ECERT_TEST_KEEP};
+        $dir = undef;
     }
     print $out JSON::PP::encode_json([map { s{\Q$scene->{dir}\E-\d+-\d+/}{}gr }
         @wrong]);
@@ -109,9 +122,16 @@ sub _gather ($child) {
     return $wrong ? @$wrong : "the process of these tries died: $?";
 }
 
+# All is as before the command, to the last byte: there is nothing to look at,
+# and what the same command does again is known.
+sub untouched ($scene, $dir) {
+    return Ecert::Whole::files($dir) eq $scene->{files};
+}
+
 # The same command again: it ends well, or says that all is done already; then
 # all is new, and nothing is left behind.
 sub again_and_again ($scene, $dir) {
+    return if untouched($scene, $dir);
     my ($status, $out) = Ecert::Test::run('timeout', 30,
         $scene->command($dir));
     my @wrong = $status == 0 || _done_already($scene, $dir, $out)
@@ -122,6 +142,7 @@ sub again_and_again ($scene, $dir) {
 
 # A backup is never written over; nothing was left to do if it was recorded.
 sub _done_already ($scene, $dir, $out) {
+    return $out =~ /^ecert: missing: /m if $scene->{once};
     my $recorded = Ecert::Test::slurp("$dir/store/sites/"
         . Ecert::Scenes->site . '/backups.json') // '';
     return $scene->{name} =~ /^backup/ && $out =~ /^ecert: exists: /
@@ -136,6 +157,46 @@ sub not_new ($scene, $dir, $more = 0) {
     return grep { !/^request \d+ is made, not nothing/ } @wrong
         if @requests <= $more;
     return @wrong;
+}
+
+# What is wrong after a call was refused with this error (its name): a command
+# that says it is done has done all of it; one that fails says so in one line,
+# with the file and the system's reason, and leaves the old state or the new one.
+sub is_refused ($scene, $dir, $error, $status, $out) {
+    my @wrong = $status == 0 ? _is_done($scene, $dir, $out)
+        : $status == 1 ? _is_told($dir, $error, $out)
+        : "ends with $status: $out";
+    if (!untouched($scene, $dir)) {
+        push @wrong, Ecert::Whole::wrong($dir, $scene->{old}, $scene->{new},
+            $scene->{log}), again_and_again($scene, $dir),
+            Ecert::Whole::broken_pairs($dir);
+    }
+    return map { "$error: $_" } @wrong;
+}
+
+# It went another way, and all is as if nothing had been.  What comes last may
+# be missing if that is said: the line in the log, the note that a request was
+# handed out, and the removal of the request whose certificate is there, which
+# the next command takes care of.
+sub _is_done ($scene, $dir, $out) {
+    my $warned = $out =~ /^ecert: warning: /m;
+    my @wrong = map { "exit 0, but $_" }
+        grep { !$warned || !/^request/ } not_new($scene, $dir);
+    push @wrong, 'exit 0, without a word in the log nor a warning'
+        if !$warned && length($scene->{log})
+            == length(Ecert::Test::slurp("$dir/store/log") // '');
+    return @wrong;
+}
+
+sub _is_told ($dir, $error, $out) {
+    my @lines = grep { /^ecert: (?!warning)/ } split /\n/, $out;
+    return 'exit 1, and says ' . @lines . " times why: $out" if @lines != 1;
+    my $text = do { local $! = Errno->can($error)->(); "$!" };
+    return () if $lines[0] =~ m{: /|\bmemory: }
+        && $lines[0] =~ /\Q$text\E|not enough memory/;
+    # The jail has a bound of its own, and OpenSSL does not always tell.
+    return () if $error eq 'ENOMEM' && $lines[0] =~ /: (?:limits|damaged): /;
+    return "does not say file and reason: $lines[0]";
 }
 
 1;

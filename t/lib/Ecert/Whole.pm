@@ -7,8 +7,9 @@ package Ecert::Whole;
 #   my $facts = Ecert::Whole::facts($dir);     # of a scene's folder
 #   my @wrong = Ecert::Whole::wrong($dir, $old, $new);
 #   my @left = Ecert::Whole::leftovers($dir);
+#   my $same = Ecert::Whole::files($dir) eq Ecert::Whole::files($other);
 #
-# Each answer of the last two is a list of sentences, empty when all is well.
+# Each answer of wrong and leftovers is a list of sentences, empty when all is well.
 
 use v5.36;
 
@@ -231,6 +232,17 @@ sub _refused ($dir) {
             if $code > 1 || -d $home && $text !~ /^\{.*"progress"/s;
     }
     return @wrong;
+}
+
+# All files and folders with their modes and bytes, as one digest.
+sub files ($dir) {
+    my @all;
+    File::Find::find({ no_chdir => 1, wanted => sub {
+        my $mode = (lstat)[2];
+        push @all, substr($_, length $dir), $mode, -l _ ? readlink
+            : -f _ ? slurp($_) : ();
+    } }, $dir);
+    return _digest(sort @all);
 }
 
 # --- all of it

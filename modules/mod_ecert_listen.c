@@ -1,0 +1,106 @@
+/*
+ * The sockets that lead to each virtual host, as the agent is told of them.
+ * httpd takes the virtual hosts of an address first, those of its port (*:443)
+ * where there is none, and the main server where there is none either.
+ */
+
+#include <string.h>
+
+#include "mod_ecert.h"
+
+#include "ap_listen.h"
+
+static int has_port(const server_addr_rec *at, const ap_listen_rec *socket)
+{
+    return at->host_port == 0 || at->host_port == socket->bind_addr->port;
+}
+
+static int is_wild(const server_addr_rec *at)
+{
+    return apr_sockaddr_is_wildcard(at->host_addr);
+}
+
+/* Whether a virtual host, of this very address or of any, has this socket. */
+static int is_taken(const server_rec *main_server, const ap_listen_rec *socket,
+                    int or_wild)
+{
+    const server_addr_rec *at;
+    const server_rec *s;
+
+    for (s = main_server->next; s != NULL; s = s->next) {
+        for (at = s->addrs; at != NULL; at = at->next) {
+            if (has_port(at, socket)
+                && ((or_wild && is_wild(at))
+                    || apr_sockaddr_equal(at->host_addr, socket->bind_addr))) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The address that leads through this socket to a server that is written with
+ * that address, or NULL. */
+static const apr_sockaddr_t *meet(const server_rec *main_server,
+                                  const server_rec *s,
+                                  const server_addr_rec *at,
+                                  const ap_listen_rec *socket)
+{
+    int socket_is_wild = apr_sockaddr_is_wildcard(socket->bind_addr);
+
+    if (!has_port(at, socket)
+        || (s == main_server && is_taken(main_server, socket, 1))) {
+        return NULL;
+    }
+    if (!is_wild(at)) {
+        return socket_is_wild
+                       || apr_sockaddr_equal(at->host_addr, socket->bind_addr)
+                   ? at->host_addr
+                   : NULL;
+    }
+    return socket_is_wild || !is_taken(main_server, socket, 0)
+               ? socket->bind_addr
+               : NULL;
+}
+
+static int note(ecert_conf_t *conf, const ecert_srv_t *srv,
+                const apr_sockaddr_t *address, apr_port_t port,
+                ecert_err_t *err)
+{
+    int site = srv->tls ? srv->site : -1;
+    apr_sockaddr_t copy = *address;
+    ecert_vhost_t vhost = {0};
+
+    copy.sa.sin.sin_port = htons(port); /* where IPv6 has it, too */
+    if (site >= 0) {
+        vhost.names = (const char *const *)srv->names->elts;
+        vhost.n_names = (size_t)srv->names->nelts;
+        vhost.stapling = srv->stapling != 0;
+    }
+    return ecert_conf_listen(conf, site, &vhost, (struct sockaddr *)&copy.sa,
+                             err);
+}
+
+int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
+                     ecert_err_t *err)
+{
+    const apr_sockaddr_t *address;
+    const ap_listen_rec *socket;
+    const server_addr_rec *at;
+    const server_rec *s;
+
+    for (s = main_server; s != NULL; s = s->next) {
+        for (at = s->addrs; at != NULL; at = at->next) {
+            for (socket = ap_listeners; socket != NULL; socket = socket->next) {
+                address = meet(main_server, s, at, socket);
+                if (address != NULL
+                    && note(conf, ecert_srv(s), address,
+                            socket->bind_addr->port, err)
+                           != 0) {
+                    return -1;
+                }
+            }
+        }
+    }
+    return 0;
+}
