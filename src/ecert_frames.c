@@ -58,6 +58,7 @@ int ecert_frames_add(ecert_frames_t *frames, unsigned char kind,
         memcpy(copy, bytes, len);
     }
     grown[frames->n++] = (ecert_frame_t){kind, copy, len};
+    /* cppcheck-suppress memleak; frames has it now */
     return 0;
 }
 

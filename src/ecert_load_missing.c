@@ -163,7 +163,7 @@ int ecert_load_urls(ecert_loader_t *loader, const ecert_site_t *site,
                     const ecert_loaded_t *held, const STACK_OF(X509) *more,
                     int64_t now, char ***urls, size_t *n, ecert_err_t *err)
 {
-    ecert_loaded_t scratch;
+    ecert_loaded_t scratch = {0};
     ecert_load_t load = {
         .loader = loader, .site = site, .now = now, .out = &scratch};
     const ecert_chain_t *chain = held->chain;
@@ -246,7 +246,7 @@ int ecert_load_wants(ecert_loader_t *loader, const ecert_site_t *site,
                      const ecert_loaded_t *held, const STACK_OF(X509) *more,
                      X509 *cert, int64_t now, ecert_err_t *err)
 {
-    ecert_loaded_t scratch;
+    ecert_loaded_t scratch = {0};
     ecert_load_t load = {
         .loader = loader, .site = site, .now = now, .out = &scratch};
     int rc = begin(&load, held, err);

@@ -174,7 +174,7 @@ static void file_name(const ecert_site_t *site, char *out, size_t size)
     char safe[65];
     size_t i;
 
-    for (i = 0; label[i] != '\0' && i < sizeof(safe) - 1; i++) {
+    for (i = 0; i < sizeof(safe) - 1 && label[i] != '\0'; i++) {
         safe[i] = isalnum((unsigned char)label[i]) || label[i] == '-'
                           || (label[i] == '.' && i > 0)
                       ? label[i]
