@@ -11,6 +11,7 @@
 
 #include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
+#include "ecert_log.h"
 #include "ecert_net_work.h"
 #include "ecert_ocsp.h"
 #include "ecert_pool.h"
@@ -518,5 +519,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nowhere, setup, teardown),
     };
 
+    ecert_log_quiet(ECERT_LOG_WARN); /* a hundred sites say the same */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
