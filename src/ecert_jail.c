@@ -165,6 +165,10 @@ static int explain(const ecert_jail_t *jail, int status, ecert_err_t *err)
         return ecert_err(err, ECERT_ERR_LIMITS, jail->file,
                          "it was ended by signal %d", WTERMSIG(status));
     }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == ECERT_JAIL_NO_MEMORY) {
+        return ecert_err(err, ECERT_ERR_LIMITS, jail->file,
+                         "the process that read it got no more memory");
+    }
     return ecert_err(err, ECERT_ERR_DAMAGED, jail->file,
                      "the process that read it gave no sensible answer");
 }

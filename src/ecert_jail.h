@@ -16,6 +16,9 @@
 #define ECERT_JAIL_ANSWER  (2 * 1024 * 1024) /* bytes that may come back */
 #define ECERT_JAIL_FRAMES  128
 
+/* Exit status with which a child says that it got no memory: LIMITS. */
+#define ECERT_JAIL_NO_MEMORY 4
+
 typedef struct {
     unsigned char kind; /* the work's own; 1 to 254 */
     unsigned char *bytes;

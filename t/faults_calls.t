@@ -63,7 +63,7 @@ sub few (@calls) {
         join ' ', grep { defined } @$call{qw(name child)},
             @{ $call->{at} }[0 .. 1];
     }, 0, @calls);
-    return spread(4, @new);
+    return @new ? spread(4, @new) : spread(1, @calls);
 }
 
 sub with_error ($call, $i) {

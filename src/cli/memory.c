@@ -9,6 +9,7 @@
 #include <openssl/crypto.h>
 
 #include "cli.h"
+#include "ecert_jail.h"
 
 static int is_child;
 
@@ -21,8 +22,11 @@ static void *given(void *memory)
 {
     ecert_err_t err;
 
-    if (memory != NULL || is_child) {
+    if (memory != NULL) {
         return memory;
+    }
+    if (is_child) {
+        _exit(ECERT_JAIL_NO_MEMORY);
     }
     ecert_err(&err, ECERT_ERR_MEMORY, NULL, NULL);
     ecert_err_hint(&err, "give the system more memory, and call it again");

@@ -194,8 +194,8 @@ sub _is_told ($dir, $error, $out) {
     my $text = do { local $! = Errno->can($error)->(); "$!" };
     return () if $lines[0] =~ m{: /|\bmemory: }
         && $lines[0] =~ /\Q$text\E|not enough memory/;
-    # The jail has a bound of its own, and OpenSSL does not always tell.
-    return () if $error eq 'ENOMEM' && $lines[0] =~ /: (?:limits|damaged): /;
+    # The jail has a bound of its own.
+    return () if $error eq 'ENOMEM' && $lines[0] =~ /: limits: /;
     return "does not say file and reason: $lines[0]";
 }
 
