@@ -38,7 +38,7 @@ sub held_at_rest ($server) {
     wait_for(sub {
         my @pids = ($server->pid, sort { $a <=> $b } $server->agents);
         my $now = join '; ', map { held($_) } @pids;
-        my $whole = 3 == (() = $now =~ / 2 maps/g);
+        my $whole = 3 == (() = $now =~ / 3 maps/g);
         $same = $whole && $now eq $last ? $same + 1 : 0;
         $last = $now;
         return $same >= 10;
