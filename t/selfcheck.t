@@ -42,10 +42,12 @@ sub agent {
     state $file;
     return $file if $file;
     $file = tmp() . '/agent';
+    my $preload = join ':', grep { length } $ENV{ECERT_TEST_PRELOAD} // '',
+        $faketime;
     open my $out, '>', $file or die "$file: $!";
     print $out <<"END";
 #!/bin/sh
-export LD_PRELOAD=$faketime FAKETIME='+0 x$speed' NO_FAKE_STAT=1
+export LD_PRELOAD=$preload FAKETIME='+0 x$speed' NO_FAKE_STAT=1
 exec @{[ build_dir() ]}/ecert "\$@"
 END
     close $out;
