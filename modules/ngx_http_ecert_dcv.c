@@ -140,6 +140,23 @@ static ngx_int_t ngx_http_ecert_no_filters(ngx_http_request_t *r)
     return ngx_http_ecert_unfilter(r);
 }
 
+/*
+ * tcp_nopush for the last answer of a connection, as nginx does it for a file:
+ * the body leaves together with the end of the connection.
+ */
+static void ngx_http_ecert_hold_back(ngx_http_request_t *r)
+{
+    ngx_connection_t *c = r->connection;
+    ngx_http_core_loc_conf_t *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    if (clcf->tcp_nopush && !r->keepalive && r->stream == NULL && c->ssl == NULL
+        && c->tcp_nopush == NGX_TCP_NOPUSH_UNSET
+        && ngx_tcp_nopush(c->fd) != -1) {
+        c->tcp_nopush = NGX_TCP_NOPUSH_SET;
+    }
+}
+
 static ngx_int_t ngx_http_ecert_send(ngx_http_request_t *r,
                                      const ecert_answer_t *answer)
 {
@@ -156,6 +173,7 @@ static ngx_int_t ngx_http_ecert_send(ngx_http_request_t *r,
     ngx_memzero(&body, sizeof(body));
     body.value.data = answer->body;
     body.value.len = answer->len;
+    ngx_http_ecert_hold_back(r);
     return ngx_http_send_response(r, (ngx_uint_t)answer->status, NULL, &body);
 }
 

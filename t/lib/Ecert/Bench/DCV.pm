@@ -102,7 +102,7 @@ sub _rates ($bench, $kind) {
     my @figures;
     for my $case (sort keys %kind) {
         my %samples;
-        for my $round (1 .. $bench->pick(7, 2)) {
+        for my $round (1 .. $bench->pick(15, 2)) {
             push @{ $samples{$_} },
                 _rate($servers->{$_}->port('http'), $kind{$case}) for @which;
             push @which, shift @which;
