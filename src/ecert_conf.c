@@ -74,15 +74,11 @@ void ecert_conf_free(ecert_conf_t *conf)
     free(conf);
 }
 
-/* A copy of value in *copy; NULL stays NULL. */
-static int copy_value(const char **copy, const char *value, ecert_err_t *err)
+static int copy_text(const char **copy, const char *value, ecert_err_t *err)
 {
     const unsigned char *p;
 
     *copy = NULL;
-    if (value == NULL) {
-        return 0;
-    }
     for (p = (const unsigned char *)value; *p != '\0'; p++) {
         if (*p < 0x20 || *p == 0x7f) {
             return ecert_err(err, ECERT_ERR_CONF, value,
@@ -95,6 +91,13 @@ static int copy_value(const char **copy, const char *value, ecert_err_t *err)
     }
     *copy = strdup(value);
     return *copy != NULL ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+}
+
+/* A copy of value in *copy; NULL stays NULL. */
+static int copy_value(const char **copy, const char *value, ecert_err_t *err)
+{
+    *copy = NULL;
+    return value != NULL ? copy_text(copy, value, err) : 0;
 }
 
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err)
@@ -123,7 +126,7 @@ static int add_string(const char *const **list, size_t *n, const char *value,
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
     *list = more;
-    if (copy_value(&more[*n], value, err) != 0) {
+    if (copy_text(&more[*n], value, err) != 0) {
         return -1;
     }
     (*n)++;
