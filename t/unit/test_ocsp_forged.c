@@ -412,6 +412,20 @@ static void set_update(OCSP_BASICRESP *basic)
     assert_true(ASN1_STRING_set(to, odd_time, -1));
 }
 
+/* OpenSSL 3.5 does not even decode some of them. */
+static void assert_odd_time(ocsp_make_t make, const char *why)
+{
+    ocsp_bytes_t bytes = ocsp_make(&make);
+    int rc = ocsp_check(bytes, pki->leaf, pki->new_sub, NOW, 0, &got, &err);
+
+    assert_int_equal(rc, -1);
+    if (strstr(err.detail, why) == NULL
+        && strstr(err.detail, "it holds no basic response") == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", err.detail, why);
+    }
+    OPENSSL_free(bytes.bytes);
+}
+
 static void test_odd_times(void **state)
 {
     static const char *const times[] = {
@@ -430,9 +444,9 @@ static void test_odd_times(void **state)
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         odd_time = times[i];
         make.alter = set_produced;
-        assert_refused(make, "its producedAt is not a time");
+        assert_odd_time(make, "its producedAt is not a time");
         make.alter = set_update;
-        assert_refused(make, "its nextUpdate is not a time");
+        assert_odd_time(make, "its nextUpdate is not a time");
     }
 }
 
