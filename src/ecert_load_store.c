@@ -101,6 +101,29 @@ int ecert_load_has_current(const ecert_load_t *load, ecert_err_t *err)
 }
 
 /*
+ * site.json was read before `current`, with which other names may have come.
+ * Reads them again, and returns whether they differ.
+ */
+static int has_other_names(ecert_load_t *load)
+{
+    ecert_site_json_t was = load->json;
+    ecert_err_t ignored;
+    int differs;
+
+    if (ecert_store_json(load->dir, load->ascii, NULL, &load->json, &ignored)
+        != 0) {
+        load->json = was;
+        return 0;
+    }
+    differs = was.n_names != load->json.n_names;
+    for (size_t i = 0; !differs && i < was.n_names; i++) {
+        differs = strcmp(was.names[i], load->json.names[i]) != 0;
+    }
+    ecert_site_json_free(&was);
+    return differs;
+}
+
+/*
  * Each file is opened through `current` by itself.  When that moved meanwhile,
  * they are not all of one generation: once more, then.
  */
@@ -109,19 +132,21 @@ static int try_current(ecert_load_t *load, const ecert_bundle_files_t *files,
 {
     size_t n_warnings = load->out->n_warnings;
     char before[256], after[256];
-    int rc, tries = 3;
+    int rc, torn, tries = 3;
 
-    read_current(load, before, sizeof(before));
-    rc = ecert_load_try(load, files, err);
-    read_current(load, after, sizeof(after));
-    while (strcmp(before, after) != 0 && --tries > 0) {
-        ecert_trail_unlike(&load->out->trail);
-        forget_warnings(load->out, n_warnings);
-        memcpy(before, after, sizeof(before));
+    for (;;) {
+        read_current(load, before, sizeof(before));
         rc = ecert_load_try(load, files, err);
         read_current(load, after, sizeof(after));
+        torn = strcmp(before, after) != 0
+               || (rc != 0 && err->code == ECERT_ERR_NAMES
+                   && has_other_names(load));
+        if (!torn || --tries == 0) {
+            return rc;
+        }
+        ecert_trail_unlike(&load->out->trail);
+        forget_warnings(load->out, n_warnings);
     }
-    return rc;
 }
 
 /* `current` has expired: an older generation that is valid is better. */
