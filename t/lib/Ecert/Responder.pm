@@ -97,7 +97,7 @@ sub stop ($responder) {
 # What it was asked, as often as it was.
 sub asked ($responder) {
     my $text = Ecert::Test::slurp("$responder->{dir}/out") // '';
-    return scalar(() = $text =~ /Received request/g);
+    return scalar(() = $text =~ /received request, 1st line/gi);
 }
 
 sub _free_port {
