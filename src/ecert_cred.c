@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include "ecert_snap.h"
 
@@ -136,12 +137,29 @@ static EVP_PKEY *get_key(const unsigned char *p, uint32_t len)
     return key;
 }
 
+/*
+ * For lack of memory OpenSSL may leave a key, what it knows of a key, or
+ * extensions out, and keep them so for good: with these no handshake would ever
+ * succeed.
+ */
+static int is_whole_key(const EVP_PKEY *key)
+{
+    return key != NULL && EVP_PKEY_get_bits(key) > 0
+           && EVP_PKEY_get_security_bits(key) > 0 && EVP_PKEY_get_size(key) > 0;
+}
+
+static int is_whole(X509 *cert)
+{
+    return is_whole_key(X509_get0_pubkey(cert))
+           && X509_check_purpose(cert, -1, 0) == 1;
+}
+
 static X509 *get_certificate(const unsigned char *p, uint32_t len)
 {
     const unsigned char *end = p + len;
     X509 *cert = d2i_X509(NULL, &p, (long)len);
 
-    if (cert != NULL && p != end) {
+    if (cert != NULL && (p != end || !is_whole(cert))) {
         X509_free(cert);
         return NULL;
     }
@@ -229,7 +247,7 @@ ecert_cred_t *ecert_cred_decode(const unsigned char *bytes, size_t len,
         ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
         return NULL;
     }
-    if (get_all(cred, bytes, len) != 0
+    if (get_all(cred, bytes, len) != 0 || !is_whole_key(cred->key)
         || X509_check_private_key(cred->leaf, cred->key) != 1) {
         tell_undecoded(err);
         ecert_cred_free(cred);

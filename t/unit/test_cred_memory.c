@@ -1,0 +1,130 @@
+/* Memory that is not to be had while a credential is decoded: one allocation of
+ * OpenSSL fails, one after the other.  What is decoded all the same is as good as any. */
+
+#include "scratch.h"
+
+#include <openssl/err.h>
+
+#include "ecert_cred.h"
+#include "ecert_snap.h"
+#include "pki.h"
+
+#define NOW  ((int64_t)1795392000)
+#define STEP 7 /* there are thousands; a prime, so that all kinds are met */
+
+static long made;    /* allocations */
+static long failing; /* which of them fails; 0: none */
+
+static int fails(void)
+{
+    return ++made == failing;
+}
+
+static void *maybe_malloc(size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return n == 0 || fails() ? NULL : malloc(n);
+}
+
+static void *maybe_realloc(void *old, size_t n, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (n == 0) {
+        free(old);
+        return NULL;
+    }
+    return fails() ? NULL : realloc(old, n);
+}
+
+static void plain_free(void *old, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(old);
+}
+
+static void assert_signs(EVP_PKEY *key, long nth)
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    unsigned char signature[1024];
+    size_t len = sizeof(signature);
+
+    if (EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, key) != 1
+        || EVP_DigestSign(md, signature, &len, (const unsigned char *)"a", 1)
+               != 1) {
+        fail_msg("allocation %ld: the key does not sign", nth);
+    }
+    EVP_MD_CTX_free(md);
+}
+
+/* 1: decoded and used; 0: refused, for lack of memory or as damaged (OpenSSL
+ * does not always say which). */
+static int decode(SSL_CTX *ctx, const unsigned char *bytes, size_t len,
+                  long nth)
+{
+    ecert_cred_t *cred;
+    ecert_err_t err;
+    SSL *ssl;
+
+    made = 0;
+    failing = nth;
+    cred = ecert_cred_decode(bytes, len, &err);
+    failing = 0;
+    ERR_clear_error();
+    if (cred == NULL) {
+        assert_true(err.code == ECERT_ERR_MEMORY
+                    || err.code == ECERT_ERR_SNAPSHOT);
+        return 0;
+    }
+    ssl = SSL_new(ctx);
+    if (ecert_cred_use(cred, ssl, &err) != 0) {
+        fail_msg("allocation %ld: %s", nth, err.detail);
+    }
+    SSL_free(ssl);
+    assert_signs(cred->key, nth);
+    ecert_cred_free(cred);
+    return 1;
+}
+
+static void test_each_allocation(void **state)
+{
+    pki_t *pki = pki_new(NOW);
+    STACK_OF(X509) *chain = pki_stack(pki->new_sub, pki->cross, NULL);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    ecert_cred_t *cred;
+    unsigned char *bytes;
+    ecert_err_t err;
+    size_t len;
+    long nth, all, refused = 0;
+
+    (void)state;
+    cred = ecert_cred_new(pki->leaf, pki->leaf_key, chain, &err);
+    assert_int_equal(ecert_cred_encode(cred, &bytes, &len, &err), 0);
+    assert_int_equal(decode(ctx, bytes, len, 0), 1);
+    all = made;
+    for (nth = 1; nth <= all; nth += STEP) {
+        refused += !decode(ctx, bytes, len, nth);
+    }
+    assert_in_range(refused, 10, all / STEP);
+
+    ecert_snap_free(bytes, len);
+    ecert_cred_free(cred);
+    SSL_CTX_free(ctx);
+    pki_stack_free(chain);
+    pki_free(pki);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_allocation),
+    };
+
+    if (CRYPTO_set_mem_functions(maybe_malloc, maybe_realloc, plain_free)
+        != 1) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
