@@ -119,6 +119,7 @@ static int take_names(ecert_request_t *request, const char *site_dir,
     if (read_names(request, site_dir, ascii, &names, &n, err) != 0) {
         return -1;
     }
+    request->n_names = 0;
     request->names = calloc(n + 1, sizeof(*request->names));
     if (request->names != NULL) {
         rc = add_name(request, ascii);

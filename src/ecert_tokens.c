@@ -23,13 +23,16 @@ void ecert_dcv_kept_init(ecert_dcv_kept_t *kept)
     ecert_trail_init(&kept->trail);
 }
 
+static void free_lines(const ecert_complaint_t *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(list[i].line);
+    }
+}
+
 static void free_complaints(ecert_dcv_kept_t *kept)
 {
-    size_t i;
-
-    for (i = 0; i < kept->n_complaints; i++) {
-        free(kept->complaints[i].line);
-    }
+    free_lines(kept->complaints, kept->n_complaints);
     free(kept->complaints);
     kept->complaints = NULL;
     kept->n_complaints = 0;
@@ -83,10 +86,12 @@ static void keep_complaints(ecert_dcv_kept_t *kept, const complaints_t *list)
 {
     free_complaints(kept);
     kept->complaints = calloc(list->n + 1, sizeof(*kept->complaints));
-    if (kept->complaints != NULL) {
-        memcpy(kept->complaints, list->list, list->n * sizeof(list->list[0]));
-        kept->n_complaints = list->n;
+    if (kept->complaints == NULL) {
+        free_lines(list->list, list->n);
+        return;
     }
+    memcpy(kept->complaints, list->list, list->n * sizeof(list->list[0]));
+    kept->n_complaints = list->n;
 }
 
 /* Nothing is published while nothing has changed. */

@@ -208,7 +208,7 @@ static int step_entry(ecert_walk_t *walk, const char *name, int last,
     } else if (last && walk->want != ECERT_WALK_FOLDER) {
         walk->entry = fd;
         walk->st = st;
-        strcpy(walk->name, name);
+        snprintf(walk->name, sizeof(walk->name), "%s", name);
         return 0;
     } else {
         errno = ENOTDIR;
@@ -283,7 +283,7 @@ static void note_folders(const ecert_walk_t *walk)
         || walk->want == ECERT_WALK_LINK || walk->parent_shared) {
         return;
     }
-    strcpy(parent, walk->real);
+    memcpy(parent, walk->real, sizeof(parent));
     slash = strrchr(parent, '/');
     if (slash) {
         *slash = '\0';

@@ -259,13 +259,15 @@ static void print_token(const json_t *one)
     const char *site = ecert_json_text(one, "site");
     const char *host = ecert_json_text(one, "host");
 
-    printf("%s\n    until %s, %lld bytes%s%s\n", ecert_json_text(one, "url"),
+    printf("%s\n    until %s, %lld bytes", ecert_json_text(one, "url"),
            ecert_json_text(one, "expires"),
-           (long long)json_integer_value(json_object_get(one, "bytes")),
-           site && strcmp(site, host) ? ", of site " : "",
-           site && strcmp(site, host) ? site
-           : site                     ? ""
-                                      : ", put by hand");
+           (long long)json_integer_value(json_object_get(one, "bytes")));
+    if (site == NULL) {
+        printf(", put by hand");
+    } else if (strcmp(site, host) != 0) {
+        printf(", of site %s", site);
+    }
+    printf("\n");
 }
 
 /* Hosts of a site, or one host. */
