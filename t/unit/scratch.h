@@ -3,12 +3,7 @@
 #ifndef SCRATCH_H
 #define SCRATCH_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "asserts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -458,7 +458,8 @@ static void hostile_pool(void **state)
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     print_message("# %d certificates in circles: %.3f s\n", sk_X509_num(pool),
                   seconds);
-    assert_true(seconds < 2.0);
+    const char *slow = getenv("ECERT_TEST_SLOW"); /* under valgrind */
+    assert_true(seconds < 2.0 * (slow ? atof(slow) : 1));
 
     ecert_chain_free(chain);
     pki_stack_free(roots);

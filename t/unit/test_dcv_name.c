@@ -210,7 +210,7 @@ static size_t strings_of(const char *record, char *out, size_t *strings)
             assert_true(*p != '\0');
             out[n++] = *p;
         }
-        assert_in_range(n - start, 1, 255);
+        assert_uint_in_range(n - start, 1, 255);
         ++*strings;
         p++;
         if (*p == ' ') {

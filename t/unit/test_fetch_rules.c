@@ -152,11 +152,11 @@ static void test_untrusted(void **state)
 static int own_world(const char *root, const char *hosts)
 {
     return unshare(CLONE_NEWNS) == 0
-           && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0
-           && mount(root, "/etc/ssl/certs/ca-certificates.crt", NULL, MS_BIND,
-                    NULL)
+           && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0
+           && mount(root, "/etc/ssl/certs/ca-certificates.crt", "none",
+                    MS_BIND, NULL)
                   == 0
-           && mount(hosts, "/etc/hosts", NULL, MS_BIND, NULL) == 0;
+           && mount(hosts, "/etc/hosts", "none", MS_BIND, NULL) == 0;
 }
 
 static void fetch_trusted(unsigned port)

@@ -112,7 +112,7 @@ static void test_changed(void **state)
             }
             assert_true(err.code > ECERT_OK && err.code < ECERT_ERR_LAST);
             for (const char *p = err.detail; *p != '\0'; p++) {
-                assert_in_range(*p, 0x20, 0x7e);
+                assert_uint_in_range(*p, 0x20, 0x7e);
             }
         }
         bytes[i] = kept;

@@ -1,13 +1,10 @@
 /* iCalendar as written, and as a small reader of RFC 5545 understands it. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "asserts.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "ecert_calendar.h"
 
@@ -56,7 +53,7 @@ static char *unfolded(const char *text)
         const char *end = strstr(text, "\r\n");
         assert_non_null(end);
         size_t len = (size_t)(end - text);
-        assert_in_range(len, 1, 75);
+        assert_uint_in_range(len, 1, 75);
         assert_null(memchr(text, '\n', len));
         assert_null(memchr(text, '\r', len));
         if (*text == ' ') {
@@ -111,7 +108,7 @@ static int balanced(const char *lines)
     for (const char *p = lines; *p != '\0'; p = strchr(p, '\n') + 1) {
         char word[32];
         if (sscanf(p, "BEGIN:%31[A-Z]\n", word) == 1) {
-            assert_in_range(depth, 0, 2);
+            assert_uint_in_range(depth, 0, 2);
             memcpy(open[depth++], word, sizeof(word));
             events += strcmp(word, "VEVENT") == 0;
         } else if (sscanf(p, "END:%31[A-Z]\n", word) == 1) {

@@ -269,11 +269,11 @@ static void test_time(void **state)
 
     (void)state;
     assert_fails(spin, NULL, ECERT_ERR_LIMITS, "more than 1 seconds");
-    assert_in_range((unsigned long)((seconds_now() - before) * 1000), 900,
+    assert_uint_in_range((unsigned long)((seconds_now() - before) * 1000), 900,
                     2990);
     before = seconds_now();
     assert_fails(wait_for_ever, NULL, ECERT_ERR_LIMITS, "more than 3 seconds");
-    assert_in_range((unsigned long)((seconds_now() - before) * 1000), 2990,
+    assert_uint_in_range((unsigned long)((seconds_now() - before) * 1000), 2990,
                     6000);
     before = seconds_now();
     assert_fails(wait_for_ever, "quietly", ECERT_ERR_LIMITS,
@@ -339,7 +339,7 @@ static void test_memory(void **state)
     }
     assert_int_equal(run(count_memory, NULL), 0);
     memcpy(&n, frames.frames[0].bytes, sizeof(n));
-    assert_in_range(n, 48, 72); /* some of it lay free before the fork */
+    assert_uint_in_range(n, 48, 72); /* some of it lay free before the fork */
     assert_fails(exhaust, NULL, ECERT_ERR_LIMITS, "more than 64 MiB");
     assert_fails(exhaust, "abort", ECERT_ERR_LIMITS,
                  "it was ended by signal 6");
@@ -567,7 +567,7 @@ static void test_each(void **state)
         assert_int_equal(done[i], 1);
         assert_job(&jobs[i], i);
     }
-    assert_in_range(meter->most, 2, ECERT_JAIL_AT_ONCE);
+    assert_uint_in_range(meter->most, 2, ECERT_JAIL_AT_ONCE);
     assert_int_equal(count_files(), before);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     ecert_jail_run_each(measured, jobs, 0, count_done, done);

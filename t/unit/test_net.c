@@ -340,7 +340,7 @@ static void test_together(void **state)
             assert_int_equal(want->error.code, ECERT_ERR_FETCH);
             assert_int_equal(want->due, world->net->sites[0].issuers.due);
         }
-        assert_in_range(ecert_net_due(world->net),
+        assert_uint_in_range(ecert_net_due(world->net),
                         world->keeper.ms + pause * 4 / 5,
                         world->keeper.ms + pause * 6 / 5);
         world->keeper.ms = ecert_net_due(world->net) - 1;
@@ -451,7 +451,7 @@ static void test_ladder(void **state)
         X509_free(issuer);
         assert_true(steps < 20);
     }
-    assert_in_range(steps, 11, ECERT_NET_ABOVE + 1);
+    assert_uint_in_range(steps, 11, ECERT_NET_ABOVE + 1);
     assert_int_equal(pooled(), 0);
     assert_null(world->net->sites[0].found);
     assert_int_equal(world->net->sites[0].issuers.error.code, ECERT_ERR_CHAIN);

@@ -15,7 +15,7 @@ static void assert_between(unsigned failures, int64_t low, int64_t high)
     for (int i = 0; i < MANY; i++) {
         int64_t ms = ecert_net_backoff(failures);
 
-        assert_in_range(ms, low, high);
+        assert_uint_in_range(ms, low, high);
         least = ms < least ? ms : least;
         most = ms > most ? ms : most;
     }
@@ -45,7 +45,7 @@ static void test_spread(void **state)
     for (int i = 0; i < MANY; i++) {
         int64_t less = ms - ecert_net_spread(ms);
 
-        assert_in_range(less, 0, ms / 10);
+        assert_uint_in_range(less, 0, ms / 10);
         seen[less * 9 / (ms / 10)] = 1;
     }
     for (int i = 0; i < 9; i++) {

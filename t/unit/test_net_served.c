@@ -494,7 +494,7 @@ static void test_many(void **unused)
     }
     assert_int_equal(done, SITES_MAX);
     assert_int_equal(most, ECERT_LOOKS_MAX);
-    assert_in_range(steps, 150, 250); /* 20 ms for each */
+    assert_uint_in_range(steps, 150, 250); /* 20 ms for each */
     assert_int_equal(ecert_net_due(net), 0);
     end();
 }
