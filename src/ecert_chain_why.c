@@ -143,7 +143,9 @@ static void note(ecert_work_t *work, ecert_candidate_t *c,
         break;
     case ECERT_WHY_NO_SERVER_AUTH:
     case ECERT_WHY_OLDER:
-        note_twin(c, twin);
+        if (twin != NULL) {
+            note_twin(c, twin);
+        }
         break;
     case ECERT_WHY_EXPIRED:
         snprintf(c->note, sizeof(c->note), "on %s",

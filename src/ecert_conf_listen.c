@@ -77,8 +77,9 @@ static const char *choose(const ecert_vhost_t *vhost)
 static int is_same(const ecert_listen_t *a, const ecert_listen_t *b)
 {
     return strcmp(a->address, b->address) == 0
-           && (a->name == NULL) == (b->name == NULL)
-           && (a->name == NULL || strcmp(a->name, b->name) == 0);
+           && (a->name != NULL && b->name != NULL
+                   ? strcmp(a->name, b->name) == 0
+                   : a->name == b->name);
 }
 
 static int no_memory(ecert_err_t *err)

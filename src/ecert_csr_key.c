@@ -106,7 +106,7 @@ int ecert_key_pem(EVP_PKEY *key, char **pem, size_t *len, ecert_err_t *err)
     if (bio != NULL
         && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)
                == 1
-        && (size = BIO_get_mem_data(bio, &text)) > 0) {
+        && (size = BIO_get_mem_data(bio, &text)) > 0 && text != NULL) {
         *pem = OPENSSL_malloc((size_t)size + 1);
     }
     if (*pem != NULL) {
