@@ -98,24 +98,23 @@ EVP_PKEY *ecert_key_make(const char *kind, void (*tick)(void *ctx), void *ctx,
 int ecert_key_pem(EVP_PKEY *key, char **pem, size_t *len, ecert_err_t *err)
 {
     BIO *bio = BIO_new(BIO_s_mem()); /* it wipes what it held */
-    char *text = NULL;
+    char *text = NULL, *copy = NULL;
     long size = 0;
 
-    *pem = NULL;
-    *len = 0;
     if (bio != NULL
         && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)
                == 1
-        && (size = BIO_get_mem_data(bio, &text)) > 0 && text != NULL) {
-        *pem = OPENSSL_malloc((size_t)size + 1);
+        && (size = BIO_get_mem_data(bio, &text)) > 0) {
+        copy = OPENSSL_malloc((size_t)size + 1);
     }
-    if (*pem != NULL) {
-        memcpy(*pem, text, (size_t)size);
-        (*pem)[size] = '\0';
-        *len = (size_t)size;
+    if (copy != NULL) {
+        memcpy(copy, text, (size_t)size);
+        copy[size] = '\0';
     }
     BIO_free(bio);
-    if (*pem == NULL) {
+    *pem = copy;
+    *len = copy ? (size_t)size : 0;
+    if (copy == NULL) {
         return ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL,
                                  "cannot write the private key as PEM");
     }
