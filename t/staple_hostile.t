@@ -149,6 +149,6 @@ sub hostile ($kind) {
         "each was asked once ($asked of " . @labels . ')';
     my (undef, $out) = run('openssl', 's_client', '-status', '-connect',
         '127.0.0.1:' . $server->port, '-servername', 'forged.example.hk');
-    like $out, qr/OCSP response: no response sent/, 'nothing is stapled';
+    like $out, qr/OCSP responses?: no responses? sent/, 'nothing is stapled';
     $server->stop; # it would ask again
 }
