@@ -168,6 +168,9 @@ sub several ($kind) {
     my $all = quietly(sub { JSON::PP::decode_json($out)->{verified} }) // [];
     is_deeply [map { [$_->{address}, $_->{good} ? 1 : 0] } @$all],
         [["127.0.0.1:$port", 1], ["[::1]:$port", 0]], 'the same as JSON';
+    ($status, $out) = verify($server, "127.0.0.1:$port");
+    is $status, 1, 'an address is no host';
+    like $out, qr/--connect ADDRESS:PORT/, 'and what to do';
 }
 
 # Directives and files that the store knows nothing of.

@@ -146,6 +146,8 @@ static void verify_name(ecert_verify_t *verify, const char *word)
     snprintf(text, sizeof(text), "%.500s", word);
     port = ecert_cli_split_port(text);
     if (ecert_name_ascii(text, ascii, &err) != 0) {
+        ecert_err_hint(&err, "write the host's name; where it is to be asked "
+                             "says --connect ADDRESS:PORT");
         ecert_cli_fail(NULL, &err);
         verify->bad = 1;
         return;
