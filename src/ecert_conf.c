@@ -96,8 +96,11 @@ static int copy_text(const char **copy, const char *value, ecert_err_t *err)
 /* A copy of value in *copy; NULL stays NULL. */
 static int copy_value(const char **copy, const char *value, ecert_err_t *err)
 {
-    *copy = NULL;
-    return value != NULL ? copy_text(copy, value, err) : 0;
+    if (value == NULL) {
+        *copy = NULL;
+        return 0;
+    }
+    return copy_text(copy, value, err);
 }
 
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err)

@@ -13,7 +13,7 @@
 #include "ecert_evidence.h"
 #include "ecert_report.h"
 
-#define PAGE  65536 /* the head, then the first worker's */
+#define PAGE  65536 /* bytes of the head, and of each worker's page */
 #define SLOT  (1 + sizeof(ecert_visit_t) / 8) /* words: a mark, a visit */
 #define FILES 3
 #define FIRST 11 /* id of the first file */
@@ -35,8 +35,8 @@ static void open_once(void)
     FUZZ_CHECK(fd >= 0);
     visits = ecert_visits_open(fd, &err);
     worker = ecert_visits_open(fd, &err);
-    raw = mmap(NULL, (size_t)2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-               0);
+    raw =
+        mmap(NULL, (size_t)2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     FUZZ_CHECK(visits != NULL && worker != NULL && raw != MAP_FAILED);
     ecert_visits_claim(worker, getpid());
     ecert_visits_close(worker);
@@ -125,8 +125,8 @@ static void check_all(const ecert_evidence_t *evidence)
 }
 
 /* The next agent knows what this one knew, and takes nothing twice. */
-static ecert_evidence_t *next_agent(ecert_evidence_t *old, ecert_snap_t *snap,
-                                    const ecert_tokens_t *held)
+static void check_next_agent(const ecert_evidence_t *old, ecert_snap_t *snap,
+                             const ecert_tokens_t *held)
 {
     ecert_err_t err;
     ecert_evidence_t *evidence = ecert_evidence_new(visits, snap, &err);
@@ -140,8 +140,7 @@ static ecert_evidence_t *next_agent(ecert_evidence_t *old, ecert_snap_t *snap,
         FUZZ_CHECK((was == NULL) == (is == NULL));
         FUZZ_CHECK(is == NULL || memcmp(was, is, sizeof(*is)) == 0);
     }
-    ecert_evidence_free(old);
-    return evidence;
+    ecert_evidence_free(evidence);
 }
 
 /* Some bytes of the record are others. */
@@ -191,7 +190,7 @@ static void run(const uint8_t *bytes, size_t len)
         ecert_evidence_look(evidence, snap, &held, FUZZ_NOW);
     }
     check_all(evidence);
-    evidence = next_agent(evidence, snap, &held);
+    check_next_agent(evidence, snap, &held);
     ecert_evidence_free(evidence);
 
     spoil(snap, &in);

@@ -1,5 +1,8 @@
-/* Memory that is not to be had while a credential is decoded: one allocation of
- * OpenSSL fails, one after the other.  What is decoded all the same is as good as any. */
+/*
+ * Memory that is not to be had while a credential is decoded: one allocation of
+ * OpenSSL fails, one after the other.  What is decoded all the same is as good
+ * as any.
+ */
 
 #include "scratch.h"
 
@@ -24,17 +27,13 @@ static void *maybe_malloc(size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return n == 0 || fails() ? NULL : malloc(n);
+    return fails() ? NULL : malloc(n);
 }
 
 static void *maybe_realloc(void *old, size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    if (n == 0) {
-        free(old);
-        return NULL;
-    }
     return fails() ? NULL : realloc(old, n);
 }
 

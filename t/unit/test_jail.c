@@ -270,11 +270,11 @@ static void test_time(void **state)
     (void)state;
     assert_fails(spin, NULL, ECERT_ERR_LIMITS, "more than 1 seconds");
     assert_uint_in_range((unsigned long)((seconds_now() - before) * 1000), 900,
-                    2990);
+                         2990);
     before = seconds_now();
     assert_fails(wait_for_ever, NULL, ECERT_ERR_LIMITS, "more than 3 seconds");
     assert_uint_in_range((unsigned long)((seconds_now() - before) * 1000), 2990,
-                    6000);
+                         6000);
     before = seconds_now();
     assert_fails(wait_for_ever, "quietly", ECERT_ERR_LIMITS,
                  "it was ended by signal 9");

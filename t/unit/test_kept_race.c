@@ -43,10 +43,10 @@ static void put_current(int n)
 
 static void put_generation(const pki_t *pki, int64_t now, int n)
 {
-    X509 *leaf =
-        pki_leaf(pki, n ? "DNS:www.example.hk,DNS:b.example.hk"
-                        : "DNS:www.example.hk,DNS:a.example.hk",
-                 NULL, now - PKI_DAY, now + 100 * PKI_DAY);
+    X509 *leaf = pki_leaf(pki,
+                          n ? "DNS:www.example.hk,DNS:b.example.hk"
+                            : "DNS:www.example.hk,DNS:a.example.hk",
+                          NULL, now - PKI_DAY, now + 100 * PKI_DAY);
 
     folders(n ? SITE "/generations/1" : SITE "/generations/0");
     put_pem(n ? SITE "/generations/1/key.pem" : SITE "/generations/0/key.pem",

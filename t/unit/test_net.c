@@ -341,8 +341,8 @@ static void test_together(void **state)
             assert_int_equal(want->due, world->net->sites[0].issuers.due);
         }
         assert_uint_in_range(ecert_net_due(world->net),
-                        world->keeper.ms + pause * 4 / 5,
-                        world->keeper.ms + pause * 6 / 5);
+                             world->keeper.ms + pause * 4 / 5,
+                             world->keeper.ms + pause * 6 / 5);
         world->keeper.ms = ecert_net_due(world->net) - 1;
         assert_int_equal(asks(world), 0);
         world->keeper.ms++;

@@ -2,6 +2,8 @@
 
 #include "scratch.h"
 
+#include <openssl/err.h>
+
 #include "ecert_ocsp.h"
 #include "ocsp_make.h"
 #include "pki.h"
@@ -412,18 +414,27 @@ static void set_update(OCSP_BASICRESP *basic)
     assert_true(ASN1_STRING_set(to, odd_time, -1));
 }
 
-/* OpenSSL 3.5 does not even decode some of them. */
+/* OpenSSL 3.5 does not even decode some of these times. */
+static int is_decoded(ocsp_bytes_t made)
+{
+    const unsigned char *p = made.bytes;
+    OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, (long)made.len);
+    OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
+    int decoded = basic != NULL;
+
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(response);
+    ERR_clear_error();
+    return decoded;
+}
+
 static void assert_odd_time(ocsp_make_t make, const char *why)
 {
-    ocsp_bytes_t bytes = ocsp_make(&make);
-    int rc = ocsp_check(bytes, pki->leaf, pki->new_sub, NOW, 0, &got, &err);
+    ocsp_bytes_t made = ocsp_make(&make);
 
-    assert_int_equal(rc, -1);
-    if (strstr(err.detail, why) == NULL
-        && strstr(err.detail, "it holds no basic response") == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", err.detail, why);
-    }
-    OPENSSL_free(bytes.bytes);
+    assert_bytes_refused(made, 0,
+                         is_decoded(made) ? why : "it holds no basic response");
+    OPENSSL_free(made.bytes);
 }
 
 static void test_odd_times(void **state)
