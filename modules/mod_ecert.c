@@ -436,7 +436,7 @@ static int certify(SSL *ssl, void *arg)
         return 1; /* nothing was published: mod_ssl's placeholder stays */
     }
     rc = ecert_live_certify(state->live, (uint32_t)site, ssl, &err);
-    if (rc != 0) {
+    if (err.code != ECERT_OK) {
         mod_ecert_log(s, APLOG_ERR, ecert_site_label(&state->conf->sites[site]),
                       &err);
     }

@@ -59,7 +59,7 @@ static int ngx_http_ecert_certify(ngx_ssl_conn_t *ssl, void *data)
         return 0;
     }
     rc = ecert_live_certify(emcf->live, (uint32_t)escf->site, ssl, &err);
-    if (rc != 0) {
+    if (err.code != ECERT_OK) {
         ngx_http_ecert_log(NGX_LOG_ERR, c->log,
                            ecert_site_label(&emcf->conf->sites[escf->site]),
                            &err);

@@ -336,12 +336,15 @@ static void spoil(slot_t *slot, view_t *view)
     }
 }
 
-/* A handshake that fails is tried again; a placeholder is taken for an
- * attack.  So it is for when there is nothing else, not for lack of memory. */
+/*
+ * A handshake that fails is tried again, maybe by another worker; a placeholder
+ * is taken for an attack.  So it is only for when nothing was ever published,
+ * not for what cannot be used at the moment.
+ */
 static int certify_without_view(ecert_live_t *live, uint32_t site, SSL *ssl,
                                 ecert_err_t *err)
 {
-    return err->code == ECERT_ERR_MEMORY
+    return ecert_snap_generation(live->snap, site) != 0
                ? -1
                : certify_without_agent(live, site, ssl, err);
 }

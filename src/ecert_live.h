@@ -40,8 +40,8 @@ void ecert_live_worker(ecert_live_t *live);
  * For the certificate callback (SSL_CTX_set_cert_cb).  Puts the site's current
  * credential into ssl; in a renegotiation it leaves everything as it is.
  * 0, or -1: then the callback returns 0 and the handshake ends.  When a new
- * record is damaged the last good one is used, 1 is returned, and err tells
- * (once per record) what to log.
+ * record is damaged the last good one is used and 1 is returned; where there is
+ * none, -1.  Of a record err tells once what to log, and is ECERT_OK then.
  */
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err);

@@ -80,6 +80,7 @@ sub random_bytes ($n) { return join '', map { chr int rand 256 } 1 .. $n }
 # Workers that have to read a damaged record go on with what they have.
 sub damage ($t) {
     $t->begin;
+    $t->warm;
     my $snap = snapshot($t);
     my $slot = slot_of($t, $snap);
     my ($sites) = unpack 'x12 L', peek($snap, 0, 16);
@@ -142,7 +143,7 @@ sub no_memory ($t) {
     local @ENV{keys %environment} = values %environment;
     $t->begin(load => 0);
     # The first handshakes of a worker do much that later ones do not.
-    handshake($t->server->port, name => $_) for ($site, $calm) x 12;
+    $t->warm;
     $faulty->set(most => 0);
     $t->renew('at first');
     my $most = $faulty->get('most');

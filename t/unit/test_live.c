@@ -269,16 +269,25 @@ static void test_placeholder(void **state)
     X509_free(two);
     publish(&world, 0, first);
     assert_peer(&world, 0, first->leaf, 0);
-    /* nothing to fall back to but a placeholder */
+    close_world(&world);
+}
+
+/* Nothing to fall back to: no placeholder for what was published. */
+static void test_damaged_at_first(void **state)
+{
+    world_t world;
+
+    (void)state;
+    open_world(&world);
     assert_int_equal(
         ecert_snap_publish(world.agent, 1, (const void *)"junk", 4, &err), 0);
-    one = peer(&world, 1, TLS1_3_VERSION);
-    assert_non_null(one);
-    assert_int_equal(said, 1);
-    assert_int_equal(X509_check_host(one, "b.example.hk", 0, 0, NULL), 1);
-    X509_free(one);
-    X509_free(peer(&world, 1, TLS1_3_VERSION));
-    assert_int_equal(said, 0);
+    assert_null(peer(&world, 1, TLS1_3_VERSION));
+    assert_int_equal(said, -1);
+    assert_int_equal(said_err.code, ECERT_ERR_SNAPSHOT);
+    /* told once */
+    assert_null(peer(&world, 1, TLS1_3_VERSION));
+    assert_int_equal(said, -1);
+    assert_int_equal(said_err.code, ECERT_OK);
     publish(&world, 1, second);
     assert_peer(&world, 1, second->leaf, 0);
     close_world(&world);
@@ -478,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_placeholder),
+        cmocka_unit_test(test_damaged_at_first),
         cmocka_unit_test(test_no_such_site),
         cmocka_unit_test(test_bad_memory),
         cmocka_unit_test(test_worker),

@@ -321,7 +321,8 @@ sub stop_all ($class) {
     }
     return if Test::More->builder->is_passing;
     for my $server (@started) {
-        my @lines = split /\n/, $server->log(0);
+        my @lines = grep { !/\[(?:\w+:)?(?:info|debug)\]/ } split /\n/,
+            $server->log(0);
         splice @lines, 0, -20;
         Test::More::diag("$server->{kind}: $_") for @lines;
     }

@@ -58,10 +58,15 @@ sub servers_of ($case) {
 # One case at one server; returns the figures.
 sub run_case ($case, $server) {
     my $t = Ecert::Torture->new($case, $server);
+    my @failed;
     subtest "$case->{name}, $server" => sub {
         my $ended = eval { $case->{run}->($t); 1 };
         ok $ended, 'it came to its end' or diag $@;
+        @failed = map { $_->{name} } grep { !$_->{ok} }
+            Test::More->builder->details;
     };
+    # Once more, where the end of a long output shows it.
+    diag "$case->{name}, $server: failed: $_" for @failed;
     # Also when it broke off in the middle.
     delete $t->{load};
     quietly(sub { $t->server->stop }) if $t->server;
