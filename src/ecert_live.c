@@ -336,23 +336,21 @@ static void spoil(slot_t *slot, view_t *view)
     }
 }
 
-/*
- * A handshake that fails is tried again, maybe by another worker; a placeholder
- * is taken for an attack.  So it is only for when nothing was ever published,
- * not for what cannot be used at the moment.
- */
-static int certify_without_view(ecert_live_t *live, uint32_t site, SSL *ssl,
-                                ecert_err_t *err)
+static int use_view(slot_t *slot, view_t *view, SSL *ssl, ecert_err_t *err)
 {
-    return ecert_snap_generation(live->snap, site) != 0
-               ? -1
-               : certify_without_agent(live, site, ssl, err);
+    int rc = ecert_cred_use(view->cred, ssl, err);
+
+    if (rc < 0) {
+        spoil(slot, view);
+    }
+    return rc;
 }
 
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err)
 {
     view_t *view, *own = NULL;
+    uint64_t generation;
     slot_t *slot;
     int rc;
 
@@ -365,14 +363,16 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     }
     slot = &live->slots[site];
     enter(slot);
+    generation = ecert_snap_generation(live->snap, site);
     view = current(live, site, &own, err);
     if (view != NULL) {
-        rc = ecert_cred_use(view->cred, ssl, err);
-        if (rc < 0) {
-            spoil(slot, view);
-        }
+        rc = use_view(slot, view, ssl, err);
+    } else if (generation == 0) {
+        rc = certify_without_agent(live, site, ssl, err);
     } else {
-        rc = certify_without_view(live, site, ssl, err);
+        /* a handshake that fails is tried again, maybe by another worker; a
+         * placeholder would be taken for an attack */
+        rc = -1;
     }
     if (rc == 0 && err->code != ECERT_OK) {
         rc = 1;

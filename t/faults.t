@@ -8,7 +8,8 @@
 # Tried: of the calls that change or commit something each kind once, as the
 # commands have most of them in common, and some more of each command; what is
 # read is refused in faults_calls.t.  ECERT_TEST_ALL=1: all of them, with every
-# error.  ECERT_SCENES: only these scenes, by a regular expression.
+# error.  ECERT_SCENES, ECERT_ERRORS: only these scenes or errors, by regular
+# expressions.
 
 use v5.36;
 use FindBin;
@@ -23,6 +24,7 @@ my $missing = Ecert::Strace->missing;
 plan skip_all => $missing if $missing;
 
 my $wanted = $ENV{ECERT_SCENES} // '.';
+my $error = $ENV{ECERT_ERRORS} // '.';
 my %seen;
 
 # What can become of which call.
@@ -88,7 +90,7 @@ sub with_errors ($call, $i) {
     my ($fits) = grep { $call->{name} =~ $_->[0] } @errors;
     my ($pattern, @names) = @$fits;
     @names = $names[$i % @names] if !$ENV{ECERT_TEST_ALL};
-    return map { { %$call, error => $_ } } @names;
+    return map { { %$call, error => $_ } } grep { /$error/ } @names;
 }
 
 sub refused ($scene, $dir, $point) {

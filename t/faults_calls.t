@@ -5,8 +5,8 @@
 # cannot be read must not be taken for something that is not there, and nothing
 # crashes.  faults.t does so at the kernel, for what changes files.
 #
-# ECERT_TEST_ALL=1: all ways, with every error.  ECERT_SCENES: only these
-# scenes, by a regular expression.
+# ECERT_TEST_ALL=1: all ways, with every error.  ECERT_SCENES, ECERT_ERRORS:
+# only these scenes or errors, by regular expressions.
 
 use v5.36;
 use FindBin;
@@ -23,6 +23,7 @@ my $missing = Ecert::Refuse->missing;
 plan skip_all => $missing if $missing;
 
 my $wanted = $ENV{ECERT_SCENES} // '.';
+my $error = $ENV{ECERT_ERRORS} // '.';
 my %seen;
 
 # What can become of which call.
@@ -70,7 +71,7 @@ sub with_error ($call, $i) {
     my ($fits) = grep { $call->{name} =~ $_->[0] } @errors;
     my ($pattern, @names) = @$fits;
     @names = $names[$i % @names] if !$ENV{ECERT_TEST_ALL};
-    return map { { %$call, error => $_ } } @names;
+    return map { { %$call, error => $_ } } grep { /$error/ } @names;
 }
 
 sub refused ($scene, $dir, $point) {
