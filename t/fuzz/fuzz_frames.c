@@ -8,7 +8,7 @@
 
 #include <sys/mman.h>
 
-#include "ecert_fetcher.h"
+#include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
 #include "ecert_parcel_work.h"
 #include "ecert_pem.h"
@@ -59,8 +59,26 @@ static void as_parcel(const ecert_frames_t *frames, int pfx)
     ecert_parcel_free(&parcel);
 }
 
-static void as_errand(const uint8_t *bytes, size_t len, ecert_answer_t answer)
+/* What comes behind the words of progress is the answer. */
+static ecert_answer_t answer_of(const uint8_t *bytes, size_t len)
 {
+    const size_t progress = 1 + sizeof(ecert_errand_progress_t);
+    ecert_frames_t frames = {0};
+    ecert_answer_t answer;
+    ecert_err_t err;
+
+    while (len >= progress && bytes[0] == ECERT_ERRAND_PROGRESS) {
+        bytes += progress;
+        len -= progress;
+    }
+    answer = ecert_answer_read(bytes, len, &frames, &err);
+    ecert_frames_free(&frames);
+    return answer;
+}
+
+static void as_errand(const uint8_t *bytes, size_t len)
+{
+    const ecert_answer_t answer = answer_of(bytes, len);
     ecert_errand_t errand = {.deadline = 1000};
     ecert_frames_t frames;
     ecert_err_t err;
@@ -101,7 +119,7 @@ static void run(const uint8_t *bytes, size_t len)
     }
     ecert_frames_free(&frames);
     if (len <= PIPE) {
-        as_errand(bytes, len, answer);
+        as_errand(bytes, len);
     }
 }
 
