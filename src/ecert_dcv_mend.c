@@ -259,7 +259,11 @@ static int mend(text_t *text, const char *file, ecert_err_t *err)
     if (text->len == 0) {
         return ecert_err(err, ECERT_ERR_TOKEN, file, "it is empty");
     }
-    look = ecert_dcv_look_text((const char *)text->bytes);
+    /* once more: it may have stood behind a byte order mark */
+    look = ecert_dcv_look_bytes(text->bytes, text->len);
+    if (look == NULL) {
+        look = ecert_dcv_look_text((const char *)text->bytes);
+    }
     if (look != NULL) {
         return ecert_err(err, ECERT_ERR_TOKEN, file, "it is %s", look);
     }

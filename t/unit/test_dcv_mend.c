@@ -219,6 +219,7 @@ static void test_documents(void **state)
     assert_refused("GIF89a", "GIF");
     assert_refused("GIF87a", "GIF");
     assert_refused("bplist00", "shortcut");
+    assert_refused("\xef\xbb\xbf\r\nbplist00\r\n", "shortcut");
 }
 
 static void test_secrets(void **state)
