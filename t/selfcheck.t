@@ -15,9 +15,7 @@ use Ecert::Server;
 use Ecert::Store;
 use Ecert::Test;
 
-my ($faketime) = grep { -e } '/usr/lib/faketime/libfaketime.so.1',
-    glob '/usr/lib/*/faketime/libfaketime.so.1';
-$faketime or plan skip_all => 'needs the package libfaketime';
+faketime() or plan skip_all => 'needs the package libfaketime';
 
 # The agent's minute, in seconds of ours; the kernel's deadlines stay.
 my $speed = 10;
@@ -42,8 +40,7 @@ sub agent {
     state $file;
     return $file if $file;
     $file = tmp() . '/agent';
-    my $preload = join ':', grep { length } $ENV{ECERT_TEST_PRELOAD} // '',
-        $faketime;
+    my $preload = preloaded(faketime());
     open my $out, '>', $file or die "$file: $!";
     print $out <<"END";
 #!/bin/sh

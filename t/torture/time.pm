@@ -12,8 +12,6 @@ use Ecert::Torture::Faulty;
 my $calm = $Ecert::Torture::calm;
 my $year = 365.25 * 86400;
 
-my ($faketime) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1';
-
 return [
     { name => 'clock', ci => 1, run => sub ($t) { clock($t) },
         what => 'the clock steps: 10 years, 1970, 2038, and back' },
@@ -24,7 +22,7 @@ return [
 # The agent reads its clock from a file.
 sub agent ($file) {
     return Ecert::Torture::Faulty::agent_script(
-        'LD_PRELOAD=' . Ecert::Torture::Faulty::preloaded($faketime)
+        'LD_PRELOAD=' . preloaded(faketime())
         . " FAKETIME_TIMESTAMP_FILE=$file "
         . 'FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 TZ=UTC');
 }
@@ -46,7 +44,7 @@ sub steps ($t) {
 
 # Time never takes away a certificate, whatever it seems to be.
 sub clock ($t) {
-    return pass 'no libfaketime # SKIP' if !$faketime;
+    return pass 'no libfaketime # SKIP' if !faketime();
     my $file = tmp() . "/$t->{name}-clock";
     set_clock($file, 0);
     # Nobody answers there: errands and pauses are under way at each step.
@@ -76,7 +74,7 @@ sub clock ($t) {
 
 # As on a machine whose clock has no battery: before the network has set it.
 sub early_start ($t) {
-    return pass 'no libfaketime # SKIP' if !$faketime;
+    return pass 'no libfaketime # SKIP' if !faketime();
     my $file = tmp() . "/$t->{name}-clock";
     set_clock($file, 3600 - time);
     $t->begin(agent => agent($file));

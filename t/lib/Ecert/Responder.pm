@@ -72,9 +72,9 @@ sub start ($responder) {
             "$dir/ca.key", '-CA', "$dir/ca.pem", $responder->{minutes}
                 ? ('-nmin', $responder->{minutes})
                 : ('-ndays', $responder->{days}));
-        my ($late) = glob '/usr/lib/*/faketime/libfaketime.so.1';
-        @ENV{qw(LD_PRELOAD FAKETIME)} = ($late, "-$responder->{ago}s")
-            if $late && $responder->{ago};
+        @ENV{qw(LD_PRELOAD FAKETIME)} = (Ecert::Test::faketime(),
+            "-$responder->{ago}s")
+            if Ecert::Test::faketime() && $responder->{ago};
         exec { $command[0] } @command or print STDERR "openssl: $!\n";
         POSIX::_exit(127);
     }

@@ -54,9 +54,8 @@ sub parts ($store, @args) {
 # '2028-03-14 12:00:00'.  Returns nothing, without running it, where there is
 # no libfaketime.
 sub at_time ($when, $code) {
-    my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1';
-    return if !$library;
-    local $ENV{LD_PRELOAD} = $library;
+    return if !faketime();
+    local $ENV{LD_PRELOAD} = preloaded(faketime());
     local $ENV{FAKETIME} = "@ $when" =~ s/^@ /@/r;
     local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
     local $ENV{TZ} = 'UTC';

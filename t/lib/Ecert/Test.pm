@@ -16,7 +16,8 @@ use Time::HiRes ();
 
 our @EXPORT = (
     (grep { !/^\$/ } @Test::More::EXPORT),
-    qw(servers tmp wait_for took build_dir test_data run slurp quietly),
+    qw(servers tmp wait_for took build_dir test_data run slurp quietly
+        faketime preloaded),
 );
 
 my $root = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
@@ -104,6 +105,17 @@ sub slurp ($file) {
     open my $in, '<:raw', $file or return undef;
     local $/;
     return scalar readline($in) // '';
+}
+
+# The library of another clock, where it is installed.
+sub faketime {
+    state @found = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1';
+    return $found[0];
+}
+
+# LD_PRELOAD with this library.  Sanitizers want to be first.
+sub preloaded ($library) {
+    return join ':', grep { length } $ENV{ECERT_TEST_PRELOAD} // '', $library;
 }
 
 # For checks that must not end the test: the value, or undef after a die.

@@ -46,11 +46,6 @@ sub environment ($faulty) {
         ECERT_TEST_PRELOAD => preloaded($faulty->{library}));
 }
 
-# Sanitizers want to be first.
-sub preloaded ($library) {
-    return join ':', grep { length } $ENV{ECERT_TEST_PRELOAD} // '', $library;
-}
-
 # An executable that runs the agent so that it obeys.
 sub agent ($faulty) {
     return agent_script("ECERT_FAULTY=$faulty->{file} "
