@@ -292,9 +292,12 @@ static view_t *current(ecert_live_t *live, uint32_t index, view_t **own,
         && !atomic_load_explicit(&view->spoiled, memory_order_relaxed)) {
         return view;
     }
-    if (generation == 0
-        || (atomic_load(&slot->bad) == generation
-            && now_ms() < atomic_load(&slot->retry_ms))) {
+    if (generation == 0) {
+        return view;
+    }
+    /* with nothing to fall back to there is no time to wait */
+    if (view != NULL && atomic_load(&slot->bad) == generation
+        && now_ms() < atomic_load(&slot->retry_ms)) {
         return view;
     }
     return refresh(live, index, generation, own, err);

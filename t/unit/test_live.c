@@ -290,6 +290,12 @@ static void test_damaged_at_first(void **state)
     assert_int_equal(said_err.code, ECERT_OK);
     publish(&world, 1, second);
     assert_peer(&world, 1, second->leaf, 0);
+    /* tried again at once */
+    publish(&world, 0, first);
+    flip_checksums(&world);
+    assert_null(peer(&world, 0, TLS1_3_VERSION));
+    flip_checksums(&world);
+    assert_peer(&world, 0, first->leaf, 0);
     close_world(&world);
 }
 
