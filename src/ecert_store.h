@@ -64,9 +64,10 @@ int ecert_store_next(const char *site_dir, uint64_t *number, ecert_err_t *err);
 /*
  * All validation files of the store that are inside their 30 days, hosts in
  * A-label form and once more in Unicode where that differs.  What cannot be
- * served is passed over and told through complain, each with its file; an
- * empty file is CHANGING, as an upload may be under way.  What would not fit
- * into the published table is left out (TOO_MANY, told once).
+ * served is passed over and told through complain, each with its file.  One
+ * that changes while it is read, or is empty, as an upload may be under way, is
+ * CHANGING: it stays as it is in before (NULL: nothing was).  What would not
+ * fit into the published table is left out (TOO_MANY, told once).
  * The tokens and all they point to: ecert_tokens_free.
  */
 typedef struct {
@@ -75,7 +76,8 @@ typedef struct {
     int64_t next_change; /* when the first of them ends; 0: never */
 } ecert_tokens_t;
 
-int ecert_store_tokens(const char *store, int64_t now, ecert_trail_t *trail,
+int ecert_store_tokens(const char *store, int64_t now,
+                       const ecert_tokens_t *before, ecert_trail_t *trail,
                        void (*complain)(void *ctx, const ecert_err_t *err),
                        void *ctx, ecert_tokens_t *tokens, ecert_err_t *err);
 void ecert_tokens_free(ecert_tokens_t *tokens);

@@ -19,12 +19,20 @@ typedef struct {
     size_t bytes; /* that they will need in the table */
     int full;     /* and said so */
     int64_t now;
+    const ecert_tokens_t *before;
     ecert_trail_t *trail;
     void (*complain)(void *ctx, const ecert_err_t *err);
     void *ctx;
     char ascii[ECERT_NAME_MAX];       /* of the host at hand */
     char unicode[ECERT_NAME_MAX * 4]; /* "" when it is the same */
 } search_t;
+
+/* Of a file, or of what was taken from it before. */
+typedef struct {
+    const unsigned char *bytes;
+    size_t len;
+    int64_t expires;
+} content_t;
 
 static void complain(const search_t *search, const ecert_err_t *err)
 {
@@ -103,7 +111,7 @@ static void free_token(ecert_token_t *token)
 }
 
 static int add(search_t *search, const char *host, const char *name,
-               const ecert_file_t *file)
+               const content_t *content)
 {
     ecert_tokens_t *out = search->out;
     ecert_token_t *token;
@@ -121,10 +129,11 @@ static int add(search_t *search, const char *host, const char *name,
     token = &out->tokens[out->n];
     token->host = copy(host, strlen(host));
     token->file = copy(name, strlen(name));
-    token->body = copy(file->bytes, file->len);
-    token->body_len = file->len;
-    token->expires = expiry(&file->st);
-    token->id = ecert_dcv_id(search->ascii, name, file->bytes, file->len);
+    token->body = copy(content->bytes, content->len);
+    token->body_len = content->len;
+    token->expires = content->expires;
+    token->id =
+        ecert_dcv_id(search->ascii, name, content->bytes, content->len);
     if (token->host == NULL || token->file == NULL || token->body == NULL) {
         free_token(token);
         return -1;
@@ -148,9 +157,9 @@ static void set_full(search_t *search, const char *path)
 
 /* 0 when it fits into the table, which is published whole or not at all. */
 static int reserve(search_t *search, const char *path, const char *name,
-                   const ecert_file_t *file)
+                   size_t len)
 {
-    size_t each = strlen(name) + file->len + TOKEN_OVERHEAD;
+    size_t each = strlen(name) + len + TOKEN_OVERHEAD;
     size_t need = each + strlen(search->ascii);
 
     if (search->unicode[0]) {
@@ -178,12 +187,45 @@ static void complain_read(const search_t *search, const char *path,
     complain(search, err);
 }
 
+static int take(search_t *search, const char *path, const char *name,
+                const content_t *content, ecert_err_t *err)
+{
+    if (content->expires > search->now
+        && reserve(search, path, name, content->len) == 0
+        && (add(search, search->ascii, name, content) != 0
+            || (search->unicode[0]
+                && add(search, search->unicode, name, content) != 0))) {
+        return ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+    }
+    return 0;
+}
+
+/* While a file is on its way, what it was before is answered. */
+static int take_before(search_t *search, const char *path, const char *name,
+                       ecert_err_t *err)
+{
+    size_t n = search->before != NULL ? search->before->n : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const ecert_token_t *token = &search->before->tokens[i];
+
+        if (strcmp(token->host, search->ascii) == 0
+            && strcmp(token->file, name) == 0) {
+            content_t content = {token->body, token->body_len, token->expires};
+
+            return take(search, path, name, &content, err);
+        }
+    }
+    return 0;
+}
+
 static int take_file(search_t *search, const char *folder, const char *name,
                      ecert_err_t *err)
 {
     char path[PATH_MAX];
     ecert_file_t file;
-    int n = snprintf(path, sizeof(path), "%s/%s", folder, name), rc = 0;
+    content_t content;
+    int n = snprintf(path, sizeof(path), "%s/%s", folder, name), rc;
 
     if (n < 0 || (size_t)n >= sizeof(path) || is_temporary(name)) {
         return 0;
@@ -200,15 +242,12 @@ static int take_file(search_t *search, const char *folder, const char *name,
             return -1; /* the table that is served stays whole */
         }
         complain_read(search, path, err);
-        return 0;
+        return err->code == ECERT_ERR_CHANGING
+                   ? take_before(search, path, name, err)
+                   : 0;
     }
-    if (expiry(&file.st) > search->now
-        && reserve(search, path, name, &file) == 0
-        && (add(search, search->ascii, name, &file) != 0
-            || (search->unicode[0]
-                && add(search, search->unicode, name, &file) != 0))) {
-        rc = ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
-    }
+    content = (content_t){file.bytes, file.len, expiry(&file.st)};
+    rc = take(search, path, name, &content, err);
     ecert_file_free(&file);
     return rc;
 }
@@ -285,12 +324,14 @@ static int by_expiry(const void *a, const void *b)
     return order ? order : strcmp((const char *)x->body, (const char *)y->body);
 }
 
-int ecert_store_tokens(const char *store, int64_t now, ecert_trail_t *trail,
+int ecert_store_tokens(const char *store, int64_t now,
+                       const ecert_tokens_t *before, ecert_trail_t *trail,
                        void (*complain_to)(void *ctx, const ecert_err_t *err),
                        void *ctx, ecert_tokens_t *tokens, ecert_err_t *err)
 {
     search_t search = {.out = tokens,
                        .now = now,
+                       .before = before,
                        .trail = trail,
                        .complain = complain_to,
                        .ctx = ctx};

@@ -131,8 +131,8 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
         return;
     }
     ecert_trail_free(&kept->trail);
-    rc = ecert_store_tokens(keeper->store, keeper->now, &kept->trail, complain,
-                            &list, &tokens, &err);
+    rc = ecert_store_tokens(keeper->store, keeper->now, &kept->held,
+                            &kept->trail, complain, &list, &tokens, &err);
     if (rc == 0) {
         kept->next_change = tokens.next_change;
         rc = publish(keeper, kept, &tokens, &err);

@@ -60,6 +60,7 @@ sub captured ($kind) {
         if (!$pid) {
             open STDIN, '<', '/dev/null';
             open STDERR, '>&', \*STDOUT;
+            $ENV{LD_PRELOAD} = $ENV{ECERT_TEST_PRELOAD} // '';
             exec $server->command or POSIX::_exit(127);
         }
         local $SIG{ALRM} = sub { die "still held open\n" };

@@ -285,8 +285,8 @@ static json_t *list_tokens(const char *store, const char *only,
     json_t *list = json_array();
     ecert_tokens_t tokens;
 
-    if (ecert_store_tokens(store, time(NULL), NULL, complain, hides, &tokens,
-                           err)
+    if (ecert_store_tokens(store, time(NULL), NULL, NULL, complain, hides,
+                           &tokens, err)
         != 0) {
         json_decref(list);
         return NULL;

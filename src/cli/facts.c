@@ -206,7 +206,7 @@ static int gather(const char *store, const json_t *servers,
     }
     if (facts->n_requests > 0) {
         facts->request = &facts->requests[facts->n_requests - 1];
-        ecert_store_tokens(store, facts->now, NULL, ignore, NULL,
+        ecert_store_tokens(store, facts->now, NULL, NULL, ignore, NULL,
                            &facts->tokens, &ignored);
     }
     facts->current =

@@ -36,8 +36,8 @@ static void report_store_tokens(json_t *report, const options_t *options)
     ecert_tokens_t tokens;
     ecert_err_t err;
 
-    if (ecert_store_tokens(options->store, options->now, NULL, ignore, NULL,
-                           &tokens, &err)
+    if (ecert_store_tokens(options->store, options->now, NULL, NULL, ignore,
+                           NULL, &tokens, &err)
         == 0) {
         json_object_set_new(report, "validation_files",
                             ecert_report_tokens(&tokens, NULL));

@@ -357,7 +357,8 @@ static void load(int64_t now, complaints_t *all, ecert_tokens_t *tokens,
                  ecert_trail_t *trail)
 {
     all->n = 0;
-    if (ecert_store_tokens(scratch, now, trail, complain, all, tokens, &err)
+    if (ecert_store_tokens(scratch, now, NULL, trail, complain, all, tokens,
+                           &err)
         != 0) {
         fail_msg("%s", err.detail);
     }

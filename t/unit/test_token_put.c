@@ -117,14 +117,16 @@ static void test_same(void **state)
         utimensat(AT_FDCWD, at("store/dcv/" HOST "/" FILE_NAME), old, 0), 0);
     assert_int_equal(stat(at("store/dcv/" HOST "/" FILE_NAME), &before), 0);
     assert_int_equal(
-        ecert_store_tokens(store, now, NULL, NULL, NULL, &tokens, &err), 0);
+        ecert_store_tokens(store, now, NULL, NULL, NULL, NULL, &tokens, &err),
+        0);
     assert_int_equal(tokens.n, 0); /* over */
     ecert_tokens_free(&tokens);
     assert_int_equal(put_as("one", "a.hk"), ECERT_TOKEN_SAME);
     assert_int_equal(stat(at("store/dcv/" HOST "/" FILE_NAME), &after), 0);
     assert_true(after.st_mtim.tv_sec > before.st_mtim.tv_sec);
     assert_int_equal(
-        ecert_store_tokens(store, now, NULL, NULL, NULL, &tokens, &err), 0);
+        ecert_store_tokens(store, now, NULL, NULL, NULL, NULL, &tokens, &err),
+        0);
     assert_int_equal(tokens.n, 1); /* and nothing of what is beside it */
     assert_true(tokens.tokens[0].expires >= now + ECERT_DCV_DAYS * 86400);
     ecert_tokens_free(&tokens);

@@ -134,6 +134,41 @@ static void test_upload(void **state)
     end(&agent);
 }
 
+/* Written anew in its place: what it was is answered until it is whole. */
+static void test_in_place(void **state)
+{
+    ecert_dcv_kept_t kept;
+    agent_t agent;
+
+    (void)state;
+    start(&agent);
+    ecert_dcv_kept_init(&kept);
+    folders("store/dcv/www.example.hk");
+    folders("store/dcv/\xe9\xa6\x99\xe6\xb8\xaf.hk");
+    put("store/dcv/www.example.hk/f.txt", "before");
+    put("store/dcv/\xe9\xa6\x99\xe6\xb8\xaf.hk/f.txt", "twice");
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    put("store/dcv/www.example.hk/f.txt", "");
+    put("store/dcv/\xe9\xa6\x99\xe6\xb8\xaf.hk/f.txt", "");
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(kept.n_complaints, 2);
+    assert_true(table_has(&agent, "www.example.hk", "before"));
+    assert_true(table_has(&agent, "xn--j6w193g.hk", "twice"));
+    assert_true(table_has(&agent, "\xe9\xa6\x99\xe6\xb8\xaf.hk", "twice"));
+    agent.keeper.now = kept.next_change; /* not beyond its 30 days */
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_false(table_has(&agent, "www.example.hk", "before"));
+    agent.keeper.now = NOW;
+    put("store/dcv/www.example.hk/f.txt", "after");
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_true(table_has(&agent, "www.example.hk", "after"));
+    unlink(at("store/dcv/www.example.hk/f.txt"));
+    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_false(table_has(&agent, "www.example.hk", "after"));
+    ecert_dcv_kept_free(&kept);
+    end(&agent);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -141,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_tokens),
         TEST(test_upload),
+        TEST(test_in_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

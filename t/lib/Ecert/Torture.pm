@@ -100,14 +100,15 @@ sub _loaded ($t, $load) {
     return $t;
 }
 
-# Until each worker has certificates to fall back to.
+# Until each worker has what is published, also to fall back to.
 sub warm ($t) {
     for my $name ($site, $calm) {
         ok wait_for(sub {
             handshake($t->{server}->port, name => $name) for 1 .. 4;
             my $now = Ecert::Live::status_of($t->{server}, $name);
             return @{ $now->{workers} // [] }
-                && !grep { !$_->{serves} } @{ $now->{workers} };
+                && !grep { $_->{serves} != $now->{published} }
+                    @{ $now->{workers} };
         }), "each worker has served $name";
     }
 }
