@@ -45,6 +45,9 @@ sub config_text ($server) {
         $server->{ecert}
             ? "load_module $server->{build}/ngx_http_ecert_module.so;" : (),
         $> == 0 && !$server->{user} ? 'user www-data;' : (),
+        # What is preloaded is needed by the next binary, too.
+        $ENV{ECERT_TEST_PRELOAD} ? map({ "env $_;" }
+            qw(LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS)) : (),
         $server->{single} ? 'master_process off; daemon off;' : (),
         $server->{foreground} ? 'daemon off;' : (),
         $server->{main}{nginx} // ();
