@@ -66,7 +66,9 @@ sub chosen (@names) {
         @these or die "auto/torture: there is no case $name; see --list\n";
         push @chosen, @these;
     }
-    return @chosen;
+    # Some cases are called like their group.
+    my %seen;
+    return grep { !$seen{"$_->[0]{name} $_->[1]"}++ } @chosen;
 }
 
 sub folder {
