@@ -22,6 +22,9 @@
 #define PATIENCE    3 /* seconds by the clock for one of CPU */
 #define MIB(number) ((number) / (1024 * 1024))
 
+/* Exit status of a child that could not answer, and errno on top of it. */
+#define SPEECHLESS 64
+
 typedef int (*work_t)(void *ctx, ecert_frames_t *out, ecert_err_t *err);
 
 typedef struct {
@@ -84,15 +87,16 @@ static _Noreturn void child(const ecert_jail_t *jail, const job_t *job,
 
     ecert_err_clear(&err);
     if (answer != ECERT_JAIL_PIPE && dup2(answer, ECERT_JAIL_PIPE) < 0) {
-        _exit(1);
+        _exit(SPEECHLESS + errno);
     }
     rc = ecert_jail_enter(jail, &err);
     if (rc == 0) {
         rc = job->work(job->ctx, &frames, &err);
     }
     rc = ecert_answer_write(ECERT_JAIL_PIPE, rc == 0 ? &frames : NULL, &err);
+    rc = rc == 0 ? 0 : SPEECHLESS + errno;
     ecert_frames_free(&frames);
-    _exit(rc == 0 ? 0 : 1);
+    _exit(rc);
 }
 
 /* The child's number, -1 without one; *answer is what it writes to. */
@@ -168,6 +172,11 @@ static int explain(const ecert_jail_t *jail, int status, ecert_err_t *err)
     if (WIFEXITED(status) && WEXITSTATUS(status) == ECERT_JAIL_NO_MEMORY) {
         return ecert_err(err, ECERT_ERR_LIMITS, jail->file,
                          "the process that read it got no more memory");
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) > SPEECHLESS) {
+        errno = WEXITSTATUS(status) - SPEECHLESS;
+        return ecert_err(err, ECERT_ERR_SYSTEM, jail->file,
+                         "the process that read it could not answer");
     }
     return ecert_err(err, ECERT_ERR_DAMAGED, jail->file,
                      "the process that read it gave no sensible answer");

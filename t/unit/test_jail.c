@@ -220,6 +220,23 @@ static int endless(void *ctx, ecert_frames_t *out, ecert_err_t *error)
     _exit(0);
 }
 
+static int mute(void *ctx, ecert_frames_t *out, ecert_err_t *error)
+{
+    (void)ctx;
+    (void)out;
+    (void)error;
+    return close(ECERT_JAIL_PIPE);
+}
+
+/* That is no fault of the file. */
+static void test_mute(void **state)
+{
+    (void)state;
+    assert_fails(mute, NULL, ECERT_ERR_SYSTEM,
+                 "the process that read it could not answer: "
+                 "Bad file descriptor");
+}
+
 static void test_nonsense(void **state)
 {
     int most = ECERT_JAIL_FRAMES, too_many = ECERT_JAIL_FRAMES + 1;
@@ -583,6 +600,7 @@ int main(void)
         TEST(test_error),
         TEST(test_hostile_error),
         TEST(test_nonsense),
+        TEST(test_mute),
         TEST(test_time),
         TEST(test_stubborn),
         TEST(test_memory),
