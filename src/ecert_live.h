@@ -41,7 +41,7 @@ void ecert_live_worker(ecert_live_t *live);
  * credential into ssl; in a renegotiation it leaves everything as it is.
  * 0, or -1: then the callback returns 0 and the handshake ends.  When a new
  * record is damaged the last good one is used and 1 is returned; where there is
- * none, -1.  Of a record err tells once what to log, and is ECERT_OK then.
+ * none, -1.  Of one record err tells once what to log, later it is ECERT_OK.
  */
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err);

@@ -220,26 +220,6 @@ static int endless(void *ctx, ecert_frames_t *out, ecert_err_t *error)
     _exit(0);
 }
 
-/* The pipe stays open, or its keeper would take this process for dead. */
-static int mute(void *ctx, ecert_frames_t *out, ecert_err_t *error)
-{
-    (void)ctx;
-    (void)out;
-    (void)error;
-    return fcntl(ECERT_JAIL_PIPE, F_DUPFD, 0) < 0 || close(ECERT_JAIL_PIPE) != 0
-               ? -1
-               : 0;
-}
-
-/* That is no fault of the file. */
-static void test_mute(void **state)
-{
-    (void)state;
-    assert_fails(mute, NULL, ECERT_ERR_SYSTEM,
-                 "the process that read it could not answer: "
-                 "Bad file descriptor");
-}
-
 static void test_nonsense(void **state)
 {
     int most = ECERT_JAIL_FRAMES, too_many = ECERT_JAIL_FRAMES + 1;
@@ -603,7 +583,6 @@ int main(void)
         TEST(test_error),
         TEST(test_hostile_error),
         TEST(test_nonsense),
-        TEST(test_mute),
         TEST(test_time),
         TEST(test_stubborn),
         TEST(test_memory),

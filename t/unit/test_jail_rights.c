@@ -330,6 +330,28 @@ static void test_legacy(void **state)
     }
 }
 
+/* The pipe stays open, or its keeper would take this process for dead. */
+static int mute(void *ctx, ecert_frames_t *out, ecert_err_t *error)
+{
+    (void)ctx;
+    (void)out;
+    (void)error;
+    return fcntl(ECERT_JAIL_PIPE, F_DUPFD, 0) < 0 || close(ECERT_JAIL_PIPE) != 0
+               ? -1
+               : 0;
+}
+
+/* A process that cannot answer: that is no fault of the file. */
+static void test_mute(void **state)
+{
+    (void)state;
+    assert_int_equal(run(mute, NULL), -1);
+    assert_int_equal(err.code, ECERT_ERR_SYSTEM);
+    assert_int_equal(err.sys, EBADF);
+    assert_string_equal(err.detail, "the process that read it could not "
+                                    "answer: Bad file descriptor");
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, frames_teardown)
 
 int main(void)
@@ -340,6 +362,7 @@ int main(void)
         TEST(test_closed_input),
         TEST(test_close_each),
         TEST(test_legacy),
+        TEST(test_mute),
         cmocka_unit_test_setup_teardown(test_root, scratch_setup,
                                         both_teardown),
     };
