@@ -290,15 +290,18 @@ sub _at_rest ($t, %o) {
         or diag +(Ecert::Life::status($server))[1] if $o{in_order} // 1;
 }
 
-# Agents that were brought back are compared with the ones before them.
+# One of the workers may not have been ready when they were counted; the one that
+# answered was.  Agents that were brought back are compared with the ones before
+# them.
 sub _more ($t) {
     my $now = $t->_held;
+    my $most = max map { $t->{held}{$_} // 0 } @{ $t->{workers} };
     my @before = sort { $a <=> $b } map { $t->{held}{$_} }
         grep { my $pid = $_; !grep { $_ == $pid } @{ $t->{workers} } }
         keys %{ $t->{held} };
     my @agents = sort { $a <=> $b } map { $now->{$_} } $t->{server}->agents;
-    my @more = map { "worker $_: $t->{held}{$_}, now $now->{$_}" }
-        grep { ($now->{$_} // 0) > $t->{held}{$_} } @{ $t->{workers} };
+    my @more = map { "worker $_: $most, now $now->{$_}" }
+        grep { ($now->{$_} // 0) > $most } @{ $t->{workers} };
     push @more, "agent: @before, now @agents"
         if grep { ($agents[$_] // 0) > ($before[$_] // 0) } 0 .. $#agents;
     return join '; ', @more;
