@@ -4,6 +4,7 @@ package Ecert::Torture::Memory;
 
 use v5.36;
 
+use List::Util qw(min);
 use Time::HiRes ();
 
 use Ecert::Client;
@@ -203,12 +204,15 @@ sub files_agent ($t) {
     $t->end;
 }
 
-# The limit that leaves one number.
+# The limit that leaves one number when the process is at rest.
 sub one_free ($pid) {
-    my %open = Ecert::Process::descriptors($pid);
-    my $first = 0;
-    $first++ while exists $open{$first};
-    return $first + 1;
+    my @first;
+    for (1 .. 20) {
+        my %open = Ecert::Process::descriptors($pid);
+        push @first, (grep { !exists $open{$_} } 0 .. keys %open)[0];
+        Time::HiRes::sleep(0.01);
+    }
+    return 1 + min @first;
 }
 
 sub token ($t, $file = 'fileauth.txt') {
