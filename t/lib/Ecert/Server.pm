@@ -333,9 +333,11 @@ sub stop_all ($class) {
 # From here on log and wait_log look only at what is new.
 sub mark ($server) { $server->{mark} = -s $server->error_log || 0 }
 
+# Whole lines: one that is just being written can be read in part.
 sub log ($server, $from = $server->{mark}) {
     my $text = slurp($server->error_log) // '';
-    return $from > length $text ? $text : substr $text, $from;
+    $text = substr $text, $from if $from <= length $text;
+    return substr $text, 0, 1 + rindex $text, "\n";
 }
 
 # Waits for a line; returns it.
