@@ -24,7 +24,6 @@ my $missing = Ecert::Strace->missing;
 plan skip_all => $missing if $missing;
 
 my $wanted = $ENV{ECERT_SCENES} // '.';
-my $error = $ENV{ECERT_ERRORS} // '.';
 my %seen;
 
 # What can become of which call.
@@ -78,19 +77,12 @@ sub points (@calls) {
         @memory = ();
     }
     my $i = 0;
-    return map { with_errors($_, $i++) } @change, @commit, @read, @memory;
+    return map { with_errors($_, $i++, @errors) } @change, @commit, @read, @memory;
 }
 
 sub few ($others, @calls) {
     return fresh(\%seen, sub ($call) { Ecert::Strace->kind($call) }, $others,
         @calls);
-}
-
-sub with_errors ($call, $i) {
-    my ($fits) = grep { $call->{name} =~ $_->[0] } @errors;
-    my ($pattern, @names) = @$fits;
-    @names = $names[$i % @names] if !$ENV{ECERT_TEST_ALL};
-    return map { { %$call, error => $_ } } grep { /$error/ } @names;
 }
 
 sub refused ($scene, $dir, $point) {

@@ -46,16 +46,16 @@ for my $name (grep { /$wanted/ } Ecert::Scenes->names) {
     my $scene = scene_of($name, 'Ecert::Refuse');
     my @points = @{ $scene->{calls} };
     tries($scene, 'a call refused',
-        [with_errors(grep { !$_->{memory} } @points)], \&refused);
+        [points_of(grep { !$_->{memory} } @points)], \&refused);
     tries($scene, 'memory refused',
-        [with_errors(grep { $_->{memory} } @points)], \&refused)
+        [points_of(grep { $_->{memory} } @points)], \&refused)
         if 'ENOMEM' =~ /$error/;
 }
 done_testing;
 
-sub with_errors (@calls) {
+sub points_of (@calls) {
     my $i = 0;
-    return map { with_error($_, $i++) }
+    return map { with_errors($_, $i++, @errors) }
         $ENV{ECERT_TEST_ALL} ? @calls : few(@calls);
 }
 
@@ -66,13 +66,6 @@ sub few (@calls) {
             @{ $call->{at} }[0 .. 1];
     }, 0, @calls);
     return @new ? spread(4, @new) : spread(1, @calls);
-}
-
-sub with_error ($call, $i) {
-    my ($fits) = grep { $call->{name} =~ $_->[0] } @errors;
-    my ($pattern, @names) = @$fits;
-    @names = $names[$i % @names] if !$ENV{ECERT_TEST_ALL};
-    return map { { %$call, error => $_ } } grep { /$error/ } @names;
 }
 
 sub refused ($scene, $dir, $point) {

@@ -15,6 +15,7 @@ static ecert_err_t err;
 
 typedef struct {
     ecert_keeper_t keeper;
+    ecert_dcv_kept_t kept;
     int fd;
     ecert_snap_t *reader;
 } agent_t;
@@ -40,10 +41,17 @@ static void start(agent_t *agent)
     assert_non_null(agent->reader);
     agent->keeper.now = NOW;
     agent->keeper.ms = 1000000;
+    ecert_dcv_kept_init(&agent->kept);
+}
+
+static void load(agent_t *agent)
+{
+    ecert_dcv_kept_load(&agent->keeper, &agent->kept);
 }
 
 static void end(agent_t *agent)
 {
+    ecert_dcv_kept_free(&agent->kept);
     ecert_snap_close(agent->keeper.snap);
     ecert_snap_close(agent->reader);
     close(agent->fd);
@@ -71,101 +79,94 @@ static int table_has(const agent_t *agent, const char *host, const char *body)
 
 static void test_tokens(void **state)
 {
-    ecert_dcv_kept_t kept;
     agent_t agent;
 
     (void)state;
     start(&agent);
-    ecert_dcv_kept_init(&kept);
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    load(&agent);
     assert_int_equal(ecert_snap_generation(agent.reader, 1), 1);
     folders("store/dcv/www.example.hk");
     put("store/dcv/www.example.hk/f.txt", "token");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    load(&agent);
     assert_true(table_has(&agent, "www.example.hk", "token"));
-    assert_int_equal(kept.held.n, 1);
-    assert_true(kept.next_change >= NOW + 29 * DAY
-                && kept.next_change <= NOW + 31 * DAY);
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    assert_int_equal(agent.kept.held.n, 1);
+    assert_true(agent.kept.next_change >= NOW + 29 * DAY
+                && agent.kept.next_change <= NOW + 31 * DAY);
+    load(&agent);
     assert_int_equal(ecert_snap_generation(agent.reader, 1), 2); /* the same */
-    agent.keeper.now = kept.next_change;
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    agent.keeper.now = agent.kept.next_change;
+    load(&agent);
     assert_false(table_has(&agent, "www.example.hk", "token"));
-    assert_true(kept.next_change == 0 || kept.next_change > agent.keeper.now);
+    assert_true(agent.kept.next_change == 0
+                || agent.kept.next_change > agent.keeper.now);
     agent.keeper.now = NOW;
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    load(&agent);
     assert_true(table_has(&agent, "www.example.hk", "token"));
     /* the store is no longer to be trusted: what there is stays, and no time
      * that has passed keeps the agent busy */
-    agent.keeper.now = kept.next_change + 1;
+    agent.keeper.now = agent.kept.next_change + 1;
     assert_int_equal(chmod(at("store"), 0777), 0);
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_true(kept.next_change == 0 || kept.next_change > agent.keeper.now);
+    load(&agent);
+    assert_true(agent.kept.next_change == 0
+                || agent.kept.next_change > agent.keeper.now);
     assert_int_equal(chmod(at("store"), 0755), 0);
     agent.keeper.now = NOW;
     put("store/dcv/www.example.hk/empty.txt", "");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(kept.n_complaints, 1);
+    load(&agent);
+    assert_int_equal(agent.kept.n_complaints, 1);
     unlink(at("store/dcv/www.example.hk/empty.txt"));
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(kept.n_complaints, 0);
-    ecert_dcv_kept_free(&kept);
+    load(&agent);
+    assert_int_equal(agent.kept.n_complaints, 0);
     end(&agent);
 }
 
 /* An upload on its way is not complained about before its patience is over. */
 static void test_upload(void **state)
 {
-    ecert_dcv_kept_t kept;
     agent_t agent;
 
     (void)state;
     start(&agent);
-    ecert_dcv_kept_init(&kept);
     folders("store/dcv/www.example.hk");
     put("store/dcv/www.example.hk/f.txt", "");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(kept.n_complaints, 1);
-    assert_false(kept.complaints[0].told);
+    load(&agent);
+    assert_int_equal(agent.kept.n_complaints, 1);
+    assert_false(agent.kept.complaints[0].told);
     agent.keeper.ms += ECERT_PATIENCE_MS;
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_true(kept.complaints[0].told);
-    ecert_dcv_kept_free(&kept);
+    load(&agent);
+    assert_true(agent.kept.complaints[0].told);
     end(&agent);
 }
 
 /* Written anew in its place: what it was is answered until it is whole. */
 static void test_in_place(void **state)
 {
-    ecert_dcv_kept_t kept;
     agent_t agent;
 
     (void)state;
     start(&agent);
-    ecert_dcv_kept_init(&kept);
     folders("store/dcv/www.example.hk");
     folders("store/dcv/\xe9\xa6\x99\xe6\xb8\xaf.hk");
     put("store/dcv/www.example.hk/f.txt", "before");
     put("store/dcv/\xe9\xa6\x99\xe6\xb8\xaf.hk/f.txt", "twice");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    load(&agent);
     put("store/dcv/www.example.hk/f.txt", "");
     put("store/dcv/\xe9\xa6\x99\xe6\xb8\xaf.hk/f.txt", "");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
-    assert_int_equal(kept.n_complaints, 2);
+    load(&agent);
+    assert_int_equal(agent.kept.n_complaints, 2);
     assert_true(table_has(&agent, "www.example.hk", "before"));
     assert_true(table_has(&agent, "xn--j6w193g.hk", "twice"));
     assert_true(table_has(&agent, "\xe9\xa6\x99\xe6\xb8\xaf.hk", "twice"));
-    agent.keeper.now = kept.next_change; /* not beyond its 30 days */
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    agent.keeper.now = agent.kept.next_change; /* not beyond its 30 days */
+    load(&agent);
     assert_false(table_has(&agent, "www.example.hk", "before"));
     agent.keeper.now = NOW;
     put("store/dcv/www.example.hk/f.txt", "after");
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    load(&agent);
     assert_true(table_has(&agent, "www.example.hk", "after"));
     unlink(at("store/dcv/www.example.hk/f.txt"));
-    ecert_dcv_kept_load(&agent.keeper, &kept);
+    load(&agent);
     assert_false(table_has(&agent, "www.example.hk", "after"));
-    ecert_dcv_kept_free(&kept);
     end(&agent);
 }
 

@@ -89,8 +89,7 @@ END
 }
 
 # As many processes under load as without; room for those that a graceful
-# restart leaves behind.  One that httpd starts beyond them stays: none of the
-# others has to go for it.
+# restart leaves behind.
 sub _size ($server, $prefork) {
     my $n = $server->{workers};
     my $threads = $prefork ? 1 : 32;
@@ -98,7 +97,7 @@ sub _size ($server, $prefork) {
     my $all = $n * $threads;
     return join "\n", "StartServers $n", 'ServerLimit ' . 4 * $n,
         $prefork ? () : "ThreadsPerChild $threads",
-        "MaxRequestWorkers $all", "MinSpare$kind 1", "MaxSpare$kind " . 4 * $all;
+        "MaxRequestWorkers $all", "MinSpare$kind 1", "MaxSpare$kind $all";
 }
 
 sub _ports ($server) {

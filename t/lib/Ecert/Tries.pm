@@ -19,7 +19,7 @@ use Ecert::Test ();
 use Ecert::Whole;
 
 our @EXPORT = qw(scene_of tries again_and_again not_new untouched
-    is_refused fresh spread);
+    is_refused fresh spread with_errors);
 
 my $processes = 2;
 
@@ -55,6 +55,17 @@ sub fresh ($seen, $kind, $others, @calls) {
     my %new = map { ($_ => 1) } grep { !$seen->{ $kind->($_) }++ } @calls;
     my %keep = map { ($_ => 1) } spread($others, grep { !$new{$_} } @calls);
     return grep { $new{$_} || $keep{$_} } @calls;
+}
+
+# The call once with each error that can become of it ([pattern of its name,
+# errors...] of the list); without ECERT_TEST_ALL with one, the next for each
+# next $i.  ECERT_ERRORS: only these, by a regular expression.
+sub with_errors ($call, $i, @errors) {
+    my ($fits) = grep { $call->{name} =~ $_->[0] } @errors;
+    my ($pattern, @names) = @$fits;
+    @names = $names[$i % @names] if !$ENV{ECERT_TEST_ALL};
+    my $wanted = $ENV{ECERT_ERRORS} // '.';
+    return map { { %$call, error => $_ } } grep { /$wanted/ } @names;
 }
 
 # So many of a list, from all over it.

@@ -93,10 +93,14 @@ sub _answer ($web, $c) {
     $web->_note(sprintf '%.3f %d %s %s', Time::HiRes::time(), $open, $method,
         $path);
     my $response = $web->{answer}->($method, $path, $body);
-    # Who has the answer may be back before this process can say so.
-    $web->_count(-1) if !ref $response;
-    ref $response ? $response->($c) : syswrite $c, $response;
-    $web->_count(-1) if ref $response;
+    if (ref $response) {
+        $response->($c);
+        $web->_count(-1);
+    } else {
+        # Who has the answer may be back before this process can say so.
+        $web->_count(-1);
+        syswrite $c, $response;
+    }
     shutdown $c, 1;
 }
 
