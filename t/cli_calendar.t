@@ -114,7 +114,7 @@ EOT
 sub late {
     my $store = store_with('2026-12-01', 199);
     my @table = (
-        ['2027-05-18', qr/renew 2027-05-19 to/, qr/Put `ecert \Q$site\E;`/],
+        ['2027-05-18', qr/renew 2027-05-19 to/, qr/put `ecert \Q$site\E;`/],
         ['2027-05-20', qr/renew now, due 2027-05-19 +lives until 2027-08-27/,
             qr/The certificate ends on 2027-06-18\.  Make a new key/],
         ['2027-06-20', qr/^  expired +on 2027-06-18$/m,

@@ -40,7 +40,9 @@ subtest 'afterwards' => sub {
     no_server();
 };
 subtest 'progress: the way of a request' => \&way;
+subtest 'progress: two requests' => \&way_of_two;
 subtest 'progress: what is served' => \&way_of_served;
+subtest 'progress: what is not' => \&way_of_unserved;
 subtest 'progress: all sites' => \&all_sites;
 done_testing;
 
@@ -59,7 +61,7 @@ sub site_of ($report, $name) {
 
 sub no_server {
     my ($status, $out) = status();
-    is $status, 0, 'all in order';
+    is $status, 1, 'what is installed is not served';
     like $out, qr/^store \Q$store->{dir}\E; no server /, 'no server';
     like $out, qr/^  \Q$site\E\n    valid /m, 'the site';
     my (undef, $top) = json();
@@ -217,7 +219,8 @@ sub way {
 
     my $token = $store->put("$dir/fileauth.txt", 'code', 0644);
     ecert($store, 'dcv', 'add', $site, $token);
-    next_is($store, 'csr-to-submit', qr/\necert csr \Q$site\E$/,
+    next_is($store, 'csr-to-submit',
+        qr/press Confirm \(ecert dcv check \Q$site\E .*\necert csr \Q$site\E$/,
         "+key-made +key-backed-up +validation-file-up$end");
 
     my $csr = csr_of($store, $site);
@@ -236,7 +239,8 @@ sub way {
         '+installed +chain-complete -served -certificate-backed-up orenewal');
 
     ecert($store, 'backup', $site, '-o', "$dir/c.pfx", @password);
-    next_is($store, 'configure', qr/Put `ecert \Q$site\E;` .*`ECert \Q$site/,
+    next_is($store, 'configure',
+        qr/Start it; .*put `ecert \Q$site\E;` .*`ECert \Q$site/,
         '+installed +chain-complete -served +certificate-backed-up orenewal');
 
     my $wild = '*.example.hk';
@@ -244,6 +248,45 @@ sub way {
     ecert($store, 'backup', $wild, '--pending', '-o', "$dir/w.pfx", @password);
     next_is($store, 'csr-to-submit', qr/DNS Change \(ecert dcv dns '\*\.exa/,
         "+key-made +key-backed-up$end", $wild);
+}
+
+# Two requests were made, and the second one's certificate came.
+sub way_of_two {
+    my $dir = tmp();
+    my $store = Ecert::Store->new->add_issuers($pki->cross);
+    my $came = sub ($file) {
+        ecert($store, 'backup', $site, '--pending', '-o', "$dir/$file.pfx",
+            '--password-file', password_file());
+        my $cert = signed($pki, csr_of($store, $site));
+        sleep 1;    # times are told in seconds
+        ecert($store, 'install', $site, $cert->file("$dir/$file.pem"));
+        sleep 1;
+    };
+    my $wild = '*.example.hk';
+    ecert($store, 'new', $_, '--key', 'ec:P-256') for $site, $site, $wild;
+    my $begun = '-csr-submitted -certificate-received';
+    next_is($store, 'back-up-key', qr/ -o \Q$site\E-key-2\.pfx$/,
+        "+key-made -key-backed-up ovalidation-file-up $begun oother-request");
+    next_is($store, 'back-up-key', qr/ -o wildcard\.example\.hk-key\.pfx$/,
+        "+key-made -key-backed-up $begun", $wild);
+    like +(ecert($store, 'status', $site))[1],
+        qr/^   -  earlier request +1, EC P-256, made \S+, never handed out$/m,
+        'the first one is named';
+
+    $came->('two');
+    my $rest = '-served -certificate-backed-up oother-request orenewal';
+    next_is($store, 'issuers', qr/missing Sub CA/,
+        "+installed -chain-complete $rest");
+    ecert($store, 'new', $site, '--key', 'ec:P-256');
+    is progress($store)->{next}{step}, 'issuers',
+        'what visitors meet comes before a new request';
+    ecert($store, 'issuers', 'add', $pki->sub->file("$dir/sub.pem"));
+    is progress($store)->{next}{command},
+        "ecert backup $site --pending -o $site-key-3.pfx", 'then the request';
+
+    $came->('three');
+    next_is($store, 'back-up', qr/ -o \Q$site\E-3\.pfx$/,
+        "+installed +chain-complete $rest");
 }
 
 # The server's virtual host has one name more than the site.
@@ -288,6 +331,40 @@ sub way_of_served {
     next_is($store, 'back-up-key', qr/\necert backup \Q$site\E --pending/,
         "$expired +key-made -key-backed-up "
         . 'ovalidation-file-up -csr-submitted -certificate-received -renewal');
+    $server->stop;
+}
+
+# A certificate for later, a site that no server has, and a server that has its
+# issuers from elsewhere.
+sub way_of_unserved {
+    my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
+    my ($kind) = servers();
+    $store->install($site, $pki->leaf(names => [$site]));
+    my $server = Ecert::Server->new($kind, store => $store, vhosts => [
+        { names => [$site], ecert => 'on' } ])->start;
+    is +(ecert($store, 'status'))[0], 0, 'all in order';
+
+    $store->install($site, $pki->leaf(names => [$site],
+        not_before => time + 86400));
+    next_is($store, 'valid-later', qr/goes live by itself/,
+        '+installed -served -certificate-backed-up orenewal');
+    ok wait_for(sub { (ecert($store, 'status', $site))[1] =~ /not-yet-valid/ }),
+        'the server has seen it';
+    is +(ecert($store, 'status'))[0], 0, 'it is no fault that it waits';
+
+    $store->install('other.hk', $pki->leaf(names => ['other.hk']));
+    is +(ecert($store, 'status'))[0], 1, 'a certificate that nobody serves';
+    $server->stop;
+
+    my $alone = Ecert::Store->new;
+    $alone->install($site, $pki->leaf(names => [$site]));
+    next_is($alone, 'issuers', qr/missing Sub CA/,
+        '+installed -chain-complete -served -certificate-backed-up orenewal');
+    $server = Ecert::Server->new($kind, store => $alone, vhosts => [
+        { names => [$site], ecert => 'on', directives => {
+            ecert_issuers => $store->dir . '/issuers' } } ])->start;
+    next_is($alone, 'back-up', qr/ecert backup/,
+        '+installed +chain-complete +served -certificate-backed-up orenewal');
     $server->stop;
 }
 

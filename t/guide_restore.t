@@ -59,7 +59,7 @@ sub moves ($old, $new, $leaf) {
     my @chain = ($leaf, $pki->sub, $pki->cross);
     becomes($new->server, $site, \@chain, 'served on the new machine');
     is_deeply [sort $new->server->workers], \@workers, 'by the same workers';
-    $new->stands($site, "$served -certificate-backed-up ~renewal => back-up",
+    $new->stands($site, "$served +certificate-backed-up ~renewal => renew-later",
         'status: served there');
     like $new->does('restore again', 'restore', $pfx{modern},
         '--password-file', $password), qr/there already, as generation 1/,

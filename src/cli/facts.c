@@ -69,6 +69,30 @@ static void set(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text ? text : "");
 }
 
+/*
+ * Directives may lead a server to other issuers than the command looks at.  Of
+ * several servers the one that lacks something is told.
+ */
+static void take_served(ecert_facts_t *facts, const json_t *site)
+{
+    const char *missing = ecert_json_text(site, "missing");
+    const json_t *one;
+    size_t i;
+
+    if (facts->chain_asked && (missing == NULL || facts->missing[0] != '\0')) {
+        return;
+    }
+    facts->chain_asked = 1;
+    facts->chain[0] = '\0';
+    set(facts->missing, sizeof(facts->missing), missing);
+    json_array_foreach(json_object_get(site, "chain"), i, one)
+    {
+        const char *subject = ecert_json_text(one, "subject");
+
+        add_word(facts->chain, sizeof(facts->chain), subject ? subject : "?");
+    }
+}
+
 /* The first address of the site where its server's agent sees a difference. */
 static void find_difference(ecert_facts_t *facts, const json_t *site)
 {
@@ -101,7 +125,11 @@ static void ask_report(ecert_facts_t *facts, const json_t *report,
     {
         if (ecert_cli_is_site(site, facts->ascii)) {
             found = 1;
-            serving &= serves(site, fingerprint);
+            if (serves(site, fingerprint)) {
+                take_served(facts, site);
+            } else {
+                serving = 0;
+            }
             find_difference(facts, site);
         }
     }
@@ -122,6 +150,7 @@ static void ask_servers(ecert_facts_t *facts, const json_t *servers)
     size_t i;
 
     facts->asked = servers != NULL;
+    facts->running = json_array_size(servers);
     if (facts->current != NULL) {
         ecert_x509_fingerprint(facts->current->leaf, fingerprint);
     }
@@ -150,7 +179,7 @@ static int find_backups(ecert_facts_t *facts, ecert_err_t *err)
         &facts->current_backup, err);
 }
 
-static int is_configured(const json_t *servers, const char *ascii)
+int ecert_facts_known(const json_t *servers, const char *ascii)
 {
     const json_t *report, *site;
     size_t i, k;
@@ -174,7 +203,7 @@ static int read_site(const char *store, const json_t *servers,
     if (ecert_store_site(store, facts->ascii, NULL, facts->dir, err) != 0) {
         facts->dir[0] = '\0';
         return err->code == ECERT_ERR_NO_SITE
-                       && is_configured(servers, facts->ascii)
+                       && ecert_facts_known(servers, facts->ascii)
                    ? 0
                    : -1;
     }
@@ -186,6 +215,15 @@ static int read_site(const char *store, const json_t *servers,
                           == 0
                ? 0
                : -1;
+}
+
+/* Another request brought the certificate that is current. */
+static int is_left_over(const ecert_facts_t *facts,
+                        const ecert_request_t *request)
+{
+    return facts->current != NULL && request->created > 0
+           && request->created
+                  < ecert_json_date(facts->current->json, "created");
 }
 
 static int gather(const char *store, const json_t *servers,
@@ -204,13 +242,15 @@ static int gather(const char *store, const json_t *servers,
     if (facts->ca == NULL) {
         return -1;
     }
+    facts->current =
+        ecert_generation_current(facts->generations, facts->n_generations);
     if (facts->n_requests > 0) {
-        facts->request = &facts->requests[facts->n_requests - 1];
+        const ecert_request_t *newest = &facts->requests[facts->n_requests - 1];
+
+        facts->request = is_left_over(facts, newest) ? NULL : newest;
         ecert_store_tokens(store, facts->now, NULL, NULL, ignore, NULL,
                            &facts->tokens, &ignored);
     }
-    facts->current =
-        ecert_generation_current(facts->generations, facts->n_generations);
     return 0;
 }
 
@@ -241,6 +281,11 @@ int ecert_facts(const char *store, const char *ascii, const json_t *servers,
     look_at_current(facts, store, loader);
     ask_servers(facts, servers);
     return 0;
+}
+
+int ecert_facts_early(const ecert_facts_t *facts)
+{
+    return ecert_x509_not_before(facts->current->leaf) > facts->now;
 }
 
 void ecert_facts_free(ecert_facts_t *facts)

@@ -13,6 +13,7 @@
 #include "ecert_name.h"
 #include "ecert_x509.h"
 #include "facts.h"
+#include "next.h"
 #include "say.h"
 #include "servers.h"
 #include "site.h"
@@ -88,11 +89,6 @@ static void request_steps(const ecert_facts_t *facts, json_t *steps)
              request->printed ? "awaited from the CA" : "not yet");
 }
 
-static int is_early(const ecert_facts_t *facts)
-{
-    return ecert_x509_not_before(facts->current->leaf) > facts->now;
-}
-
 static void current_steps(const ecert_facts_t *facts, json_t *steps)
 {
     const ecert_generation_t *current = facts->current;
@@ -103,13 +99,13 @@ static void current_steps(const ecert_facts_t *facts, json_t *steps)
         snprintf(number, sizeof(number), "generation %llu, ",
                  (unsigned long long)current->number);
     }
-    if (is_early(facts)) {
+    if (ecert_facts_early(facts)) {
         snprintf(from, sizeof(from), "from %s ",
                  day(ecert_x509_not_before(current->leaf), when));
     }
     ecert_x509_fingerprint(current->leaf, hex);
     add_step(steps, "installed", "installed",
-             facts->refused[0] == '\0' || is_early(facts),
+             facts->refused[0] == '\0' || ecert_facts_early(facts),
              "%s%suntil %s, %.16s", number, from, day(end, until), hex);
     if (facts->refused[0] == '\0') {
         add_step(steps, "chain-complete", "chain", facts->missing[0] == '\0',
@@ -128,259 +124,6 @@ static void current_steps(const ecert_facts_t *facts, json_t *steps)
              !current->exportable ? -1 : facts->current_backup > 0, "%s",
              !current->exportable ? "not wanted: --no-export"
                                   : day(facts->current_backup, when));
-}
-
-/* ---- the next step ----------------------------------------------------- */
-
-static json_t *next_step(const char *word, const char *command, const char *fmt,
-                         ...) __attribute__((format(printf, 3, 4)));
-
-static json_t *next_step(const char *word, const char *command, const char *fmt,
-                         ...)
-{
-    json_t *next = json_object();
-    char text[3600];
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    ecert_json_set_text(next, "step", word);
-    ecert_json_set_text(next, "text", text);
-    if (command != NULL && command[0] != '\0') {
-        ecert_json_set_text(next, "command", command);
-    }
-    return next;
-}
-
-/* For the name of a file: no star, no quotes. */
-static const char *stem_of(const char *site)
-{
-    static char stem[ECERT_NAME_MAX * 4];
-
-    if (strncmp(site, "'*.", 3) != 0) {
-        return site;
-    }
-    snprintf(stem, sizeof(stem), "%.*s", (int)strlen(site) - 4, site + 3);
-    return stem;
-}
-
-static json_t *next_submit(const ecert_facts_t *facts, const char *site)
-{
-    const ecert_ca_rules_t *rules = ecert_ca_rules(facts->ca);
-    const char *file = rules->token_file;
-    char command[2400];
-    int wildcard = facts->request->names[0][0] == '*';
-
-    snprintf(command, sizeof(command), "ecert csr %s", site);
-    if (file == NULL || wildcard) {
-        return next_step(
-            "csr-to-submit", command,
-            "In the CA's portal (the link in its e-mail \"Submission of "
-            "Certificate Signing Request\") enter server name, reference "
-            "number and PIN, and confirm.  Where it asks for domain "
-            "validation, choose DNS Change (ecert dcv dns %s CODE)%s.  Then "
-            "paste what this prints:",
-            site, facts->request->n_names > 1 ? "" : " or Constructed E-mail");
-    }
-    return next_step(
-        "csr-to-submit", command,
-        "In the CA's portal (the link in its e-mail \"Submission of "
-        "Certificate Signing Request\") enter server name, reference number "
-        "and PIN, and confirm.  Where it asks for domain validation, choose "
-        "Website Change, download %s, run ecert dcv add %s %s, and press "
-        "Confirm.  Then paste what this prints:",
-        file, site, file);
-}
-
-static json_t *next_of_request(const ecert_facts_t *facts, const char *site)
-{
-    const ecert_request_t *request = facts->request;
-    char command[2400];
-
-    if (facts->pending_backup == 0 && request->exportable
-        && request->printed == 0) {
-        snprintf(command, sizeof(command),
-                 "ecert backup %s --pending -o %s-key.pfx", site,
-                 stem_of(site));
-        return next_step("back-up-key", command,
-                         "Back up the private key before the request is "
-                         "submitted: without it the certificate is of no use.");
-    }
-    if (request->printed == 0 && request->has_csr) {
-        return next_submit(facts, site);
-    }
-    snprintf(command, sizeof(command), "ecert install %s FILE", site);
-    return next_step("certificate-awaited", command,
-                     "When the portal accepts the request, check the "
-                     "certificate that it shows, press Accept, download the "
-                     "e-Cert (Server), and install it:");
-}
-
-static const char *download_of(const ecert_facts_t *facts)
-{
-    X509 *leaf = facts->current->leaf;
-    char issuer[256];
-
-    ecert_x509_name_label(X509_get_issuer_name(leaf), issuer, sizeof(issuer));
-    for (size_t i = 0; i < ecert_ca_count(facts->ca); i++) {
-        const ecert_ca_entry_t *entry = ecert_ca_entry(facts->ca, i);
-
-        if (!entry->denied && entry->url && strcmp(entry->name, issuer) == 0) {
-            return entry->url;
-        }
-    }
-    return NULL;
-}
-
-static json_t *next_chain(const ecert_facts_t *facts)
-{
-    const char *url = download_of(facts);
-
-    return next_step("issuers", "ecert issuers add FILE",
-                     "Download the missing Sub CA certificate%s%s, and add it "
-                     "to the pool:",
-                     url ? " from " : "", url ? url : "");
-}
-
-static json_t *next_served(const ecert_facts_t *facts, const char *site)
-{
-    char command[2400];
-
-    if (facts->servers == 0) {
-        return next_step("configure", NULL,
-                         "No running server has this site.  Put `ecert %s;` "
-                         "into nginx's server block, or `ECert %s` into "
-                         "Apache's virtual host, and reload the server.",
-                         site, site);
-    }
-    snprintf(command, sizeof(command), "ecert status --explain %s", site);
-    return next_step("served", command,
-                     "Not every running server serves it yet.  It takes a "
-                     "moment; if it stays so, this tells why:");
-}
-
-static json_t *next_differs(const ecert_facts_t *facts, const char *site)
-{
-    char command[2400];
-
-    snprintf(command, sizeof(command), "ecert verify --connect %s %s",
-             ecert_cli_word(facts->differs_at),
-             facts->differs_for[0] ? facts->differs_for : site);
-    return next_step("differs", command,
-                     "At %s something else is sent than the server has "
-                     "published: %s.  Another virtual host of this name, or "
-                     "another process, may answer there.  This looks again:",
-                     facts->differs_at, facts->differs);
-}
-
-static json_t *next_renewal(const ecert_facts_t *facts, const char *site,
-                            int64_t from)
-{
-    int64_t end = ecert_x509_not_after(facts->current->leaf);
-    char command[2400], when[32];
-
-    snprintf(command, sizeof(command), "ecert new %s", site);
-    if (facts->now < from) {
-        return next_step(
-            "renew-later", NULL,
-            "Nothing to do now.  Renew from %s on: apply to the CA "
-            "in time for its e-mail and PIN, then type ecert new "
-            "%s.",
-            ecert_day_format(from, when), site);
-    }
-    return next_step("renewal-due", command,
-                     "The certificate %s %s.  Make a new key and request; "
-                     "this one is served until the new one is installed:",
-                     end < facts->now ? "has expired on" : "ends on",
-                     ecert_day_format(end, when));
-}
-
-static int64_t renew_from(const ecert_facts_t *facts)
-{
-    int64_t begin = ecert_x509_not_before(facts->current->leaf);
-    int64_t end = ecert_x509_not_after(facts->current->leaf);
-
-    return end - ecert_calendar_lead(end - begin);
-}
-
-static json_t *next_early(const ecert_facts_t *facts)
-{
-    char when[32];
-
-    return next_step(
-        "valid-later", NULL,
-        "Nothing to do now.  The certificate goes live by itself at %s.",
-        ecert_date_format(ecert_x509_not_before(facts->current->leaf), when));
-}
-
-static json_t *next_mend(const ecert_facts_t *facts, const char *site)
-{
-    char command[2400];
-
-    snprintf(command, sizeof(command), "ecert check %s", site);
-    return next_step("mend", command,
-                     "The servers refuse the current certificate: %s",
-                     facts->refused);
-}
-
-static json_t *next_backup(const char *site)
-{
-    char command[2400];
-
-    snprintf(command, sizeof(command), "ecert backup %s -o %s.pfx", site,
-             stem_of(site));
-    return next_step("back-up", command,
-                     "Back up the private key once more, now with its "
-                     "certificate:");
-}
-
-/* What visitors meet comes before what only we know of. */
-static json_t *next_of_current(const ecert_facts_t *facts, const char *site)
-{
-    int64_t from = renew_from(facts);
-
-    if (ecert_x509_not_after(facts->current->leaf) < facts->now) {
-        return next_renewal(facts, site, from);
-    }
-    if (is_early(facts)) {
-        return next_early(facts);
-    }
-    if (facts->refused[0] != '\0') {
-        return next_mend(facts, site);
-    }
-    if (facts->missing[0] != '\0') {
-        return next_chain(facts);
-    }
-    if (facts->asked && facts->serving < facts->servers) {
-        return next_served(facts, site);
-    }
-    if (facts->differs[0] != '\0') {
-        return next_differs(facts, site);
-    }
-    if (facts->now >= from) {
-        return next_renewal(facts, site, from);
-    }
-    if (facts->current_backup == 0 && facts->current->exportable) {
-        return next_backup(site);
-    }
-    return facts->asked && facts->servers == 0
-               ? next_served(facts, site)
-               : next_renewal(facts, site, from);
-}
-
-static json_t *next_of(const ecert_facts_t *facts, const char *site)
-{
-    char command[2400];
-
-    if (facts->request != NULL) {
-        return next_of_request(facts, site);
-    }
-    if (facts->current != NULL) {
-        return next_of_current(facts, site);
-    }
-    snprintf(command, sizeof(command), "ecert new %s", site);
-    return next_step("new", command, "Make a key and a request:");
 }
 
 /* ---- all of it --------------------------------------------------------- */
@@ -411,6 +154,26 @@ static json_t *report_requests(const ecert_facts_t *facts)
     return list;
 }
 
+/* Those that the steps are not about: made before the newest, or before the
+ * certificate that is current. */
+static void other_requests(const ecert_facts_t *facts, json_t *steps)
+{
+    char made[32], printed[32];
+
+    for (size_t i = 0; i < facts->n_requests; i++) {
+        const ecert_request_t *request = &facts->requests[i];
+
+        if (request == facts->request) {
+            continue;
+        }
+        add_step(steps, "other-request", "earlier request", -1,
+                 "%llu, %s, made %s, %s%s", (unsigned long long)request->number,
+                 request->key_name, day(request->created, made),
+                 request->printed ? "handed out " : "never handed out",
+                 request->printed ? day(request->printed, printed) : "");
+    }
+}
+
 static json_t *report(const ecert_facts_t *facts)
 {
     json_t *progress = json_object(), *steps = json_array();
@@ -426,8 +189,9 @@ static json_t *report(const ecert_facts_t *facts)
     if (facts->request != NULL) {
         request_steps(facts, steps);
     }
+    other_requests(facts, steps);
     if (facts->current != NULL) {
-        int64_t from = renew_from(facts);
+        int64_t from = ecert_cli_renew_from(facts);
         char when[32];
 
         ecert_json_set_date(progress, "renew_from", from);
@@ -436,7 +200,7 @@ static json_t *report(const ecert_facts_t *facts)
                  ecert_day_format(from, when));
     }
     json_object_set_new(progress, "steps", steps);
-    json_object_set_new(progress, "next", next_of(facts, site));
+    json_object_set_new(progress, "next", ecert_cli_next(facts, site));
     return progress;
 }
 

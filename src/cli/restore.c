@@ -205,17 +205,19 @@ static int know(const restore_t *restore, const ecert_cli_site_t *site,
     return generations < 0 ? -1 : requests + generations > 0;
 }
 
-/* The file that it came from is a backup of the key. */
+/* The file that it came from is a backup of the key; with leaf, its
+ * fingerprint, of key and certificate. */
 static int note_backup(const restore_t *restore, const ecert_cli_site_t *site,
-                       ecert_err_t *err)
+                       const char *leaf, ecert_err_t *err)
 {
     ecert_backup_t backup = {
         .key_id = restore->key_id,
+        .certificate = leaf,
         .file = ecert_cli_absolute(restore->options->file),
     };
     int64_t last;
 
-    if (ecert_backups_last(site->dir, backup.key_id, NULL, &last, err) != 0) {
+    if (ecert_backups_last(site->dir, backup.key_id, leaf, &last, err) != 0) {
         return -1;
     }
     return last != 0 || restore->options->no_export
@@ -234,7 +236,7 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
         puts("This private key is there already.");
     }
     if (rc != 0) {
-        return rc < 0 ? -1 : note_backup(restore, site, err);
+        return rc < 0 ? -1 : note_backup(restore, site, NULL, err);
     }
     json = json_object();
     if (restore->options->no_export) {
@@ -249,7 +251,7 @@ static int restore_key(const restore_t *restore, const ecert_cli_site_t *site,
                  ? "The certificate is self-signed, and of no use.  Its key "
                    "waits as a request."
                  : "A key without its certificate: it waits as a request.");
-        rc = note_backup(restore, site, err);
+        rc = note_backup(restore, site, NULL, err);
     }
     return rc;
 }
@@ -414,7 +416,8 @@ static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
                         json_integer((json_int_t)done.number));
     ecert_json_set_text(more, "certificate_sha256",
                         ecert_x509_fingerprint(restore->leaf, hex));
-    if (add_issuers(restore, site, err) != 0) {
+    if (add_issuers(restore, site, err) != 0
+        || note_backup(restore, site, hex, err) != 0) {
         return -1;
     }
     say_restored(site, &done);

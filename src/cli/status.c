@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "facts.h"
 #include "progress.h"
 #include "servers.h"
 #include "ecert_file.h"
@@ -88,6 +89,17 @@ static json_t *report_store(const options_t *options, ecert_err_t *err)
     return report;
 }
 
+/* A certificate that waits for its first day is no fault. */
+static int is_faulty(const json_t *site)
+{
+    const json_t *error = json_object_get(site, "error");
+    const char *reason = ecert_json_text(error, "reason");
+
+    return json_is_object(error)
+           && (reason == NULL
+               || strcmp(reason, ecert_err_word(ECERT_ERR_NOT_YET)) != 0);
+}
+
 static int in_order(const json_t *site)
 {
     const char *state = ecert_json_text(site, "state");
@@ -97,8 +109,7 @@ static int in_order(const json_t *site)
     if (served != NULL && strcmp(served, "differs") == 0) {
         return 0;
     }
-    return state != NULL && strcmp(state, "valid") == 0
-           && !json_is_object(json_object_get(site, "error"))
+    return state != NULL && strcmp(state, "valid") == 0 && !is_faulty(site)
            && (json_is_true(json_object_get(site, "complete"))
                || json_array_size(json_object_get(site, "chain")) > 0);
 }
@@ -278,8 +289,36 @@ static void print_text(json_t *reports, json_t *progress,
     }
 }
 
+static int is_installed(const json_t *progress)
+{
+    const json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(progress, "steps"), i, step)
+    {
+        if (strcmp(ecert_json_text(step, "step"), "installed") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* How many sites have a certificate that no running server knows of. */
+static size_t count_unserved(const json_t *servers, const json_t *progress)
+{
+    const json_t *one;
+    size_t i, n = 0;
+
+    json_array_foreach(progress, i, one)
+    {
+        n += is_installed(one)
+             && !ecert_facts_known(servers, ecert_json_text(one, "site"));
+    }
+    return n;
+}
+
 static int show(json_t *reports, json_t *progress, const options_t *options,
-                int silent)
+                size_t silent)
 {
     size_t i, n = 0, bad = 0;
     json_t *report;
@@ -310,6 +349,7 @@ static int show_all(const options_t *options)
     int silent = 0, code;
     json_t *reports = ecert_cli_servers(options->store, &silent), *report;
     json_t *progress = progress_of(options, reports);
+    size_t unserved = count_unserved(reports, progress);
     ecert_err_t err;
 
     if (json_array_size(reports) == 0) {
@@ -321,7 +361,7 @@ static int show_all(const options_t *options)
         }
         json_array_append_new(reports, report);
     }
-    code = show(reports, progress, options, silent);
+    code = show(reports, progress, options, (size_t)silent + unserved);
     json_decref(progress);
     json_decref(reports);
     return code;
@@ -384,7 +424,8 @@ const ecert_cli_command_t ecert_cmd_status = {
     .exits = "Exit code: 0 all sites serve a valid certificate without an "
              "error, and nothing else is sent at their addresses, 1 not so, or "
              "an agent does not "
-             "answer, 2 wrong usage.",
+             "answer, or a certificate of the store is served by no running "
+             "server, 2 wrong usage.",
     .example = "ecert status --explain www.example.hk",
     .run = run,
 };

@@ -121,13 +121,13 @@ sub no_watches ($t) {
         or return pass 'no compiler # SKIP';
     $faulty->set(inotify => Errno::ENOSPC());
     $t->begin(agent => $faulty->agent);
-    my @warnings = grep { /: watch: / } split /\n/, $t->server->log;
+    my @warnings = grep { / watch: / } split /\n/, $t->server->log;
     is scalar @warnings, 1, 'one warning' or diag join "\n", @warnings;
     like $warnings[0] // '', qr/warn.*; ./, 'with what to do';
 
     my $leaf = $t->install;
     $t->goes_live($leaf, 'found by looking', $site, 'polled');
-    is scalar(grep { /: watch: / } split /\n/, $t->server->log), 1,
+    is scalar(grep { / watch: / } split /\n/, $t->server->log), 1,
         'not said again';
     $faulty->set(inotify => 0);
     # What is looked at once more is watched again.
