@@ -72,7 +72,8 @@ sub differing () {
     answers($terminal, qr/Password for .*: $/, "$password\n");
     answers($terminal, qr/The same again .*: $/, "battery staple\n");
     is $terminal->ends, 1, 'refused';
-    like $terminal->shown, qr/the two passwords differ.*; try again/, 'why';
+    like $terminal->shown,
+        qr/no-password: .*\(the two passwords differ\); try again/, 'why';
     nothing_shown($terminal, $password, 'battery staple');
     ok !-e $pfx, 'and no file is made';
 }

@@ -181,7 +181,7 @@ sub terminal {
     ($status, $shown) = typed("$ecert backup $site -o $dir/b.pfx",
         'Password for ' => 'typed in', 'The same again ' => 'typed out');
     is $status, 1, 'another one the second time';
-    like $shown, qr/usage: .*the two passwords differ\); try again/, '... why';
+    like $shown, qr/no-password: .*the two passwords differ\); try again/, '... why';
     ($status, $shown) = typed("$ecert backup $site -o $dir/b.pfx",
         'Password for ' => '', 'The same again ' => '');
     is $status, 1, 'none';

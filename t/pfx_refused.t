@@ -66,8 +66,9 @@ sub no_password {
         '--password-fd', 77);
     refused('a file that is no password', 'too-large', qr/at most 1023 bytes/,
         $good, '--password-file', password_file('x' x 5000));
-    my $wrong = (ecert($store, 'restore', $good, '--password-fd', 'x'))[0];
+    my ($wrong, $why) = ecert($store, 'restore', $good, '--password-fd', 'x');
     is $wrong, 2, 'no number';
+    like $why, qr/; write the descriptor as a number, 0 or higher$/, '... why';
 }
 
 # Without a terminal.

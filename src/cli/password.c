@@ -169,7 +169,7 @@ static int ask_twice(terminal_t *terminal, const char *what, char *out,
         rc = prompt(terminal, "The same again for", what, again, err);
     }
     if (rc == 0 && strcmp(out, again) != 0) {
-        ecert_err(err, ECERT_ERR_USAGE, NULL, "the two passwords differ");
+        ecert_err(err, ECERT_ERR_NO_PASSWORD, what, "the two passwords differ");
         rc = ecert_err_hint(err, "try again");
     }
     ecert_password_wipe(again);
@@ -199,7 +199,8 @@ int ecert_password_fd(const char *value, ecert_password_from_t *from,
 
     if (strcmp(value, "0") != 0
         && ecert_cli_number(value, "the descriptor", &fd, err) != 0) {
-        return -1;
+        return ecert_err_hint(err,
+                              "write the descriptor as a number, 0 or higher");
     }
     if (fd > INT_MAX) {
         return ecert_err(err, ECERT_ERR_USAGE, NULL, "--password-fd %s", value);

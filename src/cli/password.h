@@ -35,8 +35,8 @@ int ecert_password_fd(const char *value, ecert_password_from_t *from,
 
 /*
  * Gets it: what names the file in the prompt; twice: asked for again and
- * compared, and an empty one is refused.  NO_PASSWORD when there is no
- * terminal.  To be wiped with ecert_password_wipe.
+ * compared, and an empty one is refused.  NO_PASSWORD for these, and when there
+ * is no terminal.  To be wiped with ecert_password_wipe.
  */
 int ecert_password_get(const ecert_password_from_t *from, const char *what,
                        int twice, char out[ECERT_PASSWORD_MAX],
