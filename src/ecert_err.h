@@ -92,6 +92,8 @@
       "correct the option")                                                    \
     X(NO_REQUEST, "no-request", "there is no such pending request",            \
       "make one: ecert new NAME")                                              \
+    X(NO_GENERATION, "no-generation", "there is no such generation",           \
+      "see which there are: ecert log NAME")                                   \
     X(NO_BACKUP, "no-backup", "the private key of the request has no backup",  \
       "make one: ecert backup NAME --pending -o FILE.pfx")                     \
     X(NO_EXPORT, "not-exportable",                                             \

@@ -74,10 +74,11 @@ sub there_and_back ($guide, $first, $second) {
 
     $guide->does('rollback', 'rollback', $site);
     becomes($guide->server, $site, [$first, @chain], 'the one before is served');
-    $guide->refuses(qr/no-certificate: .*there are: 1 \(current\), 2/,
+    $guide->refuses(qr/no-generation: .*before .*; there are: 1 \(current\), 2/,
         'a rollback beyond the first', 'rollback', $site);
-    $guide->refuses(qr/no-certificate: .*generation 7/, 'to one that never was',
-        'rollback', $site, '7');
+    $guide->refuses(
+        qr/no-generation: .*such generation \(7\); there are: 1 \(current\), 2$/,
+        'to one that never was', 'rollback', $site, '7');
     $guide->does('rollback forward', 'rollback', $site, '2');
     becomes($guide->server, $site, [$second, @chain], 'the new one is served');
 }

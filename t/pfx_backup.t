@@ -74,8 +74,11 @@ sub nothing {
     ecert($store, 'new', $begun);
     refused('no certificate', 'no-certificate', qr/--pending -o FILE\.pfx$/,
         $begun, '-o', "$dir/a.pfx");
-    refused('no such certificate', 'no-certificate', qr/\(generation 7\)/,
+    refused('no such certificate', 'no-generation',
+        qr/such generation \(7\); there are: 1 \(current\)$/,
         $site, '--generation', 7, '-o', "$dir/a.pfx");
+    refused('none at all', 'no-certificate', qr/--pending -o FILE\.pfx$/,
+        $begun, '--generation', 7, '-o', "$dir/a.pfx");
     refused('no request', 'no-request', qr/ecert new/,
         $site, '--pending', '-o', "$dir/a.pfx");
     refused('no such request', 'no-request', qr/\(number 7\)/,

@@ -16,6 +16,7 @@
 #include "ecert_request.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"
+#include "generations.h"
 #include "outfile.h"
 #include "password.h"
 #include "progress.h"
@@ -207,13 +208,16 @@ static int take_generation(const ecert_cli_site_t *site, const char *catalogue,
     return rc;
 }
 
-/* newest: of those that are there, none of which was meant. */
+/* None of those that are there was meant. */
 static int no_generation(const ecert_cli_site_t *site, uint64_t number,
-                         const ecert_generation_t *newest, ecert_err_t *err)
+                         const ecert_generation_t *list, size_t n,
+                         ecert_err_t *err)
 {
-    if (number > 0) {
-        return ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site->ascii,
-                         "generation %llu", (unsigned long long)number);
+    const ecert_generation_t *newest = n > 0 ? &list[n - 1] : NULL;
+
+    if (number > 0 && newest) {
+        return ecert_cli_no_generation(list, n, site->ascii, err, "%llu",
+                                       (unsigned long long)number);
     }
     ecert_err(err, ECERT_ERR_NO_CERTIFICATE, site->ascii,
               newest ? "none is the current one" : NULL);
@@ -248,8 +252,7 @@ static int take_installed(const ecert_cli_site_t *site,
         }
     }
     rc = chosen ? take_generation(site, options->catalogue, chosen, goods, err)
-                : no_generation(site, options->generation,
-                                n > 0 ? &list[n - 1] : NULL, err);
+                : no_generation(site, options->generation, list, n, err);
     ecert_generations_free(list, n);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include "ecert_load.h"
 #include "ecert_store.h"
 #include "ecert_swap.h"
+#include "generations.h"
 #include "progress.h"
 #include "site.h"
 
@@ -42,23 +43,10 @@ static const ecert_generation_t *choose(const ecert_generation_t *list,
 static int none(const ecert_generation_t *list, size_t n, uint64_t number,
                 ecert_err_t *err)
 {
-    char there[200] = "";
-    size_t used = 0;
-
-    for (size_t i = 0; i < n && used < sizeof(there); i++) {
-        used += (size_t)snprintf(there + used, sizeof(there) - used, "%s%llu%s",
-                                 used ? ", " : "",
-                                 (unsigned long long)list[i].number,
-                                 list[i].current ? " (current)" : "");
-    }
-    if (number != 0) {
-        ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL, "no generation %llu",
-                  (unsigned long long)number);
-    } else {
-        ecert_err(err, ECERT_ERR_NO_CERTIFICATE, NULL,
-                  "there is no earlier generation");
-    }
-    return ecert_err_hint(err, "there are: %s", used ? there : "none");
+    return number != 0 ? ecert_cli_no_generation(list, n, NULL, err, "%llu",
+                                                 (unsigned long long)number)
+                       : ecert_cli_no_generation(list, n, NULL, err,
+                                                 "none before the current one");
 }
 
 /* Whether a server would take it, today. */
