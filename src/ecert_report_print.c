@@ -76,13 +76,20 @@ static const char *plain(const json_t *object, const char *key)
     return value;
 }
 
-static long long days_left(const char *when, int64_t now)
+/* "until 2027-06-02, 30 days" or "on 2027-05-27, 339 days ago". */
+static void print_end(const json_t *leaf, FILE *out, int64_t now)
 {
     ecert_err_t ignored;
-    int64_t seconds = now;
+    int64_t end = now;
+    long long days;
+    int over;
 
-    ecert_date_parse(when, &seconds, &ignored);
-    return (long long)(seconds - now) / DAY;
+    ecert_date_parse(str(leaf, "not_after"), &end, &ignored);
+    over = end < now;
+    days = (long long)(over ? now - end : end - now) / DAY;
+    fprintf(out, "%s %.10s, %lld day%s%s", over ? "on" : "until",
+            plain(leaf, "not_after"), days, days == 1 ? "" : "s",
+            over ? " ago" : "");
 }
 
 static void print_certificate(const json_t *cert, FILE *out, const char *what)
@@ -200,9 +207,9 @@ static void print_state(const json_t *site, FILE *out, int64_t now)
                 "placeholder");
         return;
     }
-    fprintf(out, "    %-18s until %.10s, %lld days; %s\n", state,
-            plain(leaf, "not_after"), days_left(str(leaf, "not_after"), now),
-            str(leaf, "key"));
+    fprintf(out, "    %-18s ", state);
+    print_end(leaf, out, now);
+    fprintf(out, "; %s\n", str(leaf, "key"));
     fprintf(out, "    %-18s %s%s\n", "from", str(site, "source"),
             json_is_true(json_object_get(site, "fallback"))
                 ? " (an older generation stands in)"

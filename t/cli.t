@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use POSIX 'strftime';
 
 use Ecert::PKI;
 use Ecert::Store;
@@ -97,6 +98,7 @@ sub check_sites {
     is $status, 1, "--at $at";
     like $out, qr/^    expired /m, 'it has expired then';
 
+    check_ends(@check);
     $store->install('bad.example.hk', $pki->leaf(names => ['other.hk']));
     ($status, $out) = ecert(@check);
     is $status, 1, 'one site of two is not in order';
@@ -114,6 +116,20 @@ sub check_sites {
 }
 
 sub check_files {
+sub check_ends (@check) {
+    my $end = $leaf->not_after;
+    my $day = strftime('%Y-%m-%d', gmtime $end);
+    my @table = ([-30.5, "until $day, 30 days"], [-1.5, "until $day, 1 day"],
+        [0.5, "on $day, 0 days ago"], [1.5, "on $day, 1 day ago"],
+        [339.5, "on $day, 339 days ago"]);
+    for (@table) {
+        my ($days, $says) = @$_;
+        my $at = strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $end + $days * 86400);
+        like +(ecert(@check, '--at', $at, $site))[1],
+            qr/^    (?:valid|expired) +$says; /m, $says;
+    }
+}
+
     my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
     my @check = ('check', '--store', $store->dir, '--certificate', $file);
 
