@@ -55,7 +55,8 @@ sub help {
 sub usage {
     my @wrong = (
         [qr/Usage: ecert COMMAND/],
-        [qr/there is no command "serve".*Usage: ecert/s, 'serve'],
+        [qr/^ecert: there is no command "serve"\nSee ecert --help\.\n\z/,
+            'serve'],
         [qr/there is no command "--serve"/, '--serve'],
         (map { [qr/^ecert $_: .*--serve/, $_, '--serve'] } @commands),
         [qr/^ecert status: one NAME at most/, 'status', 'a.hk', 'b.hk'],
@@ -97,8 +98,8 @@ sub check_sites {
     ($status, $out) = ecert(@check, '--at', $at, $site);
     is $status, 1, "--at $at";
     like $out, qr/^    expired /m, 'it has expired then';
-
     check_ends(@check);
+
     $store->install('bad.example.hk', $pki->leaf(names => ['other.hk']));
     ($status, $out) = ecert(@check);
     is $status, 1, 'one site of two is not in order';
@@ -115,7 +116,6 @@ sub check_sites {
         ['bad.example.hk placeholder names', "$site valid -"], 'both sites';
 }
 
-sub check_files {
 sub check_ends (@check) {
     my $end = $leaf->not_after;
     my $day = strftime('%Y-%m-%d', gmtime $end);
@@ -130,6 +130,7 @@ sub check_ends (@check) {
     }
 }
 
+sub check_files {
     my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
     my @check = ('check', '--store', $store->dir, '--certificate', $file);
 

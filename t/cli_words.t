@@ -91,14 +91,16 @@ sub usage {
 sub unknown {
     says($empty,
         [[], 2, qr/^Usage: ecert COMMAND/],
-        [['serve'], 2, qr/there is no command "serve"\n.*^Usage: ecert/ms],
+        [['statsu'], 2,
+            qr/\Aecert: there is no command "statsu"\nSee ecert --help\.\n\z/],
         [['dc'], 2, qr/there is no command "dc"/],
         [['dcv'], 2, qr/^ecert dcv: which of these\?\n  ecert dcv add  /,
             qr/^  ecert dcv mail  /m, [qr/issuers|^Usage/m]],
         [['dcv', '--help'], 0, qr/^  ecert dcv add /m],
-        [['dcv', 'ad'], 2,
-            qr/^ecert dcv: there is no such command; there are:\n/],
-        [['issuers', 'delete', 'x'], 2, qr/^  ecert issuers remove  /m],
+        [['dcv', 'chekc'], 2, qr/\Aecert dcv: there is no command "chekc"; /,
+            qr/; there are: add, list, remove, sectigo, dns, mail, check\n\z/],
+        [['issuers', 'delete', 'x'], 2, qr/^ecert issuers: .* "delete"; there/,
+            qr/: add, list, remove, update\n\z/],
         [['dcv add', $site], 2],
         [["new\e[31m"], 2, [$escape]]);
 }

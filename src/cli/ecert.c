@@ -133,30 +133,75 @@ static int words_of(const char *name, int argc, char **argv)
     return 0;
 }
 
-/* "ecert dcv": the commands that begin so. */
-static int unknown(int argc, char **argv)
+/* The second word of a command whose first one this is; NULL: it is not. */
+static const char *second_of(const char *name, const char *first)
 {
-    size_t len = strlen(argv[0]);
-    int asked = argc > 1 && strcmp(argv[1], "--help") == 0, found = 0;
-    FILE *out = asked ? stdout : stderr;
-    char word[100];
+    size_t len = strlen(first);
 
+    return strncmp(name, first, len) == 0 && name[len] == ' ' ? name + len + 1
+                                                              : NULL;
+}
+
+static int has_seconds(const char *first)
+{
     for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
-        if (strncmp((*c)->name, argv[0], len) == 0 && (*c)->name[len] == ' ') {
-            if (!found++ && !asked) {
-                fprintf(out, "ecert %s: %s\n", argv[0],
-                        argc > 1 ? "there is no such command; there are:"
-                                 : "which of these?");
-            }
+        if (second_of((*c)->name, first) != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* "ecert dcv": the commands that begin so. */
+static void list_seconds(const char *first, FILE *out)
+{
+    for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
+        if (second_of((*c)->name, first) != NULL) {
             fprintf(out, "  ecert %-16s %s\n", (*c)->name, (*c)->what);
         }
     }
-    if (found) {
-        return asked ? ECERT_EXIT_DONE : ECERT_EXIT_USAGE;
+}
+
+/* "ecert dcv chekc" */
+static void no_second(const char *first, const char *word)
+{
+    char escaped[100];
+    const char *between = "; there are: ";
+
+    fprintf(stderr, "ecert %s: there is no command \"%s\"", first,
+            ecert_escape(escaped, sizeof(escaped), word, strlen(word)));
+    for (const ecert_cli_command_t *const *c = ecert_cli_commands; *c; c++) {
+        const char *second = second_of((*c)->name, first);
+
+        if (second != NULL) {
+            fprintf(stderr, "%s%s", between, second);
+            between = ", ";
+        }
     }
-    fprintf(stderr, "ecert: there is no command \"%s\"\n",
-            ecert_escape(word, sizeof(word), argv[0], len));
-    return help(stderr);
+    fputc('\n', stderr);
+}
+
+static int unknown(int argc, char **argv)
+{
+    char word[100];
+
+    if (!has_seconds(argv[0])) {
+        fprintf(stderr,
+                "ecert: there is no command \"%s\"\nSee ecert --help.\n",
+                ecert_escape(word, sizeof(word), argv[0], strlen(argv[0])));
+        return ECERT_EXIT_USAGE;
+    }
+    if (argc == 1) {
+        fprintf(stderr, "ecert %s: which of these?\n", argv[0]);
+        list_seconds(argv[0], stderr);
+        return ECERT_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") != 0) {
+        no_second(argv[0], argv[1]);
+        return ECERT_EXIT_USAGE;
+    }
+    list_seconds(argv[0], stdout);
+    return ECERT_EXIT_DONE;
 }
 
 /* Whoever reads the output from a file has to know that it is not all of it. */
