@@ -175,6 +175,14 @@ static char *site_name(const char *sites, const char *folder, int *rc,
     return copy;
 }
 
+int ecert_store_none(ecert_err_t *err)
+{
+    return err->code == ECERT_ERR_MISSING
+               ? ecert_err_hint(err, "there is no store yet: ecert new NAME "
+                                     "makes it, or say --store DIR")
+               : -1;
+}
+
 int ecert_store_sites(const char *store, char ***names, size_t *n,
                       ecert_err_t *err)
 {
@@ -184,8 +192,10 @@ int ecert_store_sites(const char *store, char ***names, size_t *n,
 
     *names = NULL;
     *n = 0;
-    if (is_folder(store, NULL, err) != 0
-        || join(sites, store, "sites", err) != 0) {
+    if (is_folder(store, NULL, err) != 0) {
+        return ecert_store_none(err);
+    }
+    if (join(sites, store, "sites", err) != 0) {
         return -1;
     }
     if (ecert_file_list(sites, ECERT_SITES_MAX, NULL, &folders, &n_folders, err)

@@ -27,6 +27,10 @@ int ecert_store_prepare(const char *store, ecert_err_t *err);
 int ecert_store_site(const char *store, const char *ascii, ecert_trail_t *trail,
                      char *path, ecert_err_t *err);
 
+/* To an error about the store's own folder: that it is not there yet, and how
+ * it is made.  Returns -1. */
+int ecert_store_none(ecert_err_t *err);
+
 /* Names of all sites (form of ecert_name_ascii), sorted; ecert_names_free. */
 int ecert_store_sites(const char *store, char ***names, size_t *n,
                       ecert_err_t *err);

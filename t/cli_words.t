@@ -32,6 +32,7 @@ subtest 'the table' => \&table;
 subtest 'help' => \&help;
 subtest 'wrong usage' => \&usage;
 subtest 'unknown commands' => \&unknown;
+subtest 'no store' => \&no_store;
 subtest 'JSON' => \&json;
 subtest 'colours' => \&colours;
 subtest 'fifty names in 79 columns' => \&widths;
@@ -102,7 +103,16 @@ sub unknown {
         [['issuers', 'delete', 'x'], 2, qr/^ecert issuers: .* "delete"; there/,
             qr/: add, list, remove, update\n\z/],
         [['dcv add', $site], 2],
-        [["new\e[31m"], 2, [$escape]]);
+        [["new\e[31m"], 2, [$escape]], [['dcv', "ad\e[31m"], 2, [$escape]]);
+}
+
+sub no_store {
+    my $none = tmp() . '/no/store';
+    my $why = qr/^ecert: missing: \Q$none\E: .*; there is no store yet: ecert new /;
+    says($none, map { [$_, 1, $why, qr/ makes it, or say --store DIR\n\z/] }
+        ['status'], ['check'], ['calendar'], ['dcv', 'remove', $site],
+        ['issuers', 'remove', 'x']);
+    ok !-e $none, 'and none is made';
 }
 
 sub json {

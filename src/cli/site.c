@@ -28,7 +28,9 @@ static void waiting(void)
 
 int ecert_cli_lock(const char *store, ecert_err_t *err)
 {
-    return ecert_lock(store, waiting, err);
+    int fd = ecert_lock(store, waiting, err);
+
+    return fd >= 0 ? fd : ecert_store_none(err);
 }
 
 static int begin(ecert_cli_site_t *site, const char *store, const char *name,
