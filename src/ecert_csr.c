@@ -95,8 +95,12 @@ static int count_signs(const field_t *field, size_t *signs, size_t *visible,
 
         ++*signs;
         if (fault != NULL && step <= 0) {
-            return ecert_err(err, ECERT_ERR_SUBJECT, field->option,
-                             "sign %zu is %s", *signs, fault);
+            ecert_err(err, ECERT_ERR_SUBJECT, field->option, "sign %zu is %s",
+                      *signs, fault);
+            return ecert_err_hint(err,
+                                  "write %s in UTF-8, at a terminal that uses "
+                                  "UTF-8 (see locale charmap)",
+                                  field->option);
         }
         if (fault != NULL) {
             return ecert_err(err, ECERT_ERR_SUBJECT, field->option,

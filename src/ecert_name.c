@@ -148,6 +148,11 @@ static int lookup(const char *name, const char *rest, uint8_t **ascii,
     }
     idn2_free(*ascii);
     *ascii = NULL;
+    if (rc == IDN2_ENCODING_ERROR) {
+        ecert_err(err, ECERT_ERR_NAME, name, "it is not UTF-8");
+        return ecert_err_hint(err, "write it in UTF-8, at a terminal that uses "
+                                   "UTF-8, or as its A-label (xn--...)");
+    }
     return rc == IDN2_MALLOC
                ? ecert_err(err, ECERT_ERR_MEMORY, name, NULL)
                : ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));

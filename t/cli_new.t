@@ -154,6 +154,7 @@ sub many_names {
 sub refused {
     my $store = Ecert::Store->new;
     my $long = join '.', ('a' x 30) x 3;
+    my $big5 = "\xad\xbb\xb4\xe4"; # Hong Kong
     says($store,
         [['new', 'www..example.hk'], 1,
             qr/^ecert: name: .*; write a name such/],
@@ -175,7 +176,10 @@ sub refused {
         [['new', $site, '--unit', '港' x 65], 1, qr/^ecert: subject: --unit: /],
         [['new', $site, '--state', 'x' x 129], 1, qr/: --state: .*128 are/],
         [['new', $site, '--locality', 'x' x 129], 1, qr/: --locality: .*128/],
-        [['new', $site, '--org', "\xff\xfe"], 1, qr/: --org: .*not UTF-8/],
+        [['new', $site, '--org', $big5], 1, qr/: --org: .*sign 1 is not UTF-8/,
+            qr/; write --org in UTF-8, at a terminal that uses UTF-8 /],
+        [['new', "www.$big5.hk"], 1, qr/^ecert: name: .*\(it is not UTF-8\); /,
+            qr/; write it in UTF-8, at a terminal that uses UTF-8, or as /],
         [['new', $site, '--org', "a\nb"], 1, qr/: --org: .*U\+000A/],
         [['new', $site, '--org', '   '], 1, qr/: --org: .*white space alone/],
         [['new', $site, '--country', 'HKG'], 1, qr/: --country: .*two letters/],
