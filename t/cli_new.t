@@ -189,6 +189,8 @@ sub refused {
         [['new', $site, '--idn', 'utf8'], 2, qr/write --idn unicode or --idn/],
         [['new', $site, '--subscription-until', '2027-02-30'], 2,
             qr/"2027-02-30" is not a date/],
+        [['new', $site, '--subscription-until', '2020-01-01'], 2,
+            qr/^ecert: usage: .*until 2020-01-01: this day has passed\); give /],
         [['new'], 2, qr/^ecert new: one NAME is wanted, further ones with/],
         [['new', $site, 'example.hk'], 2, qr/further ones with --name/],
         [['csr', $site], 1, qr/^ecert: no-site: .*ecert new \Q$site\E/]);

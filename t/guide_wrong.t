@@ -17,12 +17,16 @@ my $day = 86400;
 my $site = 'www.example.hk';
 my @names = ($site, 'example.hk');
 my $other = 'shop.example.hk';
+my $wide = 'many.example.hk';
+my $left_out = qr/^Not asked for .* have them:\n  (?:host\d\.\Q$wide\E ?){3}
+  (?:host\d\.\Q$wide\E ?){2}$/m;
 my $pki = Ecert::PKI->new;
 
 for my $kind (servers()) {
     subtest $kind => sub {
         my $guide = Ecert::Guide->new($kind, pki => $pki,
-            sites => { $site => ['example.hk'], $other => [] });
+            sites => { $site => ['example.hk'], $other => [],
+                $wide => [map { "host$_.$wide" } 1 .. 5] });
         $guide->add_issuers;
         my $old = $guide->walk(server_name => $site, kind => 'multi-domain',
             more => ['example.hk']);
@@ -43,6 +47,8 @@ for my $kind (servers()) {
             serves($guide->server, $site, [$leaf, $pki->sub, $pki->cross],
                 'is served');
         };
+        like $guide->does('new of a third', 'new', $wide), $left_out,
+            'many names that are left out stand in lines that fit';
     };
 }
 done_testing;

@@ -16,6 +16,8 @@
 #include "site.h"
 #include "wish.h"
 
+#define DAY 86400
+
 static time_t ticked; /* 0: nothing was shown */
 
 static void tick(void *ctx)
@@ -179,13 +181,38 @@ static void add_forgotten(const ecert_wish_t *wish, const json_t *site,
     }
 }
 
+/* The keys of names; broken between two of them. */
+static void print_forgotten(const json_t *names)
+{
+    size_t n = json_object_size(names), len;
+    char *text = NULL;
+    FILE *out = n > 0 ? open_memstream(&text, &len) : NULL;
+    const char *name;
+    json_t *is;
+
+    if (out == NULL) {
+        return;
+    }
+    fprintf(out,
+            "Not asked for (--name), though virtual hosts of this site have "
+            "%s:",
+            n == 1 ? "it" : "them");
+    json_object_foreach((json_t *)(uintptr_t)names, name, is)
+    {
+        fprintf(out, " %s", name);
+    }
+    if (fclose(out) == 0) {
+        ecert_say_wrapped(stdout, text, 0, 2);
+    }
+    free(text);
+}
+
 /* Names that the running servers have for the site, each once. */
 static void say_forgotten(const ecert_wish_t *wish)
 {
     int silent = 0;
     json_t *servers = ecert_cli_servers(wish->options->store, &silent);
-    json_t *names = json_object(), *report, *site, *is;
-    const char *name;
+    json_t *names = json_object(), *report, *site;
     size_t i, k;
 
     json_array_foreach(servers, i, report)
@@ -197,16 +224,7 @@ static void say_forgotten(const ecert_wish_t *wish)
             }
         }
     }
-    if (json_object_size(names) > 0) {
-        fputs("Not asked for (--name), though virtual hosts of this site have "
-              "it:",
-              stdout);
-        json_object_foreach(names, name, is)
-        {
-            printf(" %s", name);
-        }
-        putchar('\n');
-    }
+    print_forgotten(names);
     json_decref(names);
     json_decref(servers);
 }
@@ -269,10 +287,19 @@ static int set_idn(ecert_wish_said_t *options, const char *value,
 static int set_until(ecert_wish_said_t *options, const char *value,
                      ecert_err_t *err)
 {
-    int64_t when;
+    int64_t when, now = time(NULL);
 
     options->until = value;
-    return ecert_date_parse(value, &when, err);
+    if (ecert_date_parse(value, &when, err) != 0) {
+        return -1;
+    }
+    if (when >= now - now % DAY) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_USAGE, NULL,
+              "--subscription-until %s: this day has passed", value);
+    return ecert_err_hint(err,
+                          "give the day on which it ends, or leave it out");
 }
 
 static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
@@ -353,7 +380,7 @@ static const ecert_cli_option_t options[] = {
      "rsa:2048 (default), rsa:3072, rsa:4096, ec:P-256, ec:P-384", 0},
     {"idn", 'i', "FORM",
      "unicode or ascii (A-label): how a Chinese domain name stands in the "
-     "common name (default: as NAME is written)",
+     "common name (default: as in the request before, else as NAME is written)",
      0},
     {"san", 'a', NULL,
      "put all names into the request, too; this CA does not need them", 0},

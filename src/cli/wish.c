@@ -98,7 +98,8 @@ static const char *choose(const char *said, const json_t *before,
     return said ? said : old ? old : otherwise;
 }
 
-/* The name as it was written, unless --idn says otherwise. */
+/* The name as it was written, unless --idn or the request before says
+ * otherwise. */
 static void take_common_name(ecert_wish_t *wish)
 {
     const char *idn = wish->idn;
