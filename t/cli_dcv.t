@@ -292,6 +292,8 @@ sub list_and_remove {
         [['dcv', 'list'], 0, qr/^    until \S+Z, 3 bytes, put by hand$/m,
             qr{^http://example\.hk/$folder/$usual\n.*, of site \Q$site\E$}m],
         [['dcv', 'list', 'other.hk'], 0, qr/gsdv/, [qr/\Q$site\E/]],
+        [['dcv', 'list', 'third.hk'], 0,
+            qr/\AThere are no validation files of third\.hk\.\n\z/],
         [['dcv', 'remove', $site, 'x.txt'], 1, qr/missing: .*see ecert dcv/],
         [['dcv', 'remove', 'none.hk'], 1, qr/see ecert dcv list$/m],
         [['dcv', 'remove', $site, $usual], 0,

@@ -101,7 +101,7 @@ sub who {
         is $all[1]{user}, 'chantaiman', 'the one behind sudo';
         is $all[1]{as}, $me, 'and who he became';
         says($store, [['log'], 0, qr/^\S+Z  chantaiman as \Q$me\E  csr /m,
-            qr/, no_backup$/m]);
+            qr/, without a backup$/m]);
     }
 }
 
@@ -109,6 +109,8 @@ sub failures {
     my $store = Ecert::Store->new;
     says($store, [['log'], 0, qr/^Nothing was done yet\.$/m]);
     ecert($store, 'new', $site, '--key', 'ec:P-256');
+    says($store, [['log', 'nosuch.hk'], 0,
+        qr/\ANothing was done for nosuch\.hk\.\n\z/]);
     says($store,
         [['csr', $site], 1],
         [['install', $site, $pki->leaf->file(tmp() . '/x.pem')], 1],

@@ -312,7 +312,21 @@ static json_t *list_tokens(const char *store, const char *only,
     return list;
 }
 
-static void print_list(const json_t *list, const json_t *servers, int each)
+static void print_none(const char *only)
+{
+    char name[ECERT_NAME_MAX * 4];
+
+    if (only == NULL) {
+        puts("There are no validation files.");
+        return;
+    }
+    ecert_name_unicode(only, name, sizeof(name));
+    printf("There are no validation files of %s.\n", name);
+}
+
+/* only: the site or host that is meant, and all of its fetches; NULL: all. */
+static void print_list(const json_t *list, const json_t *servers,
+                       const char *only)
 {
     const json_t *one;
     size_t i;
@@ -320,10 +334,10 @@ static void print_list(const json_t *list, const json_t *servers, int each)
     json_array_foreach(list, i, one)
     {
         print_token(one);
-        ecert_dcv_print_fetched(one, each);
+        ecert_dcv_print_fetched(one, only != NULL);
     }
     if (json_array_size(list) == 0) {
-        puts("There are no validation files.");
+        print_none(only);
         return;
     }
     json_array_foreach(servers, i, one)
@@ -351,7 +365,7 @@ static void print_json(const options_t *options, json_t *list,
     json_decref(top);
 }
 
-static void show_list(const options_t *options, json_t *list)
+static void show_list(const options_t *options, json_t *list, const char *only)
 {
     int silent = 0;
     json_t *servers = ecert_cli_servers(options->store, &silent);
@@ -360,7 +374,7 @@ static void show_list(const options_t *options, json_t *list)
     if (options->json) {
         print_json(options, list, servers);
     } else {
-        print_list(list, servers, options->n_words > 0);
+        print_list(list, servers, only);
     }
     json_decref(servers);
 }
@@ -368,6 +382,7 @@ static void show_list(const options_t *options, json_t *list)
 static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
 {
     char ascii[ECERT_NAME_MAX];
+    const char *only = NULL;
     options_t options = {0};
     ecert_err_t err;
     json_t *list;
@@ -379,16 +394,17 @@ static int run_list(const ecert_cli_command_t *command, int argc, char **argv)
     if (options.n_words > 1) {
         return ecert_cli_usage("dcv list", "one NAME at most");
     }
-    if (options.n_words == 1
-        && ecert_name_ascii(options.words[0], ascii, &err) != 0) {
-        return ecert_cli_fail(NULL, &err);
+    if (options.n_words == 1) {
+        if (ecert_name_ascii(options.words[0], ascii, &err) != 0) {
+            return ecert_cli_fail(NULL, &err);
+        }
+        only = ascii;
     }
-    list =
-        list_tokens(options.store, options.n_words ? ascii : NULL, NULL, &err);
+    list = list_tokens(options.store, only, NULL, &err);
     if (list == NULL) {
         return ecert_cli_fail(NULL, &err);
     }
-    show_list(&options, list);
+    show_list(&options, list, only);
     json_decref(list);
     return ECERT_EXIT_DONE;
 }

@@ -61,7 +61,8 @@ static void describe(const char *key, const json_t *value, char *out,
     } else if (text != NULL) {
         snprintf(out, size, "%.64s %.400s", key, text);
     } else {
-        snprintf(out, size, "%.64s", key);
+        snprintf(out, size, "%.64s",
+                 strcmp(key, "no_backup") == 0 ? "without a backup" : key);
     }
 }
 
@@ -114,7 +115,20 @@ static void print_entry(const json_t *entry, int with_site)
     print_rest(entry);
 }
 
-static void show(const options_t *options, json_t *entries, int with_site)
+static void print_none(const char *site)
+{
+    char name[ECERT_NAME_MAX * 4];
+
+    if (site == NULL) {
+        puts("Nothing was done yet.");
+        return;
+    }
+    ecert_name_unicode(site, name, sizeof(name));
+    printf("Nothing was done for %s.\n", name);
+}
+
+/* only: the site that is meant; NULL: all. */
+static void show(const options_t *options, json_t *entries, const char *only)
 {
     json_t *top, *entry;
     size_t i;
@@ -129,16 +143,17 @@ static void show(const options_t *options, json_t *entries, int with_site)
     }
     json_array_foreach(entries, i, entry)
     {
-        print_entry(entry, with_site);
+        print_entry(entry, only == NULL);
     }
     if (json_array_size(entries) == 0) {
-        puts("Nothing was done yet.");
+        print_none(only);
     }
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     char ascii[ECERT_NAME_MAX];
+    const char *only = NULL;
     options_t options = {0};
     int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
                                       &code);
@@ -151,16 +166,18 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     if (argc - first > 1) {
         return ecert_cli_usage("log", "one NAME at most");
     }
-    if (first < argc && ecert_name_ascii(argv[first], ascii, &err) != 0) {
-        return ecert_cli_fail(NULL, &err);
+    if (first < argc) {
+        if (ecert_name_ascii(argv[first], ascii, &err) != 0) {
+            return ecert_cli_fail(NULL, &err);
+        }
+        only = ascii;
     }
     options.store = ecert_cli_store(options.store);
-    entries =
-        ecert_journal_read(options.store, first < argc ? ascii : NULL, &err);
+    entries = ecert_journal_read(options.store, only, &err);
     if (entries == NULL) {
         return ecert_cli_fail(NULL, &err);
     }
-    show(&options, entries, first == argc);
+    show(&options, entries, only);
     json_decref(entries);
     return ECERT_EXIT_DONE;
 }
