@@ -29,6 +29,7 @@ subtest 'ceilings' => \&ceilings;
 subtest 'as text' => \&text;
 subtest 'late' => \&late;
 subtest 'the subscription' => \&subscription;
+subtest 'without an end' => \&endless;
 subtest 'iCalendar' => \&icalendar;
 subtest 'sites' => \&sites;
 subtest 'wrong usage' => \&usage;
@@ -154,6 +155,22 @@ sub subscription {
         qr/^2028-11-30T/, 'as JSON';
 }
 
+# A subscription that is longer than a plan may be.
+sub endless {
+    my $store = store_with('2026-12-01', 199);
+    my @args = ('--subscription-until', '2099-01-30');
+    my ($plan) = @{ ecert_json($store, 'calendar', @args)->{calendar} };
+    is scalar @{ $plan->{plan} }, 201, 'it is cut';
+    ok $plan->{cut}, 'as JSON';
+    ok !ecert_json($store, 'calendar')->{calendar}[0]{cut}, 'another one not';
+    says($store,
+        [['calendar', @args], 0, qr/days\)\n  \.\.\. and so on, +to 2099-01-30\n/],
+        [['calendar'], 0, [qr/and so on/]]);
+    my ($status, $out, $err) = parts($store, 'calendar', '--ics', @args);
+    like $err, qr/^\Q$site\E: the last event is on \S+, .*go on to\s+2099-01-30: /,
+        'as a calendar: beside it';
+}
+
 # A content line: [name, parameters, value].  Dies on what RFC 5545 forbids.
 sub lines ($text) {
     $text =~ /(?<!\r)\n|\r(?!\n)/ and die 'line ends are CR LF';
@@ -217,15 +234,29 @@ sub icalendar {
     is $first->{'DTSTART;VALUE=DATE'}, '20270519', 'the day on which to renew';
     is $first->{'DTEND;VALUE=DATE'}, '20270520', 'one day';
     is $first->{DTSTAMP}, '20261202T120000Z', 'when it was made';
-    like $first->{DESCRIPTION}, qr/before 2027-06-11\.\n1\. ecert new \Q$site/,
-        'what to do';
+    my $pfx = "$site-2027-05-19.pfx";
+    is $first->{DESCRIPTION}, <<"EOT" =~ s/\n\z//r, 'what to do';
+Renew the certificate of $site from today on, and before 2027-06-11.
+1. ecert new $site
+2. ecert backup $site --pending -o $site-key-2027-05-19.pfx
+3. where the CA's portal asks for it: ecert dcv add $site fileauth.txt
+4. ecert csr $site, and submit it in the portal
+5. ecert install $site cert.crt --wait
+6. ecert backup $site -o $pfx
+The new certificate will live until 2027-08-26.
+EOT
     my ($alarm) = @{ $first->{components} };
     is "$alarm->{component} $alarm->{ACTION} $alarm->{TRIGGER}",
         'VALARM DISPLAY -P7D', 'with an alarm';
     ok +(grep { index($_->{SUMMARY}, $unicode) > 0 } @events),
         'a Chinese name as people know it';
-    ok +(grep { $_->{DESCRIPTION} =~ /ecert new '\*\.example\.hk'\n/ } @events),
+    my ($star) = grep { $_->{SUMMARY} =~ /\*/ } @events;
+    like $star->{DESCRIPTION}, qr/ecert new '\*\.example\.hk'\n/,
         'a star in quotes';
+    like $star->{DESCRIPTION}, qr/ dcv dns '\*\.example\.hk' CODE\n/,
+        'it is validated by DNS';
+    like $star->{DESCRIPTION}, qr/' -o wildcard\.example\.hk-2027-\d\d-\d\d\.pfx\n/,
+        'and none in the name of a file';
 
     my $again = calendar_of($store, '2027-01-15', @args);
     is_deeply [sort map { $_->{UID} } @{ $again->{components} }],

@@ -106,30 +106,97 @@ static void print_item(const ecert_planned_t *item)
     putchar('\n');
 }
 
+/* The steps of the guide's "Renewal".  The files are named after the day: a
+ * backup is never written over one of before. */
+static void put_steps(const char *ascii, const char *day, FILE *out)
+{
+    const char *word = ecert_cli_word(ascii);
+    int wildcard = ascii[0] == '*';
+    const char *kind = wildcard ? "wildcard." : "";
+    const char *base = wildcard ? ascii + 2 : ascii;
+
+    fprintf(out, "1. ecert new %s\n", word);
+    fprintf(out, "2. ecert backup %s --pending -o %s%s-key-%s.pfx\n", word,
+            kind, base, day);
+    fprintf(out, "3. where the CA's portal asks for it: ecert dcv %s %s %s\n",
+            wildcard ? "dns" : "add", word, wildcard ? "CODE" : "fileauth.txt");
+    fprintf(out, "4. ecert csr %s, and submit it in the portal\n", word);
+    fprintf(out, "5. ecert install %s cert.crt --wait\n", word);
+    fprintf(out, "6. ecert backup %s -o %s%s-%s.pfx\n", word, kind, base,
+            day);
+}
+
+/* The description, to be freed; NULL on lack of memory. */
+static char *describe(const char *ascii, const char *day,
+                      const ecert_planned_t *item)
+{
+    char *text = NULL, until[32], end[32];
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    if (out == NULL) {
+        return NULL;
+    }
+    fprintf(out, "Renew the certificate of %s from today on, and before %s.\n",
+            ascii, ecert_day_format(item->renew_until, until));
+    put_steps(ascii, day, out);
+    fprintf(out, "The new certificate will live until %s.",
+            ecert_day_format(item->not_after, end));
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
 static int add_event(const out_t *out, const char *ascii,
                      const ecert_planned_t *item, ecert_err_t *err)
 {
-    const char *word = ecert_cli_word(ascii);
-    char uid[400], summary[1200], text[2400], until[32], end[32], day[32];
-    char name[ECERT_NAME_MAX * 4];
+    char uid[400], summary[1200], day[32], name[ECERT_NAME_MAX * 4], *text;
+    int rc;
 
     if (!item->planned) {
         return 0;
     }
     ecert_day_format(item->renew_from, day);
+    text = describe(ascii, day, item);
+    if (text == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
     ecert_name_unicode(ascii, name, sizeof(name));
     snprintf(uid, sizeof(uid), "renew-%s-%s@ecert", ascii, day);
     snprintf(summary, sizeof(summary), "Renew e-Cert (Server) %s", name);
-    snprintf(text, sizeof(text),
-             "Renew the certificate of %s from today on, and before %s.\n"
-             "1. ecert new %s\n2. ecert backup %s --pending -o FILE.pfx\n"
-             "3. ecert csr %s, and submit it in the CA's portal\n"
-             "4. ecert install %s FILE --wait\n"
-             "The new certificate will live until %s.",
-             ascii, ecert_day_format(item->renew_until, until), word, word,
-             word, word, ecert_day_format(item->not_after, end));
-    return ecert_ical_add(out->ical, uid, item->renew_from, summary, text,
-                          ALARM_DAYS, err);
+    rc = ecert_ical_add(out->ical, uid, item->renew_from, summary, text,
+                        ALARM_DAYS, err);
+    free(text);
+    return rc;
+}
+
+/* Whoever imports the events does not see that the last ones are missing. */
+static void warn_cut(const char *ascii, const ecert_plan_t *plan, int64_t until)
+{
+    char last[32], end[32];
+
+    ecert_say_line(stderr,
+                   "%s: the last event is on %s, and renewals go on to %s: "
+                   "make the calendar anew before then.",
+                   ascii,
+                   ecert_day_format(plan->items[plan->n - 1].renew_from, last),
+                   ecert_day_format(until, end));
+}
+
+static int add_events(const out_t *out, const char *ascii,
+                      const ecert_plan_t *plan, int64_t until, ecert_err_t *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < plan->n && rc == 0; i++) {
+        rc = add_event(out, ascii, &plan->items[i], err);
+    }
+    if (rc == 0 && plan->cut) {
+        warn_cut(ascii, plan, until);
+    }
+    return rc;
 }
 
 /* ---- one site ---------------------------------------------------------- */
@@ -151,6 +218,10 @@ static void print_plan(const char *ascii, const ecert_plan_t *plan,
             print_present(&plan->items[i], now);
         }
     }
+    if (plan->cut) {
+        print_row("... and so on,", 0, ECERT_SAY_PLAIN);
+        printf("%11s %s\n", "to", ecert_day_format(until, end));
+    }
     if (until != 0) {
         print_row("end of the subscription", 0, ECERT_SAY_PLAIN);
         printf("%11s %s\n", "on", ecert_day_format(until, end));
@@ -165,6 +236,7 @@ static void report_plan(json_t *list, const char *ascii,
     ecert_json_set_text(site, "site", ascii);
     ecert_json_set_date(site, "subscription_until", until);
     json_object_set_new(site, "plan", items);
+    json_object_set_new(site, "cut", json_boolean(plan->cut));
     json_array_append_new(list, site);
     for (size_t i = 0; i < plan->n; i++) {
         json_array_append_new(items, report_item(&plan->items[i]));
@@ -174,17 +246,15 @@ static void report_plan(json_t *list, const char *ascii,
 static int show_plan(out_t *out, const char *ascii, const ecert_plan_t *plan,
                      int64_t until, ecert_err_t *err)
 {
-    int rc = 0;
-
+    if (out->options->ics) {
+        return add_events(out, ascii, plan, until, err);
+    }
     if (out->options->json) {
         report_plan(out->list, ascii, plan, until);
-    } else if (!out->options->ics) {
+    } else {
         print_plan(ascii, plan, until, out->options->now);
     }
-    for (size_t i = 0; out->options->ics && i < plan->n && rc == 0; i++) {
-        rc = add_event(out, ascii, &plan->items[i], err);
-    }
-    return rc;
+    return 0;
 }
 
 static int64_t subscription_of(const ecert_cli_site_t *site,
