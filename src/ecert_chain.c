@@ -39,6 +39,28 @@ static int known_above(const ecert_work_t *work, const ecert_path_t *path)
            || (entry != NULL && entry->role == ECERT_CA_CROSS);
 }
 
+/*
+ * Anybody can bear a name; a known root's certificate, or the catalogue's
+ * fingerprint of the topmost element, is proof.  Each element has signed the
+ * one below it, so it holds for all of the path but the leaf.
+ */
+static int proves(const ecert_work_t *work, const ecert_choice_t *choice,
+                  const X509 *cert)
+{
+    const ecert_path_t *path = &choice->path;
+    if (!choice->found
+        || (path->root == NULL
+            && ecert_ca_find(work->in->ca, path->certs[path->n - 1]) == NULL)) {
+        return 0;
+    }
+    for (size_t i = 1; i < path->n; i++) {
+        if (path->certs[i] == cert) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void remember_fault(ecert_work_t *work, const ecert_path_t *path,
                            const ecert_err_t *err)
 {
@@ -205,6 +227,8 @@ static int fill_considered(ecert_chain_t *chain, const ecert_work_t *work)
         out->cert = c->cert;
         out->why = c->why;
         out->role = c->role;
+        out->proven = proves(work, &work->direct, c->cert)
+                      || proves(work, &work->cross, c->cert);
         memcpy(out->note, c->note, sizeof(out->note));
     }
     return 0;

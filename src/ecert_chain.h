@@ -54,14 +54,17 @@ typedef struct {
     X509 *cert; /* a reference of its own */
     ecert_why_t why;
     ecert_ca_role_t role; /* known from the catalogue or found out */
-    char note[192];       /* what the sentence leaves open, or "" */
+    int proven;     /* on a path that a known root has signed, or that ends
+                       in what the catalogue knows by its fingerprint */
+    char note[192]; /* what the sentence leaves open, or "" */
 } ecert_considered_t;
 
 typedef struct {
     STACK_OF(X509) *served;         /* behind the leaf, in order */
     ecert_considered_t *considered; /* all of the pool, the leaf first */
     size_t n_considered;
-    int complete;                  /* leads to a known root */
+    int complete;                  /* leads to a known root, or to the name of
+                                      one: no proof, see proven */
     char missing[256];             /* when not complete: which issuer */
     int64_t not_before, not_after; /* of the leaf */
     int64_t next_change;           /* next second at which the answer may be

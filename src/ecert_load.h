@@ -104,9 +104,10 @@ int ecert_load_urls(ecert_loader_t *loader, const ecert_site_t *site,
 
 /*
  * Whether this one of `more`, certificates from anywhere, belongs into the
- * pool: 0 when the held leaf would be served with it and the chain then leads
- * to a known root; 1 when only the latter is not so.  CHAIN, PURPOSE or DENIED
- * otherwise; err has the reason in both cases.
+ * pool: 0 when the held leaf would be served with it and a known root's
+ * signature, or the catalogue's fingerprint, proves it; 1 when only the latter
+ * is not so.  CHAIN, PURPOSE or DENIED otherwise; err has the reason in both
+ * cases.
  */
 int ecert_load_wants(ecert_loader_t *loader, const ecert_site_t *site,
                      const ecert_loaded_t *held, const STACK_OF(X509) *more,

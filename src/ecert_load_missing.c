@@ -211,11 +211,15 @@ static int check_purpose(const ecert_ca_t *ca, const ecert_considered_t *one,
 static int no_root(const char *name, ecert_err_t *err)
 {
     ecert_err(err, ECERT_ERR_CHAIN, name,
-              "the chain still leads to no known root");
+              "the chain still leads to no known root; if you trust it: "
+              "ecert issuers add FILE");
     return 1;
 }
 
-/* The reason that the chain's builder gave for this certificate. */
+/*
+ * The reason that the chain's builder gave for this certificate.  That a chain
+ * is complete is not enough: its top may only bear a known root's name.
+ */
 static int judge(const ecert_chain_t *chain, const ecert_ca_t *ca, X509 *cert,
                  ecert_err_t *err)
 {
@@ -230,7 +234,7 @@ static int judge(const ecert_chain_t *chain, const ecert_ca_t *ca, X509 *cert,
         }
         if (one->why == ECERT_WHY_TAKEN) {
             return check_purpose(ca, one, name, err) != 0 ? -1
-                   : chain->complete                      ? 0
+                   : chain->complete && one->proven       ? 0
                                                           : no_root(name, err);
         }
         return ecert_err(err,

@@ -26,6 +26,9 @@ my $other_key = like_sub(issuer => $pki->stranger($root->cn));
 my $expired = like_sub(key => $sub->key, not_before => time - 90 * 86400,
     not_after => time - 86400);
 my $denied = like_sub(key => $sub->key);
+my $cross = $pki->issue(subject => $root->{subject_list}, key => $root->key,
+    issuer => $pki->stranger('Evil Root'), not_before => time - 86400,
+    not_after => time + 900 * 86400, ca => 1);
 my $secret = Ecert::Web->new(answer => sub { Ecert::Web::ok($sub->pem) });
 
 # label => [what is sent, reason word, words]
@@ -65,7 +68,7 @@ my %attack = (
         qr/no extended key usage for TLS|does not verify|may not issue/],
     'no-root' => [Ecert::Web::ok(like_sub(key => $sub->key,
         issuer => $pki->stranger('Elsewhere Root'))->der), 'chain-incomplete',
-        qr/the chain still leads to no known root/],
+        qr/to no known root; if you trust it: ecert issuers add FILE/],
     'same-root-name' => [Ecert::Web::ok(like_sub(key => $sub->key,
         issuer => $pki->stranger($root->cn))->der), 'chain-incomplete',
         qr/the chain still leads to no known root/],
@@ -91,7 +94,8 @@ my %attack = (
 );
 my @labels = sort keys %attack;
 my $web = Ecert::Web->new(answer => sub ($method, $path, $body) {
-    return $attack{ $path =~ s{.*/}{}r }[0];
+    my $label = $path =~ s{.*/}{}r;
+    return $label eq 'cross' ? Ecert::Web::ok($cross->pem) : $attack{$label}[0];
 });
 
 # Signed by the same root as the Sub CA, with its name, and more.
@@ -103,20 +107,52 @@ sub like_sub (%o) {
 
 for my $kind (servers()) {
     subtest $kind => sub { hostile($kind) };
+    subtest "$kind, a forged cross-certificate" => sub { cross($kind) };
 }
 done_testing;
 
-# A catalogue that sends each site to its own attacker: by the leaf's AIA.
-sub catalogue {
-    my $file = tmp() . '/catalogue.json';
+# Knows the root by name, as the built-in one does, and sends each site to its
+# own attacker: by the leaf's AIA.
+sub catalogue (@more) {
+    state $n = 0;
+    my $file = tmp() . '/catalogue' . $n++ . '.json';
     open my $out, '>', $file or die "$file: $!";
     print $out JSON::PP::encode_json({ schema => 'ecert-ca', version => 1,
         updated => '2026-01-01', name => 'Test', entries => [
+            { id => 'root', role => 'root', name => $root->cn,
+                sha256 => $root->fingerprint },
             { id => 'old', role => 'sub', name => $sub->cn,
                 sha256 => $denied->fingerprint, status => 'denied',
-                reason => 'replaced by another' } ] });
+                reason => 'replaced by another' }, @more ] });
     close $out;
     return $file;
+}
+
+# The chain is whole without it, so that only the forged one is in question: it
+# has name and key of the root, under somebody else's signature.
+sub cross ($kind) {
+    my ($site, $other) = ('cross.example.hk', $pki->cross_root);
+    my $store = Ecert::Store->new->add_issuers($sub);
+    my $leaf = $pki->leaf(names => [$site]);
+    my $url = $web->url("/$kind/cross");
+    $store->install($site, $leaf);
+    my $server = Ecert::Server->new($kind, store => $store,
+        conf => { ecert_fetch => ['on', 'allow=127.0.0.1'],
+            ecert_stapling => 'off', ecert_issuers => tmp() . '/root.pem',
+            ecert_catalogue => catalogue(
+                { id => 'other', role => 'root',
+                    name => 'GlobalSign Root CA - R3',
+                    sha256 => $other->fingerprint },
+                { id => 'cross', role => 'cross', issuer => 'other',
+                    name => $root->cn, sha256 => $pki->cross->fingerprint,
+                    url => $url }) },
+        vhosts => [{ names => [$site], ecert => 'on' }])->start;
+    my $line = $server->wait_log(qr/site \Q$site\E: [\w-]+: \Q$url\E: /) // '';
+    like $line, qr/: chain-incomplete: .*the chain still leads to no known root/,
+        'the words';
+    serves($server, $site, [$leaf, $sub], 'what is served stays');
+    is_deeply [map { slurp($_) } glob $store->dir . '/issuers/*'], [$sub->pem],
+        'nothing got in';
 }
 
 sub hostile ($kind) {
