@@ -100,16 +100,42 @@ static int consider(ecert_search_t *search, const ecert_path_t *path,
     choice->path = *path;
     choice->found = 1;
     choice->complete = complete;
+    choice->lapsed = NULL;
     return complete;
+}
+
+/*
+ * The root has expired, or is weak.  What it signed is served nevertheless:
+ * clients may know another path from there, a cross-certificate perhaps.
+ */
+static int consider_without_root(ecert_search_t *search,
+                                 const ecert_path_t *path,
+                                 ecert_choice_t *choice)
+{
+    ecert_path_t rootless = *path;
+    int rc;
+    rootless.root = NULL;
+    rc = consider(search, &rootless, choice);
+    if (!choice->found) {
+        return rc;
+    }
+    choice->complete = 0;
+    choice->lapsed = path->root;
+    return 0; /* there may be a better one */
 }
 
 static int visit_direct(ecert_search_t *search, const ecert_path_t *path)
 {
     ecert_work_t *work = search->ctx;
+    int rc;
     if (path->n == 1 && path->root == NULL) {
         return 0; /* the leaf alone is no path */
     }
-    return consider(search, path, &work->direct);
+    rc = consider(search, path, &work->direct);
+    if (rc != 0 || work->direct.found || path->root == NULL || path->n == 1) {
+        return rc;
+    }
+    return consider_without_root(search, path, &work->direct);
 }
 
 static int visit_cross(ecert_search_t *search, const ecert_path_t *path)
@@ -158,7 +184,7 @@ static void cut_unproven_top(ecert_work_t *work)
     ecert_cross_kind_t kind = work->in->cross.kind;
     if ((kind == ECERT_CROSS_OFF || kind == ECERT_CROSS_UNTIL)
         && work->chosen == &work->direct.path && !work->direct.complete
-        && work->served > 2
+        && work->direct.lapsed == NULL && work->served > 2
         && ecert_cross_why(work, NULL) != ECERT_WHY_UNDECIDED) {
         work->served--;
         work->cut_top = 1;

@@ -264,6 +264,11 @@ void ecert_chain_missing(ecert_work_t *work, char *out, size_t size)
         snprintf(out, size, "no path verifies: %s", work->fault);
         return;
     }
+    if (work->chosen == &work->direct.path && work->direct.lapsed != NULL) {
+        snprintf(out, size, "a root that verifies: %s",
+                 ecert_candidate_of(work, top)->fault);
+        return;
+    }
     const ecert_ca_entry_t *entry = download(work->in->ca, issuer);
     snprintf(out, size, "the certificate of \"%s\"%s%s%s", issuer,
              only_as(work, top), entry ? "; the right one: " : "",

@@ -31,6 +31,8 @@ typedef struct {
     ecert_path_t path;
     int found;
     int complete; /* leads to a root that is known */
+    X509 *lapsed; /* the path's root, which does not verify itself; path.root is
+                     NULL then */
 } ecert_choice_t;
 
 typedef struct {

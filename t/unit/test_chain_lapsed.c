@@ -1,0 +1,173 @@
+/* Known roots that have expired, are weak, or will not last. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ecert_chain.h"
+#include "ecert_conf.h"
+#include "pki.h"
+
+#define NOW ((int64_t)1795392000) /* 2026-11-23 */
+
+static pki_t *pki;
+
+static int setup(void **state)
+{
+    (void)state;
+    pki = pki_new(NOW);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pki_free(pki);
+    return 0;
+}
+
+/* A CA's certificate for key: self-signed without an issuer. */
+static X509 *ca(const char *cn, EVP_PKEY *key, X509 *issuer,
+                EVP_PKEY *issuer_key, int64_t from, int64_t to)
+{
+    pki_spec_t spec = {.cn = cn,
+                       .key = key,
+                       .issuer = issuer,
+                       .issuer_key = issuer_key,
+                       .not_before = from,
+                       .not_after = to,
+                       .ca = 1,
+                       .server_auth = issuer != NULL};
+    return pki_issue(&spec);
+}
+
+/* The root of the pki, in another time. */
+static X509 *root_of(int64_t from, int64_t to)
+{
+    return ca("Look-alike Root 3", pki->root_key, NULL, NULL, from, to);
+}
+
+static ecert_chain_t *build(STACK_OF(X509) *pool, const char *policy)
+{
+    ecert_chain_in_t in = {.leaf = pki->leaf, .pool = pool, .now = NOW};
+    ecert_chain_t *chain;
+    ecert_err_t err;
+    assert_int_equal(ecert_cross_parse(policy, &in.cross, &err), 0);
+    chain = ecert_chain_build(&in, &err);
+    assert_non_null(chain);
+    return chain;
+}
+
+static void served_are(const ecert_chain_t *chain, X509 *first, X509 *second)
+{
+    X509 *const expected[] = {first, second};
+    int n = second != NULL ? 2 : 1;
+    assert_int_equal(sk_X509_num(chain->served), n);
+    for (int i = 0; i < n; i++) {
+        assert_ptr_equal(sk_X509_value(chain->served, i), expected[i]);
+    }
+}
+
+static void expired_root(void **state)
+{
+    X509 *old = root_of(NOW - PKI_YEAR, NOW - PKI_DAY);
+    STACK_OF(X509) *pool = pki_stack(old, pki->new_sub, NULL);
+    ecert_chain_t *chain = build(pool, "auto");
+    (void)state;
+    served_are(chain, pki->new_sub, NULL);
+    assert_int_equal(chain->complete, 0);
+    assert_string_equal(chain->missing,
+                        "a root that verifies: Look-alike Root 3: expired on "
+                        "2026-11-22");
+    assert_int_equal(chain->considered[2].proven, 0);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+
+    pool = pki_stack(old, pki->new_sub, pki->cross, pki->other_root, NULL);
+    chain = build(pool, "auto");
+    served_are(chain, pki->new_sub, pki->cross);
+    assert_int_equal(chain->complete, 1);
+    assert_int_equal(chain->considered[2].proven, 1);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+
+    /* The CA prolonged it: the expired one is not the last word. */
+    pool = pki_stack(old, pki->root, pki->new_sub, NULL);
+    chain = build(pool, "auto");
+    served_are(chain, pki->new_sub, NULL);
+    assert_int_equal(chain->complete, 1);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    X509_free(old);
+}
+
+static void root_to_come(void **state)
+{
+    X509 *root = root_of(NOW + 3 * PKI_DAY, NOW + PKI_YEAR);
+    STACK_OF(X509) *pool = pki_stack(root, pki->new_sub, NULL);
+    ecert_chain_t *chain = build(pool, "auto");
+    (void)state;
+    served_are(chain, pki->new_sub, NULL);
+    assert_int_equal(chain->complete, 0);
+    assert_int_equal(chain->next_change, NOW + 3 * PKI_DAY);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    X509_free(root);
+}
+
+static void weak_root(void **state)
+{
+    EVP_PKEY *key = pki_key("RSA-1024");
+    X509 *root =
+        ca("Weak Root", key, NULL, NULL, NOW - PKI_YEAR, NOW + PKI_YEAR);
+    X509 *sub = ca("Look-alike SSL CA 3 - 17", pki->sub_key, root, key,
+                   NOW - PKI_DAY, NOW + PKI_YEAR);
+    STACK_OF(X509) *pool = pki_stack(root, sub, NULL);
+    ecert_chain_t *chain = build(pool, "auto");
+    (void)state;
+    served_are(chain, sub, NULL);
+    assert_int_equal(chain->complete, 0);
+    assert_non_null(strstr(chain->missing, "a root that verifies: "));
+    assert_int_equal(chain->considered[2].proven, 0);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    X509_free(root);
+    X509_free(sub);
+    EVP_PKEY_free(key);
+}
+
+/* Its root is known, so the topmost is no cross-certificate. */
+static void nothing_is_cut(void **state)
+{
+    X509 *old = root_of(NOW - PKI_YEAR, NOW - PKI_DAY);
+    EVP_PKEY *key = pki_key("P-256");
+    X509 *middle =
+        ca("Middle", key, old, pki->root_key, NOW - PKI_DAY, NOW + PKI_YEAR);
+    X509 *sub = ca("Look-alike SSL CA 3 - 17", pki->sub_key, middle, key,
+                   NOW - PKI_DAY, NOW + PKI_YEAR);
+    STACK_OF(X509) *pool = pki_stack(middle, old, sub, NULL);
+    ecert_chain_t *chain = build(pool, "off");
+    (void)state;
+    served_are(chain, sub, middle);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    X509_free(old);
+    X509_free(middle);
+    X509_free(sub);
+    EVP_PKEY_free(key);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(expired_root),
+        cmocka_unit_test(root_to_come),
+        cmocka_unit_test(weak_root),
+        cmocka_unit_test(nothing_is_cut),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
