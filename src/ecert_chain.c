@@ -202,6 +202,17 @@ static void choose(ecert_work_t *work)
     cut_unproven_top(work);
 }
 
+/* Of a root that is no element of the pool, perhaps. */
+static void root_dates(const ecert_choice_t *choice, int64_t now, int64_t *next)
+{
+    const X509 *root =
+        choice->lapsed != NULL ? choice->lapsed : choice->path.root;
+    if (root != NULL) {
+        ecert_date_sooner(next, ecert_x509_not_before(root), now);
+        ecert_date_sooner(next, ecert_x509_not_after(root) + 1, now);
+    }
+}
+
 static int64_t next_change(const ecert_work_t *work)
 {
     const ecert_chain_in_t *in = work->in;
@@ -224,10 +235,8 @@ static int64_t next_change(const ecert_work_t *work)
             ecert_date_sooner(&next, c->entry->useful_until, in->now);
         }
     }
-    const X509 *anchor = work->chosen ? work->chosen->root : NULL;
-    if (anchor != NULL) {
-        ecert_date_sooner(&next, ecert_x509_not_after(anchor) + 1, in->now);
-    }
+    root_dates(&work->direct, in->now, &next);
+    root_dates(&work->cross, in->now, &next);
     return next;
 }
 

@@ -51,15 +51,25 @@ static X509 *root_of(int64_t from, int64_t to)
     return ca("Look-alike Root 3", pki->root_key, NULL, NULL, from, to);
 }
 
-static ecert_chain_t *build(STACK_OF(X509) *pool, const char *policy)
+static ecert_chain_t *build_with(STACK_OF(X509) *pool, X509 *anchor,
+                                 const char *policy)
 {
-    ecert_chain_in_t in = {.leaf = pki->leaf, .pool = pool, .now = NOW};
+    STACK_OF(X509) *anchors =
+        anchor ? pki_stack(anchor, NULL) : sk_X509_new_null();
+    ecert_chain_in_t in = {
+        .leaf = pki->leaf, .pool = pool, .anchors = anchors, .now = NOW};
     ecert_chain_t *chain;
     ecert_err_t err;
     assert_int_equal(ecert_cross_parse(policy, &in.cross, &err), 0);
     chain = ecert_chain_build(&in, &err);
     assert_non_null(chain);
+    pki_stack_free(anchors);
     return chain;
+}
+
+static ecert_chain_t *build(STACK_OF(X509) *pool, const char *policy)
+{
+    return build_with(pool, NULL, policy);
 }
 
 static void served_are(const ecert_chain_t *chain, X509 *first, X509 *second)
@@ -161,13 +171,41 @@ static void nothing_is_cut(void **state)
     EVP_PKEY_free(key);
 }
 
+/* Roots of this machine are looked at again at their own dates, too. */
+static void dates_of_roots(void **state)
+{
+    int64_t soon = NOW + 3 * PKI_DAY;
+    X509 *lasting = root_of(NOW - PKI_YEAR, soon);
+    X509 *coming = root_of(soon, NOW + PKI_YEAR);
+    STACK_OF(X509) *pool =
+        pki_stack(pki->new_sub, pki->cross, pki->other_root, NULL);
+    STACK_OF(X509) *alone = pki_stack(pki->new_sub, NULL);
+    ecert_chain_t *chain = build_with(pool, lasting, "on");
+    (void)state;
+    served_are(chain, pki->new_sub, pki->cross);
+    assert_int_equal(chain->next_change, soon + 1);
+    ecert_chain_free(chain);
+
+    chain = build_with(alone, lasting, "on");
+    assert_int_equal(chain->next_change, soon + 1);
+    ecert_chain_free(chain);
+
+    chain = build_with(alone, coming, "on");
+    served_are(chain, pki->new_sub, NULL);
+    assert_int_equal(chain->next_change, soon);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    pki_stack_free(alone);
+    X509_free(lasting);
+    X509_free(coming);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(expired_root),
-        cmocka_unit_test(root_to_come),
-        cmocka_unit_test(weak_root),
-        cmocka_unit_test(nothing_is_cut),
+        cmocka_unit_test(expired_root),   cmocka_unit_test(root_to_come),
+        cmocka_unit_test(weak_root),      cmocka_unit_test(nothing_is_cut),
+        cmocka_unit_test(dates_of_roots),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
