@@ -3,6 +3,8 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "ecert_x509.h"
+
 X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
                       const char *key_file, ecert_err_t *err)
 {
@@ -46,6 +48,11 @@ static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
         ERR_clear_error();
         return ecert_err(err, ECERT_ERR_PURPOSE, file,
                          "its key usages do not allow serverAuth");
+    }
+    if (!ecert_x509_signs_handshakes(leaf)) {
+        return ecert_err(err, ECERT_ERR_PURPOSE, file,
+                         "its key usage has no digitalSignature, which TLS "
+                         "needs");
     }
     /* whoever makes his own certificate with openssl gets a CA by default */
     if (X509_check_ca(leaf) == 1 && !self_signed) {

@@ -89,6 +89,9 @@ static const char *leaf_fault(X509 *leaf)
         && (X509_get_extended_key_usage(leaf) & XKU_ANYEKU) != 0) {
         return "it is for any use, not for a server (BR 7.1.2.7.10)";
     }
+    if (!ecert_x509_signs_handshakes(leaf)) {
+        return "its key usage has no digitalSignature (RFC 8446, 4.4.2.2)";
+    }
     if (!key_ok(leaf)) {
         return "TLS clients do not take this kind of key";
     }

@@ -95,6 +95,13 @@ int ecert_x509_server_auth(X509 *cert)
     return rc;
 }
 
+int ecert_x509_signs_handshakes(X509 *cert)
+{
+    int rc = (X509_get_key_usage(cert) & KU_DIGITAL_SIGNATURE) != 0;
+    ERR_clear_error();
+    return rc;
+}
+
 int ecert_x509_same_identity(X509 *a, X509 *b)
 {
     if (X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b))) {

@@ -16,6 +16,12 @@ int ecert_x509_ca(X509 *cert);
 /* Has an extended key usage with serverAuth (anyExtendedKeyUsage is none). */
 int ecert_x509_server_auth(X509 *cert);
 
+/*
+ * May sign a handshake (digitalSignature, or no key usage at all), as TLS 1.3
+ * and ECDHE need it: RFC 8446, 4.4.2.2.
+ */
+int ecert_x509_signs_handshakes(X509 *cert);
+
 /* Same subject and same public key. */
 int ecert_x509_same_identity(X509 *a, X509 *b);
 

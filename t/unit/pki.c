@@ -169,9 +169,13 @@ static void add_extensions(X509 *cert, X509 *issuer, const pki_spec_t *spec)
 {
     add_ext(cert, issuer, NID_basic_constraints,
             spec->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
-    add_ext(cert, issuer, NID_key_usage,
-            spec->ca ? "critical,keyCertSign,cRLSign"
-                     : "critical,digitalSignature");
+    if (spec->key_usage == NULL) {
+        add_ext(cert, issuer, NID_key_usage,
+                spec->ca ? "critical,keyCertSign,cRLSign"
+                         : "critical,digitalSignature");
+    } else if (spec->key_usage[0] != '\0') {
+        add_ext(cert, issuer, NID_key_usage, spec->key_usage);
+    }
     add_ext(cert, issuer, NID_subject_key_identifier, "hash");
     if (spec->issuer != NULL) {
         add_ext(cert, issuer, NID_authority_key_identifier, "keyid:always");

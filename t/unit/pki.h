@@ -24,11 +24,12 @@ typedef struct {
     X509 *issuer;         /* NULL: self-signed */
     EVP_PKEY *issuer_key; /* NULL: self-signed */
     int64_t not_before, not_after;
-    int ca;            /* basicConstraints, keyUsage of a CA */
-    int server_auth;   /* EKU serverAuth */
-    const char *eku;   /* another EKU, in the words of openssl.cnf */
-    const char *names; /* SAN in the words of openssl.cnf: "DNS:a,DNS:b" */
-    const EVP_MD *md;  /* SHA-256 unless set */
+    int ca;                /* basicConstraints, keyUsage of a CA */
+    int server_auth;       /* EKU serverAuth */
+    const char *eku;       /* another EKU, in the words of openssl.cnf */
+    const char *key_usage; /* another key usage, likewise; "": none */
+    const char *names;     /* SAN in the words of openssl.cnf: "DNS:a,DNS:b" */
+    const EVP_MD *md;      /* SHA-256 unless set */
 } pki_spec_t;
 
 X509 *pki_issue(const pki_spec_t *spec);

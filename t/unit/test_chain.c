@@ -493,6 +493,20 @@ static void client_verdicts(void **state)
     assert_int_equal(
         ecert_chain_verify(pki->leaf, served, roots, NULL, end + 1, &err), -1);
     assert_non_null(strstr(err.detail, "expired"));
+    pki_spec_t spec = {.cn = "www.example.hk",
+                       .key = pki->leaf_key,
+                       .issuer = pki->new_sub,
+                       .issuer_key = pki->sub_key,
+                       .not_before = NOW - PKI_DAY,
+                       .not_after = NOW + PKI_DAY,
+                       .server_auth = 1,
+                       .key_usage = "keyEncipherment",
+                       .names = "DNS:www.example.hk"};
+    X509 *mute = pki_issue(&spec);
+    assert_int_equal(ecert_chain_verify(mute, served, roots, NULL, NOW, &err),
+                     -1);
+    assert_non_null(strstr(err.detail, "no digitalSignature"));
+    X509_free(mute);
     assert_int_equal(ERR_peek_error(), 0);
     pki_stack_free(roots);
     pki_stack_free(none);

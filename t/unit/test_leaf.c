@@ -274,6 +274,16 @@ static void test_check(void **state)
     assert_leaf((pki_spec_t){.eku = "emailProtection"}, ECERT_ERR_PURPOSE);
     assert_leaf((pki_spec_t){.eku = "codeSigning"}, ECERT_ERR_PURPOSE);
     assert_leaf((pki_spec_t){.ca = 1}, ECERT_ERR_PURPOSE);
+    assert_leaf((pki_spec_t){.server_auth = 1, .key_usage = ""}, ECERT_OK);
+    assert_leaf((pki_spec_t){.server_auth = 1,
+                             .key_usage = "digitalSignature,keyEncipherment"},
+                ECERT_OK);
+    assert_leaf(
+        (pki_spec_t){.server_auth = 1, .key_usage = "critical,keyEncipherment"},
+        ECERT_ERR_PURPOSE);
+    assert_non_null(strstr(err.detail, "has no digitalSignature"));
+    assert_leaf((pki_spec_t){.server_auth = 1, .key_usage = "keyAgreement"},
+                ECERT_ERR_PURPOSE);
     assert_leaf((pki_spec_t){.server_auth = 1, .md = EVP_sha1()},
                 ECERT_ERR_SIGNATURE);
     assert_leaf((pki_spec_t){.server_auth = 1, .md = EVP_sha384()}, ECERT_OK);
