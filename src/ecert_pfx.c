@@ -54,6 +54,33 @@ static int damaged(ecert_pfx_reader_t *r, const char *what)
     return ecert_pfx_damaged(r->file, r->err, what);
 }
 
+/*
+ * The password as OpenSSL before 1.1.0 took it: each byte for a character, in
+ * UTF-8.  NULL: it is the same, or there is no memory.
+ */
+static char *old_password(const char *password)
+{
+    size_t len = strlen(password), used = 0;
+    char *out = NULL;
+
+    for (size_t i = 0; i < len && out == NULL; i++) {
+        if ((password[i] & 0x80) != 0) {
+            out = OPENSSL_malloc(2 * len + 1);
+        }
+    }
+    for (size_t i = 0; out != NULL && i <= len; i++) {
+        unsigned char c = (unsigned char)password[i];
+
+        if (c < 0x80) {
+            out[used++] = (char)c;
+        } else {
+            out[used++] = (char)(0xc0 | c >> 6);
+            out[used++] = (char)(0x80 | (c & 0x3f));
+        }
+    }
+    return out;
+}
+
 /* Leaves the password that is right first. */
 static int verify(ecert_pfx_reader_t *r, PKCS12 *p12)
 {
@@ -64,6 +91,9 @@ static int verify(ecert_pfx_reader_t *r, PKCS12 *p12)
     for (int i = 0; !r->verified && i < r->tries; i++) {
         const char *password = r->passwords[i];
 
+        if (i > 0 && ecert_pfx_cost_mac(&r->cost, p12) != 0) {
+            return -1;
+        }
         if (PKCS12_verify_mac(p12, password, ecert_pfx_password_len(password))
             == 1) {
             r->passwords[i] = r->passwords[0];
@@ -207,9 +237,9 @@ int ecert_pfx_read(const unsigned char *bytes, size_t len, const char *file,
     ecert_pfx_reader_t reader = {.file = file,
                                  .err = err,
                                  .passwords = {password, NULL},
-                                 .tries = password[0] == '\0' ? 2 : 1,
                                  .cost = {file, err, 0}};
     context_t context;
+    char *old;
     int rc;
 
     if (len > INT_MAX) {
@@ -218,7 +248,11 @@ int ecert_pfx_read(const unsigned char *bytes, size_t len, const char *file,
     if (context_enter(&context, file, err) != 0) {
         return -1;
     }
+    old = old_password(password);
+    reader.passwords[1] = old;
+    reader.tries = old != NULL || password[0] == '\0' ? 2 : 1;
     rc = take_file(&reader, bytes, len);
+    OPENSSL_clear_free(old, old ? strlen(old) : 0);
     context_leave(&context);
     if (rc == 0) {
         rc = make(&reader, out);

@@ -43,7 +43,8 @@ int ecert_pfx_is(const unsigned char *bytes, size_t len);
 
 /*
  * Opens it.  password is UTF-8, "" for an empty one (which some tools write as
- * none at all: both are tried).  RC2-40 and others are taken from OpenSSL's
+ * none at all: both are tried); one that is not ASCII is tried in the spelling
+ * of OpenSSL before 1.1.0, too.  RC2-40 and others are taken from OpenSSL's
  * legacy provider, in a library context of its own.  file is named in errors:
  * PASSWORD, ALGORITHM (which), DAMAGED, ITERATIONS (how many; before anything
  * is derived), TOO_MANY (certificates, or keys: more than one), KEY_TYPE (one

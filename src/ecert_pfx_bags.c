@@ -87,11 +87,16 @@ static int take_key(ecert_pfx_reader_t *r, const PKCS12_SAFEBAG *bag,
 static int take_encrypted_key(ecert_pfx_reader_t *r, const PKCS12_SAFEBAG *bag)
 {
     PKCS8_PRIV_KEY_INFO *info = NULL;
+    const X509_ALGOR *scheme = NULL;
     int rc;
 
+    X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &scheme, NULL);
     for (int i = 0; info == NULL && i < r->tries; i++) {
         const char *password = r->passwords[i];
 
+        if (i > 0 && ecert_pfx_cost_scheme(&r->cost, scheme) != 0) {
+            return -1;
+        }
         ERR_clear_error();
         info = PKCS12_decrypt_skey(bag, password,
                                    ecert_pfx_password_len(password));
@@ -181,6 +186,9 @@ static STACK_OF(PKCS12_SAFEBAG) *decrypt(ecert_pfx_reader_t *r, PKCS7 *safe)
     for (int i = 0; bags == NULL && i < r->tries; i++) {
         const char *password = r->passwords[i];
 
+        if (i > 0 && ecert_pfx_cost_safe(&r->cost, safe) != 0) {
+            return NULL;
+        }
         ERR_clear_error();
         bags = PKCS12_unpack_p7encdata(safe, password,
                                        ecert_pfx_password_len(password));

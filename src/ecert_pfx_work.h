@@ -61,7 +61,8 @@ typedef struct {
 typedef struct {
     const char *file;
     ecert_err_t *err;
-    const char *passwords[2]; /* NULL is another one than "" */
+    const char *passwords[2]; /* NULL is another one than ""; a second try
+                                 costs once more */
     int tries;
     int verified; /* a MAC says that the password is right, the file whole */
     ecert_pfx_cost_t cost;

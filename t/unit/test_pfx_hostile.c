@@ -333,6 +333,58 @@ static void test_no_password(void **state)
     }
 }
 
+/*
+ * OpenSSL before 1.1.0 made a character of each byte of the password, and took
+ * the bytes themselves for PBES2.
+ */
+static void test_old_password(void **state)
+{
+    const char *password = "p\xc3\xa4ss", *old = "p\xc3\x83\xc2\xa4ss";
+    int schemes[] = {NID_pbe_WithSHA1And3_Key_TripleDES_CBC, NID_aes_256_cbc};
+    ecert_pfx_t out;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        int scheme = schemes[i & 1];
+        const char *parts = i & 1 ? password : old;
+        STACK_OF(PKCS7) *safes = NULL;
+
+        pfx_add(&safes, bag_certificate(pki->leaf), scheme, 1, parts);
+        pfx_add(&safes, bag_key(pki->leaf_key, scheme, parts), 0, 1, NULL);
+        blob_t blob =
+            pfx_bytes(pfx_of(safes, i & 2 ? EVP_sha1() : NULL, 1, old));
+
+        assert_int_equal(read_bytes(blob.bytes, blob.len, password, &out), 0);
+        assert_int_equal(EVP_PKEY_eq(out.key, pki->leaf_key), 1);
+        ecert_pfx_free(&out);
+        assert_int_equal(read_bytes(blob.bytes, blob.len, "p\xc3\xa5ss", &out),
+                         -1);
+        assert_int_equal(err.code, ECERT_ERR_PASSWORD);
+        blob_free(&blob);
+    }
+}
+
+/* The second try is within the sum, too. */
+static void test_old_password_cost(void **state)
+{
+    STACK_OF(PKCS7) *safes = NULL;
+    ecert_pfx_t out;
+
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        pfx_add(&safes, bag_scheme(pbkdf2("1000000")), 0, 1, NULL);
+    }
+    pfx_add(&safes, bag_scheme(pbkdf2("900000")), 0, 1, NULL);
+    blob_t blob = pfx_bytes(pfx_of(safes, EVP_sha256(), 60000, "foo"));
+
+    assert_int_equal(read_bytes(blob.bytes, blob.len, "bar", &out), -1);
+    assert_int_equal(err.code, ECERT_ERR_PASSWORD);
+    assert_int_equal(read_bytes(blob.bytes, blob.len, "b\xc3\xa4r", &out), -1);
+    assert_int_equal(err.code, ECERT_ERR_ITERATIONS);
+    assert_string_equal(err.detail, "10,020,000 iterations in all");
+    blob_free(&blob);
+}
+
 /* Damage. */
 
 static blob_t small(const EVP_MD *mac)
@@ -443,6 +495,8 @@ int main(void)
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_no_password),
+        cmocka_unit_test(test_old_password),
+        cmocka_unit_test(test_old_password_cost),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_flipped),
         cmocka_unit_test(test_no_legacy),
