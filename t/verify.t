@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use POSIX ();
 
+use Ecert::Command;
 use Ecert::Live;
 use Ecert::PKI;
 use Ecert::Responder;
@@ -30,6 +31,8 @@ for my $kind (servers()) {
     subtest "$kind, several addresses" => sub { several($kind) };
     subtest "$kind, what is published" => sub { published($kind) };
 }
+subtest 'nothing to look at' => \&nothing;
+subtest 'what is no host' => \&no_host;
 done_testing;
 
 sub verify ($server, @args) {
@@ -197,4 +200,50 @@ sub published ($kind) {
     is $status, 1, 'another certificate than the published one';
     like $out =~ s/\s+/ /gr, qr/another certificate is sent: SHA-256 [0-9A-F]{16}, published is/,
         'in words';
+}
+
+# A monitor must not take silence for success.
+sub nothing {
+    my $store = Ecert::Store->new;
+    my @verify = (build_dir() . '/ecert', 'verify', '--store', $store->dir);
+    for my $json ([], ['--json']) {
+        my ($status, $out) = run(@verify, @$json);
+        is $status, 1, "no server runs @$json";
+        like $out, @$json ? qr/"verified": \[\]/
+            : qr/^No running server has a name to look at: /m, 'in words';
+    }
+    chmod 0700, $store->dir;
+    my ($status, $out) = run('setpriv', '--reuid=nobody', '--clear-groups',
+        '--regid=' . (getpwnam 'nobody')[3], @verify);
+    is $status, 1, 'who may not ask';
+    like $out, qr{: unreadable: \S+/run: .*; call it as root: sudo ecert verify},
+        'why, and what to do';
+    unlike $out, qr/No running server/, 'nothing else is claimed';
+}
+
+sub no_host {
+    my $store = Ecert::Store->new;
+    my $port = qr/is a number from 1 to 65535/;
+    for (
+        [$port, map { "$site:$_" } 'abc', '99999', '0', '-1', '44 3', ''],
+        [qr/not an address with http/, "http://$site", "https://$site/x"],
+        [qr/a wildcard .*: give a name below it/, '*.example.hk',
+            '*.example.hk:443'],
+    ) {
+        my ($says, @hosts) = @$_;
+        for my $host (@hosts) {
+            my ($status, $out) = ecert($store, 'verify', $host);
+            is $status, 2, "$host is a wrong usage";
+            like $out, qr/^ecert verify: .*$says.*; see ecert verify --help$/m,
+                'and why';
+        }
+    }
+    for my $to ('127.0.0.1:abc', '127.0.0.1:70000', '::1', '[::1]:x') {
+        my ($status, $out) = ecert($store, 'verify', '--connect', $to, $site);
+        is $status, 2, "--connect $to";
+        like $out, qr/is not ADDRESS\[:PORT\]\); write such as/, 'and why';
+    }
+    my ($status, $out) = ecert($store, 'verify', '[::1]:443');
+    is $status, 1, 'an address in brackets';
+    like $out, qr/: name: .*--connect ADDRESS:PORT/, 'is no host';
 }

@@ -1,5 +1,6 @@
 #include "port.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 char *ecert_cli_split_port(char *text)
@@ -20,4 +21,12 @@ char *ecert_cli_split_port(char *text)
     }
     *colon = '\0';
     return colon + 1;
+}
+
+int ecert_cli_is_port(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len <= 5 && strspn(text, "0123456789") == len && atoi(text) >= 1
+           && atoi(text) <= 65535;
 }

@@ -9,4 +9,7 @@
  */
 char *ecert_cli_split_port(char *text);
 
+/* 1 for the decimal digits of 1 to 65535. */
+int ecert_cli_is_port(const char *text);
+
 #endif

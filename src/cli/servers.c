@@ -13,6 +13,19 @@
 
 #define SECONDS 3 /* that an agent has for its answer */
 
+/* Some commands ask more than once, others until an answer comes: what
+ * is wrong with a server is told once. */
+static void complain(const ecert_err_t *err)
+{
+    static json_t *told; /* its members are files */
+
+    told = told ? told : json_object();
+    if (json_object_get(told, err->file) == NULL) {
+        json_object_set_new(told, err->file, json_true());
+        ecert_cli_fail(NULL, err);
+    }
+}
+
 /* Its socket is still there: it did not leave, it was killed. */
 static void complain_dead(const char *path)
 {
@@ -21,7 +34,7 @@ static void complain_dead(const char *path)
     ecert_err(&err, ECERT_ERR_AGENT, path, "it was killed and did not return");
     ecert_err_hint(&err, "reload the server, or start it: that brings a new "
                          "agent");
-    ecert_cli_fail(NULL, &err);
+    complain(&err);
 }
 
 json_t *ecert_cli_servers(const char *store, int *silent)
@@ -34,6 +47,10 @@ json_t *ecert_cli_servers(const char *store, int *silent)
 
     snprintf(run, sizeof(run), "%.3800s/run", store);
     if (ecert_file_list(run, 1000, NULL, &names, &n, &err) != 0) {
+        if (err.code != ECERT_ERR_MISSING) { /* then no server ever ran */
+            complain(&err);
+            (*silent)++;
+        }
         return answers;
     }
     for (i = 0; i < n; i++) {
@@ -44,7 +61,7 @@ json_t *ecert_cli_servers(const char *store, int *silent)
         snprintf(path, sizeof(path), "%s/%.255s", run, names[i]);
         text = ecert_door_ask(path, SECONDS, &dead, &err);
         if (text == NULL && !dead) {
-            ecert_cli_fail(NULL, &err);
+            complain(&err);
             (*silent)++;
         } else if (text == NULL && access(path, F_OK) == 0) {
             complain_dead(path);

@@ -7,7 +7,8 @@
 
 /*
  * Reports (docs/status.md) of all agents that answer, as a new array; *silent
- * counts those that do not, which is told on standard error.
+ * counts those that do not, which is told on standard error, once; 1 when it
+ * cannot be told which there are.
  */
 json_t *ecert_cli_servers(const char *store, int *silent);
 

@@ -190,8 +190,12 @@ static void verify_all(ecert_verify_t *verify)
             }
         }
     }
-    if (json_object_size(seen) == 0 && !verify->options->json) {
-        puts("No running server has a name to look at.");
+    /* a monitor is to know that nothing was looked at */
+    verify->bad |= verify->silent > 0 || json_object_size(seen) == 0;
+    if (json_object_size(seen) == 0 && verify->silent == 0
+        && !verify->options->json) {
+        puts("No running server has a name to look at: start one, or say which "
+             "HOST.");
     }
     json_decref(seen);
 }
@@ -200,9 +204,8 @@ static void verify_all(ecert_verify_t *verify)
 
 static int start(ecert_verify_t *verify, ecert_err_t *err)
 {
-    int silent = 0;
-
-    verify->servers = ecert_cli_servers(verify->options->store, &silent);
+    verify->servers =
+        ecert_cli_servers(verify->options->store, &verify->silent);
     verify->results = json_array();
     verify->loader = ecert_loader_new(verify->options->store, err);
     verify->ca = verify->loader ? ecert_ca_builtin(err) : NULL;
@@ -254,6 +257,48 @@ static int verify_names(const ecert_verify_options_t *options, char **names,
     return code;
 }
 
+/* What is wrong with HOST[:PORT], or NULL. */
+static const char *host_fault(const char *word)
+{
+    char text[512];
+    const char *port;
+
+    if (strstr(word, "://") != NULL) {
+        return "give HOST[:PORT], not an address with http://";
+    }
+    if (word[0] == '*') {
+        return "a wildcard cannot be asked for: give a name below it";
+    }
+    snprintf(text, sizeof(text), "%.500s", word);
+    port = ecert_cli_split_port(text);
+    return port == NULL || ecert_cli_is_port(port)
+               ? NULL
+               : "the port of HOST[:PORT] is a number from 1 to 65535";
+}
+
+static int add_connect(ecert_verify_options_t *options, const char *value,
+                       ecert_err_t *err)
+{
+    const char *colon = strchr(value, ':');
+    char text[512];
+    const char *port;
+
+    if (options->n_connect == ECERT_VERIFY_CONNECT) {
+        return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--connect");
+    }
+    snprintf(text, sizeof(text), "%.500s", value);
+    port = ecert_cli_split_port(text);
+    if ((port != NULL && !ecert_cli_is_port(port))
+        || (value[0] != '[' && colon && strchr(colon + 1, ':'))) {
+        ecert_err(err, ECERT_ERR_USAGE, NULL, "\"%s\" is not ADDRESS[:PORT]",
+                  value);
+        return ecert_err_hint(err, "write such as 192.0.2.1:443 or "
+                                   "[2001:db8::1]:443");
+    }
+    options->connect[options->n_connect++] = value;
+    return 0;
+}
+
 static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
     ecert_verify_options_t *options = ctx;
@@ -266,11 +311,7 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
         options->dated = 1;
         return ecert_date_parse(value, &options->at, err);
     case 'C':
-        if (options->n_connect == ECERT_VERIFY_CONNECT) {
-            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--connect");
-        }
-        options->connect[options->n_connect++] = value;
-        return 0;
+        return add_connect(options, value, err);
     case 'j':
         options->json = 1;
         return 0;
@@ -288,6 +329,13 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 
     if (first < 0) {
         return code;
+    }
+    for (int i = first; i < argc; i++) {
+        const char *fault = host_fault(argv[i]);
+
+        if (fault != NULL) {
+            return ecert_cli_usage("verify", "%s", fault);
+        }
     }
     options.store = ecert_cli_store(options.store);
     return verify_names(&options, argv + first, argc - first);
@@ -316,8 +364,8 @@ const ecert_cli_command_t ecert_cmd_verify = {
              "chain (as the running server has published it), the staple; and "
              "asks whether clients would take it.",
     .options = options,
-    .exits = "Exit code: 0 all is as it should be, 1 something is not, 2 wrong "
-             "usage.",
+    .exits = "Exit code: 0 all is as it should be, 1 something is not, or "
+             "nothing could be looked at, 2 wrong usage.",
     .example = "ecert verify --client cross www.example.hk",
     .run = run,
 };

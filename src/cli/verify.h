@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     const ecert_verify_options_t *options;
     json_t *servers; /* the agents' reports */
+    int silent;      /* agents that do not answer */
     ecert_loader_t *loader;
     ecert_ca_t *ca;
     STACK_OF(X509) *anchors;
