@@ -39,6 +39,7 @@ subtest 'fifty names in 79 columns' => \&widths;
 subtest 'a key that takes its time' => \&slow_key;
 subtest 'one after the other' => \&serialised;
 subtest 'passwords' => \&passwords;
+subtest 'without root' => \&without_root;
 done_testing;
 
 sub table {
@@ -256,4 +257,33 @@ sub passwords {
     is $status, 1, 'no terminal, no password';
     like $out, qr/: no-password: .*with --password-file FILE$/m, 'what to do';
     ok !-e $pfx, 'and no file';
+}
+
+# Who may not read a store is told who may: with the rights that a server needs
+# given away, keys would lie open.
+sub without_root {
+    my $store = filled();
+    my $file = tmp() . '/filled.pem';
+    chmod 0700, $store->dir;
+    my $above = tmp() . '/of-root';
+    mkdir $above, 0755;
+    for ([$store->dir, 'status'], [$store->dir, 'log'],
+        [$store->dir, 'calendar'], [$store->dir, 'csr', $site],
+        [$store->dir, 'new', $site], [$store->dir, 'install', $site, $file],
+        [$store->dir, 'check'], [$store->dir, 'check', $site],
+        [$store->dir, 'dcv', 'list'], ["$above/store", 'new', $site]) {
+        my ($dir, @args) = @$_;
+        my $command = join ' ', $args[0], $args[0] eq 'dcv' ? $args[1] : ();
+        my ($status, $out) = run('setpriv', '--reuid=nobody', '--clear-groups',
+            '--regid=' . (getpwnam 'nobody')[3], build_dir() . '/ecert', @args,
+            '--store', $dir);
+        is $status, 1, "ecert @args";
+        like $out, qr/denied\); call it as root: sudo ecert $command \.\.\., or/,
+            'by root';
+        unlike $out, qr/let the user that starts the server|ecert_store/,
+            'nothing else is to be changed';
+    }
+    my ($status, $out) = ecert($store, 'check', '--certificate', '/none',
+        '--key', '/none');
+    unlike $out, qr/sudo/, 'root is not told of root';
 }

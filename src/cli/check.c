@@ -53,6 +53,9 @@ static int check_site(ecert_loader_t *loader, const ecert_site_t *site,
 
     ecert_err_clear(&err);
     rc = ecert_load(loader, site, options->now, &loaded, &err);
+    if (rc != 0) {
+        ecert_cli_remedy(&err);
+    }
     bad = !in_order(rc, &loaded);
     report =
         ecert_report_site(site, &loaded, rc == 0 ? NULL : &err, options->now);

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,6 +44,8 @@ const ecert_cli_command_t *const ecert_cli_commands[] = {
 
 #define ABSOLUTE_MAX 256
 
+static char called[64] = "ecert"; /* "ecert dcv add" */
+
 static int help(FILE *out)
 {
     fputs("Usage: ecert COMMAND [OPTION]...\n"
@@ -79,11 +82,24 @@ const char *ecert_cli_absolute(const char *path)
     return made[n++];
 }
 
-static void tell(const char *word, ecert_style_t style, const char *site,
-                 const ecert_err_t *err)
+void ecert_cli_remedy(ecert_err_t *err)
 {
+    if (geteuid() != 0 && ecert_err_refused(err)
+        && (err->sys == EACCES || err->sys == EPERM)) {
+        ecert_err_hint(err,
+                       "call it as root: sudo %s ..., or as the owner of the "
+                       "store",
+                       called);
+    }
+}
+
+static void tell(const char *word, ecert_style_t style, const char *site,
+                 const ecert_err_t *told)
+{
+    ecert_err_t mine = *told, *err = &mine;
     char line[1700];
 
+    ecert_cli_remedy(err);
     fflush(stdout);
     fprintf(stderr, "%secert: %s%s%s\n", ecert_say_style(stderr, style), word,
             ecert_say_style(stderr, ECERT_SAY_PLAIN),
@@ -220,8 +236,6 @@ static int flushed(int code)
 
 int main(int argc, char **argv)
 {
-    static char whole[64];
-
     prctl(PR_SET_DUMPABLE, 0); /* it handles keys: they leave no core dump */
     umask(077);
     if (argc < 2) {
@@ -245,8 +259,8 @@ int main(int argc, char **argv)
 
         if (n > 0) {
             /* getopt's messages begin with this */
-            snprintf(whole, sizeof(whole), "ecert %s", (*c)->name);
-            argv[n] = whole;
+            snprintf(called, sizeof(called), "ecert %s", (*c)->name);
+            argv[n] = called;
             return flushed((*c)->run(*c, argc - n, argv + n));
         }
     }
