@@ -107,6 +107,12 @@ int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing)
     }
 }
 
+int ecert_err_file(ecert_err_t *err, const char *file)
+{
+    set_file(err, file);
+    return -1;
+}
+
 int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
 {
     char text[sizeof(err->hint)];

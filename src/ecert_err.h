@@ -105,7 +105,7 @@
       "key first: ecert restore FILE.pfx")                                     \
     X(OLD_KEY, "older-request",                                                \
       "the certificate belongs to a request that was used already",            \
-      "submit the newest request to the CA: ecert csr NAME")                   \
+      "submit a new request to the CA")                                        \
     X(EXISTS, "exists", "something of this name is there already",             \
       "choose another name, or move the old one away")                         \
     X(METHOD, "method", "this certificate cannot be validated in this way",    \
@@ -168,6 +168,9 @@ int ecert_err_openssl(ecert_err_t *err, ecert_code_t code, const char *file,
 
 /* MISSING, UNREADABLE or SYSTEM, whichever errno says, about this file. */
 int ecert_err_errno(ecert_err_t *err, const char *file, const char *doing);
+
+/* Replaces the file of an error just made; returns -1. */
+int ecert_err_file(ecert_err_t *err, const char *file);
 
 /* Replaces the hint of an error just made; returns -1. */
 int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)

@@ -17,6 +17,11 @@
 
 /* ---- would a server take it? ------------------------------------------- */
 
+static const char *source(const ecert_install_t *in)
+{
+    return in->file ? in->file : in->ascii;
+}
+
 static int uncovered(const ecert_install_t *in, ecert_err_t *err)
 {
     char list[400] = "";
@@ -36,11 +41,11 @@ static int uncovered(const ecert_install_t *in, ecert_err_t *err)
         return 0;
     }
     if (named < n) {
-        return ecert_err(err, ECERT_ERR_NAMES, in->ascii,
+        return ecert_err(err, ECERT_ERR_NAMES, source(in),
                          "%s and %zu more are not in the certificate", list,
                          n - named);
     }
-    return ecert_err(err, ECERT_ERR_NAMES, in->ascii,
+    return ecert_err(err, ECERT_ERR_NAMES, source(in),
                      "%s %s not in the certificate", list,
                      n == 1 ? "is" : "are");
 }
@@ -60,8 +65,21 @@ static int expired(const ecert_install_t *in, ecert_installed_t *out,
 
     out->expired = in->keep_expired;
     return out->expired ? 0
-                        : ecert_err(err, ECERT_ERR_EXPIRED, in->ascii, "on %s",
+                        : ecert_err(err, ECERT_ERR_EXPIRED, source(in), "on %s",
                                     ecert_date_format(out->not_after, when));
+}
+
+/* The stage is gone when this is read. */
+static void name_source(const ecert_install_t *in, const ecert_stage_t *stage,
+                        ecert_err_t *err)
+{
+    char path[sizeof(err->file)];
+
+    ecert_escape(path, sizeof(path), stage->path, strlen(stage->path));
+    if (strncmp(err->file, path, strlen(path)) == 0
+        && !ecert_err_refused(err)) {
+        ecert_err_file(err, source(in));
+    }
 }
 
 /* The files as they stand in the stage, looked at as a server's agent does. */
@@ -98,6 +116,8 @@ static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
         rc = 0;
     } else if (rc == 0 && loaded.state == ECERT_STATE_EXPIRED) {
         rc = expired(in, out, err);
+    } else if (rc < 0) {
+        name_source(in, stage, err);
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);

@@ -20,6 +20,7 @@ typedef struct {
     const char *store;
     const char *site_dir;
     const char *ascii;
+    const char *file; /* that it came in, for messages; NULL: unknown */
     X509 *leaf;
     EVP_PKEY *key;
     const STACK_OF(X509) *others; /* that came with it; may be NULL */

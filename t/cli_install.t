@@ -174,7 +174,9 @@ sub refused {
     for (@table) {
         my ($what, $cert, $why) = @$_;
         my ($store, $bad) = awaited(cert => $cert);
-        says($store, [['install', $site, pem('leaf.pem', $bad)], 1, $why,
+        my $file = pem('leaf.pem', $bad);
+        says($store, [['install', $site, $file], 1, $why,
+            qr/^ecert: site \Q$site\E: [\w-]+: \Q$file\E: the cert/m,
             [qr/next:/]]);
         ok !-e $store->site_dir($site) . '/current', "$what: not installed";
         ok -e $store->site_dir($site) . '/pending/1/key.pem', 'the key waits';
@@ -234,14 +236,30 @@ sub whose_key {
     ecert($store, 'new', $site);
     my $again = $pki->leaf(names => [$site], key => $cert->{key});
     says($store, [['install', $site, pem('l.pem', $again)], 1,
-        qr/: older-request: .*its key is that of generation 1\); submit/]);
+        qr/: older-request: .*its key is that of generation 1\); submit the new/,
+        qr/: ecert csr \Q$site\E$/m]);
     ecert($store, 'new', $site, '--key', 'ec:P-256');
     my $next = signed($pki, csr_of($store, $site, '--no-backup'));
     says($store,
         [['install', pem('n.pem', $next)], 0, qr/installed +generation 3/],
         [['install', $site, pem('l.pem', $cert)], 1,
-            qr/: older-request: .*ecert rollback \Q$site\E 1; for a new one/],
+            qr/: older-request: .*ecert rollback \Q$site\E 1; for a new one/,
+            qr/; for a new one submit the newest .*: ecert csr \Q$site\E$/m],
         [['rollback', $site], 0, qr/installed +generation 1/]);
+
+    # Where none waits, there is nothing to submit.
+    my $wild = '*.example.hk';
+    ($store, $cert) = awaited(names => [$wild]);
+    ecert($store, 'install', $wild, pem('l.pem', $cert));
+    $again = $pki->leaf(names => [$wild], key => $cert->{key});
+    says($store, [['install', $wild, pem('l.pem', $again)], 1,
+        qr/: older-request: .* make a request .*: ecert new '\Q$wild\E'$/m]);
+    ecert($store, 'new', $wild, '--key', 'ec:P-256');
+    $next = signed($pki, csr_of($store, $wild, '--no-backup'),
+        names => [$wild]);
+    ecert($store, 'install', $wild, pem('n.pem', $next));
+    says($store, [['install', $wild, pem('l.pem', $cert)], 1,
+        qr/: ecert rollback '\Q$wild\E' 1; .*: ecert new '\Q$wild\E'$/m]);
 }
 
 sub chain {

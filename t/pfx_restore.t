@@ -100,7 +100,8 @@ sub names {
     restores($store, $file{valid}, qr/^Restored as/m, '--name', 'example.hk');
     is described($store, 'example.hk')->{names}[0], $site,
         '--name is one of the certificate, the other one stays';
-    refuses($store, 'names', qr/other\.example\.hk is not in the certificate/,
+    refuses($store, 'names',
+        qr/: \Q$file{valid}\E: .*other\.example\.hk is not in the certificate/,
         $file{valid}, '--name', 'other.example.hk');
     refuses($store, 'name', qr/it has a space/, $alone, '--name', 'no host');
     refuses($store, 'purpose', qr/it names no server/, $file{without_names});

@@ -216,6 +216,35 @@ static int take_current(const ecert_cli_site_t *site,
     return found->key ? take_site_names(site, found, err) : -1;
 }
 
+/* What brings a certificate that is new; `old` is the generation that this one
+ * is, 0: none. */
+static int old_key(const ecert_cli_site_t *site, uint64_t old, ecert_err_t *err)
+{
+    const char *word = ecert_cli_word(site->ascii);
+    ecert_request_t *requests;
+    ecert_err_t ignored;
+    char back[ECERT_NAME_MAX + 100] = "";
+    size_t n = 0;
+
+    if (ecert_requests(site->dir, site->ascii, &requests, &n, &ignored) == 0) {
+        ecert_requests_free(requests, n);
+    }
+    if (old != 0) {
+        snprintf(back, sizeof(back),
+                 "it is that generation: ecert rollback "
+                 "%.70s %llu; for a new one ",
+                 word, (unsigned long long)old);
+    }
+    return n > 0 ? ecert_err_hint(err,
+                                  "%ssubmit the newest request to the CA: "
+                                  "ecert csr %.70s",
+                                  back, word)
+                 : ecert_err_hint(err,
+                                  "%smake a request and submit it to the CA: "
+                                  "ecert new %.70s",
+                                  back, word);
+}
+
 /* Its key was used already: the same certificate again, or one that the CA
  * issued for an older request. */
 static int used_key(const ecert_cli_site_t *site, const options_t *options,
@@ -223,7 +252,7 @@ static int used_key(const ecert_cli_site_t *site, const options_t *options,
 {
     ecert_generation_t *list;
     size_t n;
-    int rc = -2;
+    int same, rc = -2;
 
     if (ecert_generations(site->dir, &list, &n, err) != 0) {
         return -1;
@@ -235,15 +264,11 @@ static int used_key(const ecert_cli_site_t *site, const options_t *options,
         rc = ecert_err(err, ECERT_ERR_OLD_KEY, options->files[0],
                        "its key is that of generation %llu",
                        (unsigned long long)list[i].number);
-        if (X509_cmp(list[i].leaf, found->leaf) == 0 && list[i].current) {
+        same = X509_cmp(list[i].leaf, found->leaf) == 0;
+        if (same && list[i].current) {
             rc = take_current(site, &list[i], n_handed, found, err);
-        } else if (X509_cmp(list[i].leaf, found->leaf) == 0) {
-            ecert_err_hint(err,
-                           "it is that generation: ecert rollback %.100s "
-                           "%llu; for a new one submit ecert csr %.100s",
-                           ecert_cli_word(site->ascii),
-                           (unsigned long long)list[i].number,
-                           ecert_cli_word(site->ascii));
+        } else {
+            old_key(site, same ? list[i].number : 0, err);
         }
     }
     ecert_generations_free(list, n);
@@ -295,13 +320,15 @@ static void note(const ecert_cli_site_t *site, const found_t *found,
     }
 }
 
-static int put(const ecert_cli_site_t *site, const ecert_handed_t *handed,
-               const found_t *found, ecert_installed_t *done, ecert_err_t *err)
+static int put(const ecert_cli_site_t *site, const options_t *options,
+               const ecert_handed_t *handed, const found_t *found,
+               ecert_installed_t *done, ecert_err_t *err)
 {
     ecert_install_t in = {
         .store = site->store,
         .site_dir = site->dir,
         .ascii = site->ascii,
+        .file = options->files[0],
         .leaf = found->leaf,
         .key = found->key,
         .others = handed->certificates,
@@ -362,7 +389,7 @@ static int install_at(ecert_cli_site_t *site, const options_t *options,
         done->waiting = done->not_before > site->now;
         return 0;
     }
-    return put(site, handed, found, done, err);
+    return put(site, options, handed, found, done, err);
 }
 
 static int finish(const ecert_cli_site_t *site, const options_t *options,

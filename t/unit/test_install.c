@@ -311,16 +311,22 @@ static void test_refused(void **state)
     spec.server_auth = 1;
     spec.md = EVP_sha1();
     weak = pki_issue(&spec);
+    in.file = "given.crt";
     assert_refused(&in, ECERT_ERR_EXPIRED);
+    assert_string_equal(err.file, "given.crt");
     in.leaf = client;
     assert_refused(&in, ECERT_ERR_PURPOSE);
+    assert_string_equal(err.file, "given.crt");
     in.leaf = weak;
     assert_refused(&in, ECERT_ERR_SIGNATURE);
+    assert_string_equal(err.file, "given.crt");
+    in.file = NULL;
     in.leaf = pki->leaf;
     in.key = pki->sub_key;
     assert_refused(&in, ECERT_ERR_MISMATCH);
     in.key = small;
     assert_refused(&in, ECERT_ERR_KEY_TYPE);
+    assert_string_equal(err.file, in.ascii); /* the stage is gone */
     EVP_PKEY_free(small);
     X509_free(weak);
     X509_free(client);
