@@ -130,6 +130,11 @@ sub no_pfx {
     refused('an empty file', 'empty', qr/^the file is empty/, file(''));
     refused('something else', 'format', qr/neither PEM, DER nor PKCS/,
         file("%PDF-1.4\n" . 'x' x 1000));
+    refused('a validation file', 'format', qr/a PFX file or PEM with a private/,
+        file("code-0a1b2c3d\n"));
+    refused('a web page', 'format',
+        qr/key, found a web page \(HTML\)\); export it again$/,
+        file("<html></html>\n"));
     refused('no file', 'missing', qr/^the file does not exist/,
         tmp() . '/nowhere.pfx');
     refused('a folder', 'not-a-file', qr/it is a folder/, tmp());

@@ -42,6 +42,21 @@ typedef struct {
 
 /* ---- what is in the file ----------------------------------------------- */
 
+/* The reader of files does not know that a key is wanted. */
+static void expect_pfx(const char *file, ecert_err_t *err)
+{
+    ecert_err_t was = *err;
+    const char *found = strstr(was.detail, "found ");
+
+    if (was.code != ECERT_ERR_FORMAT) {
+        return;
+    }
+    ecert_err(err, ECERT_ERR_FORMAT, file,
+              "expected a PFX file or PEM with a private key%s%s",
+              found ? ", " : "", found ? found : "");
+    ecert_err_hint(err, "export it again");
+}
+
 static int need_key(restore_t *restore, ecert_err_t *err)
 {
     if (restore->handed.key == NULL) {
@@ -466,6 +481,8 @@ static int restore(const options_t *options)
 
     if (rc == 0) {
         rc = need_key(&work, &err);
+    } else {
+        expect_pfx(options->file, &err);
     }
     if (rc == 0) {
         find_leaf(&work);
