@@ -177,7 +177,10 @@ sub file_names {
         my ($status, $out, $err) = parts($store, 'dcv', 'add', $site,
             saved($code, $name));
         if (defined $wanted) {
-            is "$status$err", '0', "$name is taken";
+            is $status, 0, "$name is taken";
+            is $err, $wanted eq $usual ? ''
+                : "ecert: warning: the CA asks for $usual; this is answered as "
+                . "$wanted (--as $usual)\n", 'another name than the CA\'s is told';
             like $out, qr{^  http://\Q$site/$folder/$wanted\E$}m, "as $wanted";
             is served($store, $site, $wanted), $code, 'and served';
         } else {
@@ -187,7 +190,10 @@ sub file_names {
     }
     my $odd = saved($code, 'my code.txt');
     says($store,
-        [['dcv', 'add', $site, $odd, '--as', $usual], 0, qr{/$folder/$usual$}m],
+        [['dcv', 'add', $site, $odd, '--as', $usual], 0, qr{/$folder/$usual$}m,
+            [qr/warning/]],
+        [['dcv', 'add', $site, $odd, '--as', "$usual.txt"], 0,
+            qr/: warning: the CA asks for \Q$usual\E; .* as \Q$usual.txt (--as /],
         [['dcv', 'add', $site, $odd, '--as', '../x'], 1,
             qr/: validation-file: /],
         [['dcv', 'add', $site, $odd, '--as', '.x'], 1, qr/: validation-file: /],
@@ -365,7 +371,10 @@ sub dns {
     }
     my $store = site_with($site);
     says($store,
-        [['dcv', 'dns', $site, ''], 1, qr/there is no code/],
+        [['dcv', 'dns', $site, ''], 2,
+            qr/CODE is empty\); copy it from the CA's portal$/m],
+        [['dcv', 'dns', $site, '  '], 2, qr/CODE is empty/],
+        [['dcv', 'check', $site, '--dns', ''], 2, qr/CODE is empty/],
         [['dcv', 'dns', $site, "a\nb"], 1, qr/a control character/],
         [['dcv', 'dns', $site, '驗證'], 1, qr/the code is not ASCII/],
         [['dcv', 'dns', 'none.hk', $code], 1, qr/^ecert: no-site: /]);

@@ -303,8 +303,8 @@ sub not_known {
 
     my ($one) = check([places($server->place)], @file);
     is $one->{verdict}, 'unsure', 'no file here: unsure';
-    like "$one->{what} $one->{hint}", qr/nothing was put here.*ecert dcv add/,
-        'what to do';
+    like $one->{what}, qr/nothing was put here/, 'why';
+    like $one->{hint}, qr/^ecert dcv add \Q$host\E FILE$/m, 'what to do';
     like $one->{probes}[0]{what}, qr/it answers "\Q$code\E"/, 'it is shown';
     is +(ecert($store, 'dcv', 'check', $host, places($server->place), @file))[0],
         1, 'that is no success';
@@ -337,6 +337,15 @@ sub names {
     my ($status, $out) = ecert($two, 'dcv', 'check', $host, @places);
     is $status, 1, 'exit code 1';
     $_->stop for $server, $wrong;
+
+    my $long = '*.' . join '.', ('department') x 4, 'example.hk';
+    my $wild = Ecert::Store->new;
+    $wild->describe($long, '{}');
+    ($status, $out) = ecert($wild, 'dcv', 'check', $long);
+    is $status, 1, 'a wildcard by file';
+    like $out, qr/, then:\n +ecert dcv dns '\Q$long\E' CODE\n/,
+        'begins with the record, in a line that can be copied';
+    like $out, qr/^ +ecert dcv check '\Q$long\E' --dns CODE$/m, 'then asks';
 }
 
 # How many have answered, while the last one is waited for.

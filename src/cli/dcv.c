@@ -121,6 +121,15 @@ int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err)
     return 0;
 }
 
+int ecert_dcv_need_code(const char *code, ecert_err_t *err)
+{
+    if (code[strspn(code, " ")] != '\0') {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_USAGE, NULL, "CODE is empty");
+    return ecert_err_hint(err, "copy it from the CA's portal");
+}
+
 static void tell(const char *store, const char *host, const char *file,
                  ecert_token_was_t was)
 {

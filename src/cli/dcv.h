@@ -30,6 +30,9 @@ void ecert_dcv_order_free(ecert_dcv_order_t *order);
  * 3.2.2.4.18). */
 int ecert_dcv_no_wildcard(const ecert_dcv_order_t *order, ecert_err_t *err);
 
+/* USAGE when CODE is empty, as of a variable that was not set. */
+int ecert_dcv_need_code(const char *code, ecert_err_t *err);
+
 /*
  * Puts a file for all names of the order, tells what was replaced and where to
  * look, writes the journal.  Under the lock.

@@ -138,7 +138,9 @@ static int set_file(options_t *options, const char *value, ecert_err_t *err)
 
 static int set_code(options_t *options, const char *value, ecert_err_t *err)
 {
-    char *record = ecert_dcv_txt("example.hk", value, 1, err);
+    char *record = ecert_dcv_need_code(value, err) == 0
+                       ? ecert_dcv_txt("example.hk", value, 1, err)
+                       : NULL;
 
     if (record == NULL) {
         return -1;
@@ -175,6 +177,25 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 
 /* ---- for people -------------------------------------------------------- */
 
+/* A command is copied by people: its line stays whole. */
+static void print_hint(const char *hint, int column)
+{
+    while (*hint) {
+        int len = (int)strcspn(hint, "\n");
+        char line[400];
+
+        snprintf(line, sizeof(line), "%.*s", len, hint);
+        printf("%*s", column, "");
+        if (strncmp(line, "ecert ", 6) == 0) {
+            puts(line);
+        } else {
+            ecert_say_wrapped(stdout, line, column, column);
+        }
+        hint += len;
+        hint += *hint == '\n';
+    }
+}
+
 static void print_state(const json_t *one, const char *member, int column)
 {
     const char *state = ecert_json_text(one, member);
@@ -188,9 +209,8 @@ static void print_state(const json_t *one, const char *member, int column)
     printf("%s", ecert_say_style(stdout, ECERT_SAY_PLAIN));
     ecert_say_wrapped(stdout, ecert_json_text(one, "what"), column + 7,
                       column + 7);
-    if (hint != NULL && hint[0]) {
-        printf("%*s", column + 7, "");
-        ecert_say_wrapped(stdout, hint, column + 7, column + 7);
+    if (hint != NULL) {
+        print_hint(hint, column + 7);
     }
 }
 
@@ -351,7 +371,8 @@ static void print_json(const ecert_cli_site_t *site,
 static int work(const options_t *options, const ecert_cli_site_t *site,
                 ecert_err_t *err)
 {
-    ecert_dcv_check_t check = {.store = site->store, .code = options->code};
+    ecert_dcv_check_t check = {
+        .store = site->store, .site = site->ascii, .code = options->code};
     json_t *list = json_array();
     ecert_dcv_order_t order;
     int wrong;

@@ -11,6 +11,7 @@
 
 typedef struct {
     const char *store;
+    const char *site; /* A-label */
     ecert_dcv_net_t net;
     const char *file; /* name of the validation file */
     const char *code; /* of the TXT method; NULL: by file */

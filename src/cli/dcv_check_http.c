@@ -11,6 +11,7 @@
 #include "ecert_dcv_probe.h"
 #include "ecert_file.h"
 #include "ecert_json.h"
+#include "site.h"
 
 #define PROBES (2 * ECERT_DCV_ADDRESSES)
 
@@ -92,7 +93,8 @@ static int read_code(const ecert_dcv_check_t *check, name_t *name,
     return err->code == ECERT_ERR_MISSING ? 0 : -1;
 }
 
-static void conclude(const name_t *name, ecert_dcv_verdict_t *verdict)
+static void conclude(const ecert_dcv_check_t *check, const name_t *name,
+                     ecert_dcv_verdict_t *verdict)
 {
     memset(verdict, 0, sizeof(*verdict));
     if (name->n == 0) {
@@ -109,21 +111,23 @@ static void conclude(const name_t *name, ecert_dcv_verdict_t *verdict)
                  "nothing was put here for this name, so that the code cannot "
                  "be compared");
         snprintf(verdict->hint, sizeof(verdict->hint),
-                 "ecert dcv add NAME FILE, with the file of the portal");
+                 "put the portal's file here:\necert dcv add %.150s FILE",
+                 ecert_cli_word(check->site));
     }
 }
 
-static json_t *wildcard(const char *name)
+static json_t *wildcard(const ecert_dcv_check_t *check, const char *name)
 {
+    const char *word = ecert_cli_word(check->site);
     ecert_dcv_verdict_t verdict = {.state = ECERT_DCV_BAD};
     json_t *one = json_object();
 
     snprintf(verdict.what, sizeof(verdict.what),
              "a file at one name proves nothing for all names below it");
-    snprintf(
-        verdict.hint, sizeof(verdict.hint),
-        "choose DNS Change in the portal, then: ecert dcv check NAME --dns "
-        "CODE");
+    snprintf(verdict.hint, sizeof(verdict.hint),
+             "choose DNS Change in the portal, then:\n"
+             "ecert dcv dns %.100s CODE\necert dcv check %.100s --dns CODE",
+             word, word);
     ecert_json_set_text(one, "name", name);
     ecert_dcv_check_set(one, "verdict", &verdict);
     json_object_set_new(one, "probes", json_array());
@@ -136,9 +140,9 @@ static json_t *report_name(const ecert_dcv_check_t *check, name_t *name)
     json_t *one, *probes;
 
     if (name->name[0] == '*') {
-        return wildcard(name->name);
+        return wildcard(check, name->name);
     }
-    conclude(name, &verdict);
+    conclude(check, name, &verdict);
     one = json_object();
     probes = json_array();
     ecert_json_set_text(one, "name", name->name);

@@ -89,25 +89,41 @@ static int read_body(const char *path, unsigned char **body, size_t *len,
     return rc;
 }
 
+/* A name that is misspelt is answered, but nobody asks for it. */
+static void warn_name(const char *file, const char *asked)
+{
+    if (asked != NULL && strcmp(file, asked) != 0) {
+        fprintf(stderr,
+                "ecert: %swarning: %sthe CA asks for %s; this is answered as "
+                "%s (--as %s)\n",
+                ecert_say_style(stderr, ECERT_SAY_WARN),
+                ecert_say_style(stderr, ECERT_SAY_PLAIN), asked, file, asked);
+    }
+}
+
 static int put_file(const ecert_cli_site_t *site, const options_t *options,
                     const unsigned char *body, size_t len, ecert_err_t *err)
 {
     char file[ECERT_DCV_FILE_MAX + 1];
     ecert_dcv_order_t order;
+    const char *usual;
     int rc;
 
     if (ecert_dcv_order(site, options->request, &order, err) != 0) {
         return -1;
     }
+    usual = ecert_ca_rules(order.ca)->token_file;
     rc = ecert_dcv_no_wildcard(&order, err);
     if (rc == 0) {
-        const char *usual = ecert_ca_rules(order.ca)->token_file;
-
         rc = ecert_dcv_name(options->words[1], options->as,
                             usual ? usual : "fileauth.txt", file, err);
     }
     if (rc == 0) {
         rc = ecert_dcv_put(site, &order, file, body, len, err);
+    }
+    if (rc == 0) {
+        fflush(stdout);
+        warn_name(file, usual);
     }
     ecert_dcv_order_free(&order);
     return rc;

@@ -113,10 +113,15 @@ static int run_dns(const ecert_cli_command_t *command, int argc, char **argv)
         != 0) {
         return code;
     }
-    rc = print_records(&order, words[1], &err);
+    rc = ecert_dcv_need_code(words[1], &err);
+    if (rc == 0) {
+        rc = print_records(&order, words[1], &err);
+    }
     ecert_dcv_order_free(&order);
     if (rc != 0) {
-        return ecert_cli_fail(NULL, &err);
+        ecert_cli_fail(NULL, &err);
+        return err.code == ECERT_ERR_USAGE ? ECERT_EXIT_USAGE
+                                           : ECERT_EXIT_FAILED;
     }
     ecert_say_line(stderr,
                    "Add these to the zone, on all of its name servers.  In the "
