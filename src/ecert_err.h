@@ -61,6 +61,8 @@
       "wait: it goes live by itself when its time comes")                      \
     X(PURPOSE, "purpose", "the certificate is not one for a TLS server",       \
       "install the server certificate, not the CA's or a client's")            \
+    X(NOT_CA, "not-a-ca", "the certificate is not a CA's",                     \
+      "install a server's certificate with ecert install")                     \
     X(SIGNATURE, "signature",                                                  \
       "the certificate is signed with a weak algorithm",                       \
       "request a certificate signed with SHA-256 or better")                   \

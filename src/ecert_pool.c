@@ -182,9 +182,9 @@ static int check(const ecert_ca_t *ca, X509 *cert, int64_t now,
         return refuse_denied(ca, entry, cert, err);
     }
     if (!ecert_x509_ca(cert)) {
-        ecert_err(err, ECERT_ERR_PURPOSE, name, "it is no CA's");
-        return ecert_err_hint(err, "a server's certificate is installed with "
-                                   "ecert install");
+        return ecert_err(err, ECERT_ERR_NOT_CA, name,
+                         ecert_x509_server_auth(cert) ? "it is a server's"
+                                                      : NULL);
     }
     if (ecert_x509_not_after(cert) < now) {
         ecert_err(err, ECERT_ERR_EXPIRED, name, "on %s",

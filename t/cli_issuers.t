@@ -81,11 +81,14 @@ sub refused {
     my $key = $store->put('key.pem', $pki->sub->key_pem);
     says($store,
         [['issuers', 'add', pem('leaf.pem', $pki->leaf)], 1,
-            qr/: purpose: .*it is no CA's\); a server's .* ecert install$/m],
+            qr/: not-a-ca: .*not a CA's \(it is a server's\); install .* install$/m,
+            [qr/not one for a TLS server/]],
+        [['issuers', 'add', pem('mail.pem', $pki->leaf(eku => 'emailProtection'))],
+            1, qr/: not-a-ca: \S+: the certificate is not a CA's; /],
         [['issuers', 'add', pem('old.pem', $old)], 1,
             qr/: expired: Hongkong Post Root CA 3: .*; get the present one/],
         [['issuers', 'add', pem('mix.pem', $pki->leaf, $pki->sub)], 1,
-            qr/: purpose: /, qr/^added: CA .*SSL CA 3 - 17/m],
+            qr/: not-a-ca: /, qr/^added: CA .*SSL CA 3 - 17/m],
         [['issuers', 'add', $store->put('e', '')], 1, qr/: empty: /],
         [['issuers', 'add', $store->put('h', '<html>')], 1, qr/: format: /],
         [['issuers', 'add', tmp() . '/none'], 1, qr/: missing: /]);

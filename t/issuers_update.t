@@ -51,6 +51,8 @@ my $store = Ecert::Store->new;
 my ($status, $out) = update($store, $good);
 is $status, 1, 'a private address needs a word';
 like $out =~ s/\s+/ /gr, qr/is not allowed/, 'it says so';
+like $out, qr/; see the reason, and call it again; or .*: ecert issuers add FILE$/m,
+    'nothing goes on by itself';
 is scalar(() = $web->requests), 0, 'nothing was asked for';
 
 ($status, $out) = update($store, $good, @allow);
@@ -72,6 +74,12 @@ like $out =~ s/\s+/ /gr, qr{/wrong: .*no extended key usage for TLS servers},
 like $out =~ s/\s+/ /gr, qr{/none: .*status 404}, 'the other is told';
 like $out, qr/^added +\Q@{[$cross->cn]}\E/m, 'the third is added all the same';
 is scalar(my @pool = glob $store->dir . '/issuers/*.pem'), 1, 'and alone';
+
+for my $wrong ('10.0.0.0/33', '10.0.0.1/8', 'example.hk', '') {
+    ($status, $out) = update($store, $good, '--allow', $wrong);
+    is $status, 2, "--allow \"$wrong\" is a wrong usage";
+    like $out, qr/^ecert: usage: .*--allow: .*; correct --allow$/m, 'and why';
+}
 
 at_a_terminal();
 done_testing;

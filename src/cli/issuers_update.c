@@ -11,6 +11,7 @@
 
 #include "bar.h"
 #include "cli.h"
+#include "ecert_addr.h"
 #include "ecert_chain.h"
 #include "ecert_conf.h"
 #include "ecert_fetcher.h"
@@ -205,6 +206,10 @@ static int update_one(const update_t *update, const ecert_ca_entry_t *entry)
         cert = the_one(&frames, entry->url, &err);
         rc = cert ? put(update, entry, cert, &err) : -1;
     }
+    if (rc != 0 && err.code == ECERT_ERR_FETCH) { /* no server is at work */
+        ecert_err_hint(&err, "see the reason, and call it again; or download "
+                             "it elsewhere: ecert issuers add FILE");
+    }
     X509_free(cert);
     ecert_frames_free(&frames);
     return rc == 0 ? 0 : ecert_cli_fail(NULL, &err);
@@ -266,6 +271,22 @@ static int start(update_t *update, ecert_err_t *err)
                : -1;
 }
 
+static int allow(options_t *options, const char *value, ecert_err_t *err)
+{
+    ecert_network_t ignored;
+    ecert_err_t fault;
+
+    if (options->n_allowed == 32) {
+        return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--allow");
+    }
+    if (ecert_network_parse(value, &ignored, &fault) != 0) {
+        ecert_err(err, ECERT_ERR_USAGE, value, "--allow: %s", fault.detail);
+        return ecert_err_hint(err, "correct --allow");
+    }
+    options->allowed[options->n_allowed++] = value;
+    return 0;
+}
+
 static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 {
     options_t *options = ctx;
@@ -275,11 +296,7 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
         options->catalogue = ecert_cli_absolute(value);
         return 0;
     case 'a':
-        if (options->n_allowed == 32) {
-            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--allow");
-        }
-        options->allowed[options->n_allowed++] = value;
-        return 0;
+        return allow(options, value, err);
     default:
         options->store = value;
         return 0;

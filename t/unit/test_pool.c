@@ -88,8 +88,8 @@ static void test_refused(void **state)
     assert_denied(pki->old_sub);
     assert_denied(pki->old_ev);
     assert_int_equal(add(pki->leaf), -1);
-    assert_err(&err, ECERT_ERR_PURPOSE);
-    assert_non_null(strstr(err.hint, "ecert install"));
+    assert_err(&err, ECERT_ERR_NOT_CA);
+    assert_string_equal(err.detail, "it is a server's");
     assert_int_equal(add(expired), -1);
     assert_err(&err, ECERT_ERR_EXPIRED);
     assert_int_equal(entries("store/issuers"), 0);
