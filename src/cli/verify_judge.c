@@ -259,9 +259,13 @@ static void compare_staple(ecert_verify_target_t *target,
                          verify->options->at, 0, &facts, &err)
         != 0) {
         ecert_verify_wrong(target, "the staple is bad: %s", err.detail);
-    } else if (facts.status != ECERT_OCSP_GOOD) {
+    } else if (facts.status == ECERT_OCSP_REVOKED) {
         ecert_verify_wrong(target,
                            "the staple says that the certificate is revoked");
+    } else if (facts.status != ECERT_OCSP_GOOD) {
+        ecert_verify_wrong(
+            target,
+            "the staple says that the CA does not know the certificate");
     }
 }
 
