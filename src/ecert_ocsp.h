@@ -14,7 +14,7 @@
 #include "ecert_err.h"
 
 #define ECERT_OCSP_MAX  (16 * 1024) /* bytes of a response */
-#define ECERT_OCSP_SKEW 300         /* seconds that clocks may differ */
+#define ECERT_OCSP_SKEW 300         /* seconds that our clock may be late */
 
 typedef enum {
     ECERT_OCSP_GOOD = 0,
@@ -46,7 +46,8 @@ int ecert_ocsp_request(X509 *leaf, X509 *issuer, unsigned char **der,
  * Whether these bytes are an answer about this leaf, by its issuer or by a
  * responder to whom the issuer delegated it (RFC 6960, 4.2.2.2: issued by the
  * same key, extended key usage OCSPSigning, in its time), in its own time at
- * `now`, and not older than `held` (this_update of the one in hand; 0: none).
+ * `now` (both may begin within the skew), and not older than `held`
+ * (this_update of the one in hand; 0: none).
  * An answer without nextUpdate is refused: nobody knows when it ends.
  * OCSP, saying what is wrong.  A revoked or unknown certificate is no failure:
  * see out->status.

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include "ecert_conf.h"
+#include "ecert_ocsp.h"
 #include "ecert_x509.h"
 
 /* As the Baseline Requirements (7.1.3.2) have them. */
@@ -142,7 +143,7 @@ static int check_delegate(X509 *cert, X509 *issuer, int64_t now, int64_t *until,
                          "the certificate of its signer, %s, ended on %s",
                          label, ecert_date_format(to, when));
     }
-    if (from > now) {
+    if (from > now + ECERT_OCSP_SKEW) {
         return ecert_err(err, ECERT_ERR_OCSP, NULL,
                          "the certificate of its signer, %s, begins only on %s",
                          label, ecert_date_format(from, when));

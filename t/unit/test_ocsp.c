@@ -276,6 +276,24 @@ static void test_ends_with_delegate(void **state)
     X509_free(brief);
 }
 
+/* What its answers may have, that it may have, too. */
+static void test_begins_with_delegate(void **state)
+{
+    ocsp_make_t make = delegated();
+    X509 *fresh = ocsp_delegate(pki, key, NOW + PKI_DAY);
+    ocsp_bytes_t bytes;
+
+    (void)state;
+    ocsp_set_begin(fresh, pki->sub_key, NOW + ECERT_OCSP_SKEW);
+    make.by = make.certs[0] = fresh;
+    bytes = ocsp_make(&make);
+    assert_int_equal(
+        ocsp_check(bytes, pki->leaf, pki->new_sub, NOW, 0, &got, &err), 0);
+    assert_int_equal(got.status, ECERT_OCSP_GOOD);
+    OPENSSL_free(bytes.bytes);
+    X509_free(fresh);
+}
+
 static void test_times(void **state)
 {
     ocsp_make_t make = ocsp_usual(pki);
@@ -460,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_good_by_odd_delegate),
         cmocka_unit_test(test_good_by_rsa),
         cmocka_unit_test(test_ends_with_delegate),
+        cmocka_unit_test(test_begins_with_delegate),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_revoked),
         cmocka_unit_test(test_unknown),
