@@ -120,7 +120,7 @@ sub wildcard {
     my $store = Ecert::Store->new;
     says($store,
         [['new', '*.example.hk', @quick], 0,
-            qr/ecert backup '\*\.example\.hk' --pending -o example\.hk-key/],
+            qr/ecert backup '\*\.example\.hk' --pending -o wildcard\.example\.hk-key/],
         [['csr', '*.example.hk', '--no-backup'], 0,
             qr/ecert install '\*\.example\.hk' FILE/]);
     ok -d $store->dir . '/sites/_.example.hk', 'its folder';

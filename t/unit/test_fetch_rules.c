@@ -204,6 +204,8 @@ static void test_trusted(void **state)
             _exit(77);
         }
         fetch_trusted(tls.port);
+        SSL_CTX_free(ctx);
+        pki_free(pki);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);

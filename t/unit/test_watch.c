@@ -330,6 +330,7 @@ static int few_watches(void)
         || limit("/proc/sys/user/max_inotify_watches", "2") != 0) {
         return CANNOT;
     }
+    ecert_watch_free(watch);
     watch = ecert_watch_new(&err);
     if (ecert_watch_set(watch, 0, dirs, 3, &err) != -1
         || err.code != ECERT_ERR_WATCH) {
@@ -357,6 +358,7 @@ static int no_instance(void)
         || limit("/proc/sys/user/max_inotify_instances", "0") != 0) {
         return CANNOT;
     }
+    ecert_watch_free(watch);
     watch = ecert_watch_new(&err);
     return watch != NULL && ecert_watch_fd(watch) == -1
                    && ecert_watch_set(watch, 0, dirs, 1, &err) == 0
