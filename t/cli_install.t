@@ -147,7 +147,7 @@ sub key_beside {
         [$pfx, '--password-file', $password]) {
         my ($store, $other) = awaited();
         says($store, [['install', $site, @$_], 0, qr/\[x\] installed +gen/,
-            qr/ -  earlier request +1, /]);
+            qr/(?:key and|earlier) request +(?:request )?1,/]);
         is +(ecert($store, 'check', $site))[0], 0, 'it can be served';
     }
     my ($store, $other) = awaited();
