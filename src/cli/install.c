@@ -222,13 +222,15 @@ static int old_key(const ecert_cli_site_t *site, uint64_t old, ecert_err_t *err)
 {
     const char *word = ecert_cli_word(site->ascii);
     ecert_request_t *requests;
-    ecert_err_t ignored;
     char back[ECERT_NAME_MAX + 100] = "";
-    size_t n = 0;
+    ecert_err_t refused;
+    size_t n;
 
-    if (ecert_requests(site->dir, site->ascii, &requests, &n, &ignored) == 0) {
-        ecert_requests_free(requests, n);
+    if (ecert_requests(site->dir, site->ascii, &requests, &n, &refused) != 0) {
+        *err = refused;
+        return -1;
     }
+    ecert_requests_free(requests, n);
     if (old != 0) {
         snprintf(back, sizeof(back),
                  "it is that generation: ecert rollback "
