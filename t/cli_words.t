@@ -40,6 +40,7 @@ subtest 'a key that takes its time' => \&slow_key;
 subtest 'one after the other' => \&serialised;
 subtest 'passwords' => \&passwords;
 subtest 'without root' => \&without_root;
+subtest 'servers that cannot be asked' => \&hidden_servers;
 done_testing;
 
 sub table {
@@ -274,9 +275,7 @@ sub without_root {
         [$store->dir, 'dcv', 'list'], ["$above/store", 'new', $site]) {
         my ($dir, @args) = @$_;
         my $command = join ' ', $args[0], $args[0] eq 'dcv' ? $args[1] : ();
-        my ($status, $out) = run('setpriv', '--reuid=nobody', '--clear-groups',
-            '--regid=' . (getpwnam 'nobody')[3], build_dir() . '/ecert', @args,
-            '--store', $dir);
+        my ($status, $out) = as_nobody(@args, '--store', $dir);
         is $status, 1, "ecert @args";
         like $out, qr/denied\); call it as root: sudo ecert $command \.\.\., or/,
             'by root';
@@ -286,4 +285,29 @@ sub without_root {
     my ($status, $out) = ecert($store, 'check', '--certificate', '/none',
         '--key', '/none');
     unlike $out, qr/sudo/, 'root is not told of root';
+}
+
+# A request needs no server: that they cannot be asked is told, once.
+sub hidden_servers {
+    my $store = Ecert::Store->new(owner => 'nobody');
+    mkdir $store->dir . '/run';
+    chmod 0, $store->dir . '/run';
+    my ($status, $out) = as_nobody('new', $site, '--key', 'ec:P-256',
+        '--store', $store->dir);
+    is $status, 0, 'ecert new';
+    like $out, qr/^  next: Back up/m, 'the next step';
+    is scalar(() = $out =~ m{^ecert: unreadable: \S+/run: }mg), 1, 'told once';
+
+    my $cert = signed(Ecert::PKI->new,
+        slurp($store->site_dir($site) . '/pending/1/request.csr'));
+    ($status, $out) = as_nobody('install', $site, '--timeout', 1, '--store',
+        $store->dir, $cert->file(tmp() . '/hidden.pem'));
+    is $status, 1, 'ecert install --wait: nobody knows whether it is served';
+    like $out, qr/: not-served: /, 'which is said';
+    is scalar(() = $out =~ m{^ecert: unreadable: \S+/run: }mg), 1, 'told once';
+}
+
+sub as_nobody (@args) {
+    return run('setpriv', '--reuid=nobody', '--clear-groups',
+        '--regid=' . (getpwnam 'nobody')[3], build_dir() . '/ecert', @args);
 }
