@@ -349,6 +349,19 @@ static int use_view(slot_t *slot, view_t *view, SSL *ssl, ecert_err_t *err)
     return rc;
 }
 
+/*
+ * Whether nothing of a site was put into ssl yet: it has what its context has,
+ * nothing in nginx, mod_ssl's placeholder in httpd.  So it is on a resumed
+ * session, for which OpenSSL does not ask for a certificate.
+ */
+static int is_bare(const SSL *ssl)
+{
+    const X509 *leaf = SSL_get_certificate(ssl);
+
+    return leaf == NULL
+           || leaf == SSL_CTX_get0_certificate(SSL_get_SSL_CTX(ssl));
+}
+
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err)
 {
@@ -358,7 +371,7 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     int rc;
 
     ecert_err_clear(err);
-    if (SSL_num_renegotiations(ssl) > 0) {
+    if (SSL_num_renegotiations(ssl) > 0 && !is_bare(ssl)) {
         return 0; /* a certificate never changes within a connection */
     }
     if (live == NULL || site >= live->n_sites) {

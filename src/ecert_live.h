@@ -38,7 +38,8 @@ void ecert_live_worker(ecert_live_t *live);
 
 /*
  * For the certificate callback (SSL_CTX_set_cert_cb).  Puts the site's current
- * credential into ssl; in a renegotiation it leaves everything as it is.
+ * credential into ssl; in a renegotiation it leaves everything as it is, unless
+ * the connection began with a resumed session and has none yet.
  * 0, or -1: then the callback returns 0 and the handshake ends.  When a new
  * record is damaged the last good one is used and 1 is returned; where there is
  * none, -1.  Of one record err tells once what to log, later it is ECERT_OK.

@@ -47,6 +47,7 @@ for my $kind (servers()) {
         is_deeply [offers($server)], [offers($stock)],
             'offered to another site after the swaps: the same';
         one_connection($server);
+        renegotiated($server) if $kind eq 'apache';
     };
 }
 done_testing;
@@ -129,6 +130,22 @@ sub one_connection ($server) {
             if $server->kind eq 'apache' && $way =~ /1\.2/;
 
         renegotiate($server, $plain, $old) if $way =~ /1\.2/;
+    }
+}
+
+# A resumed connection has shown no certificate when httpd renegotiates.
+sub renegotiated ($server) {
+    my @ask = ($server->port, tls => 1, name => $a, client => $client);
+    for my $way (grep { /1\.2/ } sort keys %ways) {
+        my $first = Ecert::Connection->new(@ask, %{ $ways{$way} });
+        is status($first, '/'), 200, "$way: a connection";
+        my $c = Ecert::Connection->new(@ask, %{ $ways{$way} },
+            session => $first->session);
+        ok $c->resumed, "$way: its session is resumed";
+        is status($c, '/closed'), 404, "$way: the certificate asked for";
+        ok Net::SSLeay::total_renegotiations($c->{ssl}), "$way: renegotiated";
+        is peer($c), (served($server->port, $a))[0],
+            "$way: with the site's certificate";
     }
 }
 
