@@ -1,10 +1,9 @@
 /*
  * mod_ecert: ecert in Apache httpd 2.4.
  *
- * mod_ssl gets a placeholder file for each site and, on its SSL_CTX, the
- * callback that puts the current certificate into every connection; the quick
- * handler answers validation files; the agent lives as long as the
- * configuration.  All the rest is the core's (src/ecert.h).
+ * The certificates are in mod_ecert_tls.c; the quick handler answers validation
+ * files; the agent lives as long as the configuration.  All the rest is the
+ * core's (src/ecert.h).
  *
  * httpd unloads this file between two configurations.  So nothing here outlives
  * pconf, except one number in the process pool (keep_snapshot).
@@ -24,12 +23,8 @@
 #include "http_request.h"
 #include "http_ssl.h"
 #include "ap_mpm.h"
-#include "apr_optional_hooks.h"
 #include "apr_portable.h"
 #include "apr_strings.h"
-
-#include "mod_ssl.h"
-#include "mod_ssl_openssl.h"
 
 #define ECERT_KEPT       "mod_ecert:snapshot"
 #define ECERT_LOG_PREFIX "[%a %b %d %H:%M:%S %Y] [ecert:{level}] [pid {pid}] "
@@ -117,6 +112,16 @@ static void end_agent(ecert_launch_t *launch)
     }
     launch->snap = launch->visits = -1; /* keep_memory: closed with plog */
     ecert_launch_close(launch);
+}
+
+ecert_live_t *mod_ecert_live(void)
+{
+    return state != NULL ? state->live : NULL;
+}
+
+const ecert_conf_t *mod_ecert_conf(void)
+{
+    return state != NULL ? state->conf : NULL;
 }
 
 static apr_status_t end_state(void *data)
@@ -371,119 +376,6 @@ static void ecert_test_config(apr_pool_t *pconf, server_rec *main_server)
     }
 }
 
-/* ---- TLS ---- */
-
-/* Made in the store; where that cannot be written, among the run-time files. */
-static const char *placeholder(apr_pool_t *p, server_rec *s,
-                               const ecert_site_t *site)
-{
-    const char *dir = ap_runtime_dir_relative(p, "");
-    char path[APR_PATH_MAX];
-    ecert_err_t err, why;
-
-    if (ecert_placeholder_file(state->conf->store, site, path, sizeof(path),
-                               &why)
-            == 0
-        || (dir != NULL
-            && ecert_placeholder_file(dir, site, path, sizeof(path), &err)
-                   == 0)) {
-        return apr_pstrdup(p, path);
-    }
-    mod_ecert_log(s, APLOG_EMERG, ecert_site_label(site), &why);
-    if (dir != NULL) {
-        mod_ecert_log(s, APLOG_EMERG, ecert_site_label(site), &err);
-    }
-    return NULL;
-}
-
-/*
- * mod_ssl wants a file for each context.  All virtual hosts of one site name
- * the same one: mod_ssl compares the names to tell whether a connection may
- * go from one virtual host to another (421 otherwise).
- */
-static int ecert_add_cert_files(server_rec *s, apr_pool_t *p,
-                                apr_array_header_t *cert_files,
-                                apr_array_header_t *key_files)
-{
-    ecert_srv_t *srv = ecert_srv(s);
-    const char *file;
-
-    if (state == NULL || srv->site < 0) {
-        return DECLINED;
-    }
-    srv->tls = 1;
-    file = placeholder(p, s, &state->conf->sites[srv->site]);
-    if (file == NULL) {
-        return DECLINED;
-    }
-    /* Inherited from the main server, or mod_md's: this site's come first. */
-    apr_array_clear(cert_files);
-    apr_array_clear(key_files);
-    APR_ARRAY_PUSH(cert_files, const char *) = file;
-    APR_ARRAY_PUSH(key_files, const char *) = file;
-    return OK;
-}
-
-/* The certificate callback.  It does not run when a session is resumed. */
-static int certify(SSL *ssl, void *arg)
-{
-    server_rec *s = arg;
-    int site = ecert_srv(s)->site;
-    ecert_err_t err;
-    int rc;
-
-    if (state == NULL || state->live == NULL) {
-        return 1; /* nothing was published: mod_ssl's placeholder stays */
-    }
-    rc = ecert_live_certify(state->live, (uint32_t)site, ssl, &err);
-    if (err.code != ECERT_OK) {
-        mod_ecert_log(s, APLOG_ERR, ecert_site_label(&state->conf->sites[site]),
-                      &err);
-    }
-    return rc >= 0;
-}
-
-/* RFC 6066, 8: the staple, for clients that ask for one. */
-static int staple(SSL *ssl, void *arg)
-{
-    server_rec *s = arg;
-
-    if (state == NULL
-        || !ecert_live_staple(state->live, (uint32_t)ecert_srv(s)->site, ssl,
-                              (int64_t)apr_time_sec(apr_time_now()))) {
-        return SSL_TLSEXT_ERR_NOACK;
-    }
-    return SSL_TLSEXT_ERR_OK;
-}
-
-/*
- * mod_ssl's own stapling sees the placeholder alone, and would complain of it:
- * where the certificate is ours, so is the staple.
- */
-static int ecert_ocsp_prime(server_rec *s, apr_pool_t *p, const char *id,
-                            apr_size_t id_len, const char *pem)
-{
-    (void)p;
-    (void)id;
-    (void)id_len;
-    (void)pem;
-    return ecert_srv(s)->site >= 0 ? OK : DECLINED;
-}
-
-static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
-                             SSL_CTX *ctx)
-{
-    (void)p;
-    if (!is_proxy && ecert_srv(s)->site >= 0) {
-        SSL_CTX_set_cert_cb(ctx, certify, s);
-        if (ecert_srv(s)->stapling != 0) {
-            SSL_CTX_set_tlsext_status_cb(ctx, staple);
-            SSL_CTX_set_tlsext_status_arg(ctx, s);
-        }
-    }
-    return OK;
-}
-
 /* ---- validation files ---- */
 
 static void *from_pool(void *pool, size_t size)
@@ -562,12 +454,11 @@ static int ecert_quick_handler(request_rec *r, int lookup)
         || r->uri == NULL || r->proxyreq == PROXYREQ_PROXY) {
         return DECLINED;
     }
-    if (state == NULL || state->live == NULL
-        || ecert_srv(r->server)->dcv == 0) {
+    if (mod_ecert_live() == NULL || ecert_srv(r->server)->dcv == 0) {
         return DECLINED;
     }
     fill_ask(r, &ask);
-    ecert_live_answer(state->live, &ask, from_pool, r->pool, &answer);
+    ecert_live_answer(mod_ecert_live(), &ask, from_pool, r->pool, &answer);
     return answer.status != 0 ? send_answer(r, &answer) : DECLINED;
 }
 
@@ -583,11 +474,7 @@ static void ecert_register_hooks(apr_pool_t *p)
     ap_hook_child_init(ecert_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_quick_handler(ecert_quick_handler, NULL, NULL,
                           APR_HOOK_REALLY_FIRST);
-    ap_hook_ssl_add_cert_files(ecert_add_cert_files, NULL, NULL, APR_HOOK_LAST);
-    ap_hook_ssl_ocsp_prime_hook(ecert_ocsp_prime, NULL, NULL, APR_HOOK_FIRST);
-    /* Optional: the module loads before mod_ssl, after it and without it. */
-    APR_OPTIONAL_HOOK(ssl, init_server, ecert_init_server, NULL, NULL,
-                      APR_HOOK_MIDDLE);
+    mod_ecert_tls_hooks();
 }
 
 AP_DECLARE_MODULE(ecert) = {STANDARD20_MODULE_STUFF,

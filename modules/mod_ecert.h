@@ -1,7 +1,7 @@
 /*
  * What the files of mod_ecert share: mod_ecert_conf.c turns directives into
- * sites, mod_ecert_listen.c finds where they are reached, mod_ecert.c does what
- * they ask for.
+ * sites, mod_ecert_listen.c finds where they are reached, mod_ecert_tls.c
+ * serves their certificates, mod_ecert.c does all else that they ask for.
  */
 
 #ifndef MOD_ECERT_H
@@ -62,6 +62,12 @@ int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf);
  * contexts; 0, or -1 with err. */
 int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
                      ecert_err_t *err);
+
+/* Of the configuration in force, or NULL; without an agent there is no live. */
+ecert_live_t *mod_ecert_live(void);
+const ecert_conf_t *mod_ecert_conf(void);
+
+void mod_ecert_tls_hooks(void);
 
 /* Logs err on one line; site may be NULL. */
 void mod_ecert_log(server_rec *s, int level, const char *site,
