@@ -169,6 +169,7 @@ static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
     ecert_launch_init(&state->launch);
     apr_pool_cleanup_register(pconf, state, end_state, apr_pool_cleanup_null);
 
+    mod_ecert_tls_begin(pconf);
     if (mod_ecert_fill(ptemp, main_server, conf) != 0
         || check_agent(main_server) != 0) {
         return HTTP_INTERNAL_SERVER_ERROR;

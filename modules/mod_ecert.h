@@ -67,6 +67,8 @@ int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
 ecert_live_t *mod_ecert_live(void);
 const ecert_conf_t *mod_ecert_conf(void);
 
+/* Before mod_ssl makes its contexts. */
+void mod_ecert_tls_begin(apr_pool_t *pconf);
 void mod_ecert_tls_hooks(void);
 
 /* Logs err on one line; site may be NULL. */

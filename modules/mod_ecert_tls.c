@@ -6,13 +6,18 @@
 
 #include "mod_ecert.h"
 
+#include "http_connection.h"
 #include "http_log.h"
 #include "http_ssl.h"
+#include "apr_hash.h"
 #include "apr_optional_hooks.h"
 #include "apr_strings.h"
 
 #include "mod_ssl.h"
 #include "mod_ssl_openssl.h"
+
+/* Of this configuration: SSL_CTX * to the server_rec * of a site. */
+static apr_hash_t *contexts;
 
 /* Made in the store; where that cannot be written, among the run-time files. */
 static const char *placeholder(apr_pool_t *p, server_rec *s,
@@ -120,9 +125,10 @@ static int ecert_ocsp_prime(server_rec *s, apr_pool_t *p, const char *id,
 static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
                              SSL_CTX *ctx)
 {
-    (void)p;
     if (!is_proxy && ecert_srv(s)->site >= 0) {
         SSL_CTX_set_cert_cb(ctx, certify, s);
+        apr_hash_set(contexts, apr_pmemdup(p, &ctx, sizeof(ctx)), sizeof(ctx),
+                     s);
         if (ecert_srv(s)->stapling != 0) {
             SSL_CTX_set_tlsext_status_cb(ctx, staple);
             SSL_CTX_set_tlsext_status_arg(ctx, s);
@@ -131,11 +137,72 @@ static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
     return OK;
 }
 
+/* ---- what httpd tells of a resumed connection ---- */
+
+static int ecert_pre_handshake(conn_rec *c, SSL *ssl, int is_proxy)
+{
+    if (!is_proxy) {
+        ap_set_module_config(c->conn_config, &ecert_module, ssl);
+    }
+    return OK;
+}
+
+/* mod_ssl may have freed the SSL of a handshake that failed: it is asked. */
+static int is_resumed(conn_rec *c)
+{
+    const char *said = ap_ssl_var_lookup(c->pool, c->base_server, c, NULL,
+                                         "SSL_SESSION_RESUMED");
+
+    return said != NULL && strcmp(said, "Resumed") == 0;
+}
+
+/*
+ * The variables SSL_SERVER_* come from the connection's SSL, which still has
+ * the placeholder.  The handshake is over; a stream of HTTP/2 has no SSL here.
+ * The context is that of the name that was asked for.
+ */
+static int ecert_process_connection(conn_rec *c)
+{
+    SSL *ssl = ap_get_module_config(c->conn_config, &ecert_module);
+    ecert_err_t err;
+    server_rec *s;
+    SSL_CTX *ctx;
+
+    if (ssl == NULL || mod_ecert_live() == NULL) {
+        return DECLINED;
+    }
+    ap_set_module_config(c->conn_config, &ecert_module, NULL); /* only once */
+    if (!is_resumed(c)) {
+        return DECLINED;
+    }
+    ctx = SSL_get_SSL_CTX(ssl);
+    s = apr_hash_get(contexts, &ctx, sizeof(ctx));
+    if (s != NULL) {
+        ecert_live_resumed(mod_ecert_live(), (uint32_t)ecert_srv(s)->site, ssl,
+                           &err);
+        tell(s, &err);
+    }
+    return DECLINED;
+}
+
+void mod_ecert_tls_begin(apr_pool_t *pconf)
+{
+    contexts = apr_hash_make(pconf);
+}
+
 void mod_ecert_tls_hooks(void)
 {
+    /* mod_ssl makes the handshake there, mod_http2 takes the connection */
+    static const char *const before[] = {"mod_ssl.c", NULL};
+    static const char *const after[] = {"mod_http2.c", NULL};
+
+    ap_hook_process_connection(ecert_process_connection, before, after,
+                               APR_HOOK_MIDDLE);
     ap_hook_ssl_add_cert_files(ecert_add_cert_files, NULL, NULL, APR_HOOK_LAST);
     ap_hook_ssl_ocsp_prime_hook(ecert_ocsp_prime, NULL, NULL, APR_HOOK_FIRST);
     /* Optional: the module loads before mod_ssl, after it and without it. */
     APR_OPTIONAL_HOOK(ssl, init_server, ecert_init_server, NULL, NULL,
+                      APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ssl, pre_handshake, ecert_pre_handshake, NULL, NULL,
                       APR_HOOK_MIDDLE);
 }

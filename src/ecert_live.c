@@ -398,6 +398,15 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     return rc;
 }
 
+int ecert_live_resumed(ecert_live_t *live, uint32_t site, SSL *ssl,
+                       ecert_err_t *err)
+{
+    ecert_err_clear(err);
+    return SSL_is_init_finished(ssl) && SSL_session_reused(ssl) && is_bare(ssl)
+               ? ecert_live_certify(live, site, ssl, err)
+               : 0;
+}
+
 /* OpenSSL takes the copy. */
 static int send_staple(const ecert_staple_t *staple, SSL *ssl)
 {

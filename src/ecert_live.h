@@ -48,6 +48,14 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err);
 
 /*
+ * After the handshake, for a server that tells applications what ssl has: on a
+ * resumed session no certificate callback ran, so the credential is put there
+ * now.  Does nothing where there is one.  Returns as ecert_live_certify.
+ */
+int ecert_live_resumed(ecert_live_t *live, uint32_t site, SSL *ssl,
+                       ecert_err_t *err);
+
+/*
  * For the status callback (SSL_CTX_set_tlsext_status_cb), which OpenSSL calls
  * when the client asks for a staple and after the certificate was chosen: 1
  * when the site's OCSP response was put into ssl (RFC 6066, 8), 0 when there is

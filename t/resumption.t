@@ -30,7 +30,10 @@ for my $kind (servers()) {
         my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
         my %leaf = ($a => new_leaf($a, $also_a), $b => new_leaf($b));
         $store->install($_, $leaf{$_}) for keys %leaf;
-        my $server = Ecert::Server->new($kind, store => $store, vhosts => [
+        my $server = Ecert::Server->new($kind, store => $store, http => {
+            apache => 'Header always set X-Server "%{SSL_SERVER_M_SERIAL}s '
+                . '%{SSL_SERVER_S_DN}s %{SSL_SERVER_I_DN}s"',
+        }, vhosts => [
             { names => [$a], ecert => 'on', apache => verify('/closed') },
             { names => [$also_a], ecert => $a },
             { names => [$b], ecert => 'on' },
@@ -48,6 +51,7 @@ for my $kind (servers()) {
             'offered to another site after the swaps: the same';
         one_connection($server);
         renegotiated($server) if $kind eq 'apache';
+        described($server) if $kind eq 'apache';
     };
 }
 done_testing;
@@ -147,6 +151,29 @@ sub renegotiated ($server) {
         is peer($c), (served($server->port, $a))[0],
             "$way: with the site's certificate";
     }
+}
+
+# What httpd tells of its own certificate is the same on a resumed connection.
+sub described ($server) {
+    for my $way (sort keys %ways) {
+        for my $name ($a, $b) {
+            my $first = Ecert::Connection->new($server->port, tls => 1,
+                name => $name, %{ $ways{$way} });
+            my $full = of_server($first, $name);
+            my $c = Ecert::Connection->new($server->port, tls => 1,
+                name => $name, session => $first->session, %{ $ways{$way} });
+
+            like $full, qr/CN=\Q$name/, "$way, $name: told by httpd";
+            is of_server($c, $name), $full, 'the same of a resumed one';
+            ok $c->resumed, 'which it is';
+            is of_server($c, $name), $full, 'and once more';
+        }
+    }
+}
+
+sub of_server ($c, $name) {
+    return $c->exchange('GET', "GET / HTTP/1.1\r\nHost: $name\r\n\r\n")
+        ->{headers}{'x-server'};
 }
 
 sub status ($c, $path) {
