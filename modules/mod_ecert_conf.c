@@ -263,6 +263,13 @@ void mod_ecert_log(server_rec *s, int level, const char *site,
                  ecert_err_line(err, site, line, sizeof(line)));
 }
 
+static void add_name(apr_array_header_t *names, const char *name)
+{
+    if (!ecert_addr_is(name)) {
+        APR_ARRAY_PUSH(names, const char *) = name;
+    }
+}
+
 /* The names a client may ask this server for, as the certificate sees them. */
 static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
                                           const ecert_srv_t *srv)
@@ -272,17 +279,16 @@ static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
     int i;
 
     if (srv->has_name) {
-        APR_ARRAY_PUSH(names, const char *) = s->server_hostname;
+        add_name(names, s->server_hostname);
     }
     for (i = 0; s->names != NULL && i < s->names->nelts; i++) {
-        APR_ARRAY_PUSH(names, const char *) =
-            APR_ARRAY_IDX(s->names, i, const char *);
+        add_name(names, APR_ARRAY_IDX(s->names, i, const char *));
     }
     for (i = 0; s->wild_names != NULL && i < s->wild_names->nelts; i++) {
         name = APR_ARRAY_IDX(s->wild_names, i, const char *);
         /* www*.example.hk and the like are no names of a certificate. */
         if (strncmp(name, "*.", 2) == 0 && strpbrk(name + 2, "*?") == NULL) {
-            APR_ARRAY_PUSH(names, const char *) = name;
+            add_name(names, name);
         }
     }
     return names;

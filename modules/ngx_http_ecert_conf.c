@@ -331,12 +331,16 @@ static ngx_int_t ngx_http_ecert_push(ngx_conf_t *cf, ngx_array_t *names,
     }
     ngx_memcpy(*name, prefix, before);
     ngx_memcpy(*name + before, text, len);
+    if (ecert_addr_is(*name)) {
+        names->nelts--; /* no certificate has it as a name */
+    }
     return NGX_OK;
 }
 
 /*
  * Whether a server_name is one that a certificate can have.  Names such as "_"
- * or "--" are nginx's way to say none.
+ * or "--" are nginx's way to say none.  What "$hostname" stands for has no zero
+ * byte behind it.
  */
 static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server)
 {
@@ -348,7 +352,7 @@ static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server)
         return 0;
     }
 #endif
-    if (name->len == 0 || ngx_strlen(name->data) != name->len
+    if (name->len == 0 || memchr(name->data, '\0', name->len) != NULL
         || (name->len > 1
             && ngx_strncmp(name->data + name->len - 2, ".*", 2) == 0)) {
         return 0;

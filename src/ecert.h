@@ -11,6 +11,7 @@
 #define ECERT_H
 
 #include "ecert_err.h"
+#include "ecert_addr.h"
 #include "ecert_conf.h"
 #include "ecert_launch.h"
 #include "ecert_live.h"

@@ -53,6 +53,14 @@ static const struct {
 
 #define MAPPED (&embedded[0].network)
 
+int ecert_addr_is(const char *text)
+{
+    unsigned char bytes[16];
+
+    return text[0] == '[' || inet_pton(AF_INET, text, bytes) == 1
+           || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
 static int within(const unsigned char *address, const unsigned char *network,
                   unsigned bits)
 {

@@ -24,6 +24,10 @@ typedef struct {
 int ecert_network_parse(const char *text, ecert_network_t *network,
                         ecert_err_t *err);
 
+/* Whether this stands where a host name could, but is an address: "192.0.2.1",
+ * "::1", "[::1]". */
+int ecert_addr_is(const char *text);
+
 /*
  * The address, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2), and the port in
  * host order; -1: neither IPv4 nor IPv6.

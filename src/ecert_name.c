@@ -4,11 +4,11 @@
 #include <string.h>
 #include <strings.h>
 
-#include <arpa/inet.h>
-
 #include <idn2.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+
+#include "ecert_addr.h"
 
 #define NAME_BYTES  253 /* RFC 1035, 2.3.4, without the trailing dot */
 #define LABEL_BYTES 63
@@ -35,13 +35,6 @@ static size_t wildcard_length(const char *name)
     }
     size_t dot = dot_length(name + 1);
     return dot ? 1 + dot : 0;
-}
-
-static int is_address(const char *name)
-{
-    unsigned char bytes[16];
-    return name[0] == '[' || inet_pton(AF_INET, name, bytes) == 1
-           || inet_pton(AF_INET6, name, bytes) == 1;
 }
 
 /* Letters, digits and inner hyphens (RFC 952, RFC 1123). */
@@ -103,7 +96,7 @@ static const char *plain_fault(const char *name, const char *rest)
     if (strstr(rest, "://") || strchr(rest, '/')) {
         return "it looks like a URL; only the host's name is wanted";
     }
-    if (is_address(rest)) {
+    if (ecert_addr_is(rest)) {
         return "it is an address, not a name";
     }
     if (strchr(rest, ':')) {
@@ -194,7 +187,7 @@ int ecert_name_ascii(const char *name, char *out, ecert_err_t *err)
         return -1;
     }
     fault = labels_fault(converted);
-    if (fault == NULL && is_address(converted)) {
+    if (fault == NULL && ecert_addr_is(converted)) {
         fault = "it is an address, not a name";
     }
     if (fault == NULL && strlen(converted) + (skip ? 2 : 0) > NAME_BYTES) {

@@ -48,6 +48,8 @@ my %leaf = map { $_ => $pki->leaf(names => $names{$_}) } keys %names;
 for my $kind (servers()) {
     subtest "$kind, spellings" => sub { spellings($kind) };
     subtest "$kind, not covered" => sub { not_covered($kind) };
+    subtest "$kind, addresses" => sub { addresses($kind) };
+    subtest "$kind, \$hostname" => sub { own_hostname() } if $kind eq 'nginx';
     subtest "$kind, many names" => sub { many_names($kind) };
 }
 done_testing;
@@ -110,6 +112,36 @@ sub not_covered ($kind) {
     $store->install('refused.example.hk', $right);
     ok wait_for(sub { (served($server->port, 'refused.example.hk'))[0]
         eq $right->fingerprint }), 'until the right one comes';
+}
+
+# The site's name is the first one that a certificate can have.
+sub addresses ($kind) {
+    my $leaf = $pki->leaf(names => ['www.example.hk']);
+    my $server = Ecert::Server->new($kind, vhosts => [{ ecert => 'on',
+        names => $kind eq 'nginx'
+            ? ['127.0.0.1', '[::1]', '192.0.2.1', 'www.example.hk']
+            : ['www.example.hk', '127.0.0.1', '::1'],
+        }], store => new_store('www.example.hk' => $leaf))->start;
+
+    is +(served($server->port, 'www.example.hk'))[0], $leaf->fingerprint,
+        'beside addresses: the site is the host name';
+    unlike $server->log, qr/not covered|not a host name/,
+        'and nobody misses the addresses in its certificate';
+}
+
+# Of one that fills its memory to the last byte, too.
+sub own_hostname () {
+    plan skip_all => 'needs root, to have another host name' if $> != 0;
+    for my $name ('abcdefgh', 'abcdefghijklmnop', 'web1', 'a.example.hk') {
+        my $server = Ecert::Server->new('nginx', store => new_store(),
+            vhosts => [{ names => [], ecert => 'on' }]);
+        my $conf = $server->dir . '/nginx.conf';
+        $server->write('nginx.conf',
+            slurp($conf) =~ s/server_name \K""/\$hostname/r);
+        my ($status, $out) = run('unshare', '-u', 'sh', '-c',
+            "hostname $name; exec \"\$@\"", 'sh', $server->command('-t'));
+        like $out, qr/site \Q$name\E: no-site: /, "it is called $name";
+    }
 }
 
 sub many_names ($kind) {
