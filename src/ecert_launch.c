@@ -16,7 +16,8 @@
 #include "ecert_snap.h"
 #include "ecert_visits.h"
 
-#define PARKED 32 /* descriptors wait here while they take their places */
+#define PARKED 32  /* descriptors wait here while they take their places */
+#define ZONE   256 /* bytes of "TZ=Asia/Hong_Kong", with its end */
 
 /* What the child needs; made before the fork, so that it only makes calls
  * that are safe there. */
@@ -24,6 +25,7 @@ typedef struct {
     const char *path;
     int fds[ECERT_FD_END]; /* to be 0.. in the child; -1: /dev/null or none */
     int test;
+    char zone[ZONE]; /* TZ=...; empty: the machine's */
 } child_t;
 
 void ecert_launch_init(ecert_launch_t *launch)
@@ -102,12 +104,22 @@ static int place_descriptors(int *fds)
     return 0;
 }
 
+/* The agent's lines stand among the server's, in one log. */
+static void take_zone(child_t *child)
+{
+    const char *zone = getenv("TZ");
+
+    if (zone != NULL && strlen(zone) + sizeof("TZ=") <= sizeof(child->zone)) {
+        stpcpy(stpcpy(child->zone, "TZ="), zone);
+    }
+}
+
 static void run_child(child_t *child)
 {
-    static char *const env[] = {
+    char *env[] = {
         (char *)(uintptr_t) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
                             "/usr/bin:/sbin:/bin",
-        NULL};
+        child->zone[0] != '\0' ? child->zone : NULL, NULL};
     char *argv[] = {(char *)(uintptr_t) "ecert", (char *)(uintptr_t) "agent",
                     (char *)(uintptr_t) "--inherit",
                     child->test ? (char *)(uintptr_t) "--test" : NULL, NULL};
@@ -314,6 +326,7 @@ static int start(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
                                  launch->snap, launch->seen, launch->visits,
                                  conf_fd}};
 
+        take_zone(&child);
         rc = spawn(&child, err) == 0 ? 0 : 1;
     }
     close_one(&control[0]);
@@ -352,6 +365,7 @@ int ecert_launch_test(const ecert_conf_t *conf, int log_fd, ecert_err_t *err)
     if (child.fds[ECERT_FD_CONF] < 0) {
         return -1;
     }
+    take_zone(&child);
     pid = fork();
     if (pid == 0) {
         run_child(&child);

@@ -26,15 +26,15 @@ void ecert_launch_init(ecert_launch_t *launch);
 /*
  * Makes the shared memory and starts `AGENT agent --inherit` with it, with the
  * configuration and with log_fd as its standard error; it keeps no other
- * descriptor, has default signals and an empty environment but PATH.  It is no
- * child of the server: nothing to reap, nothing that counts as a lost worker.
- * previous is that of the configuration before, of which snap and visits are
- * looked at, or NULL: its records of the same sites come first, so that nothing
- * served is lost if the agent fails or finds the files broken; and its pages
- * for visits are used on. Returns 0 when the agent said that everything is
- * published; 1 when it did not within ECERT_LAUNCH_PATIENCE (err tells; the
- * server goes on with placeholders); -1 when there is no shared memory (the
- * server cannot start).
+ * descriptor, has default signals and an empty environment but PATH and the
+ * server's TZ.  It is no child of the server: nothing to reap, nothing that
+ * counts as a lost worker. previous is that of the configuration before, of
+ * which snap and visits are looked at, or NULL: its records of the same sites
+ * come first, so that nothing served is lost if the agent fails or finds the
+ * files broken; and its pages for visits are used on. Returns 0 when the agent
+ * said that everything is published; 1 when it did not within
+ * ECERT_LAUNCH_PATIENCE (err tells; the server goes on with placeholders); -1
+ * when there is no shared memory (the server cannot start).
  */
 int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
                  const ecert_launch_t *previous, ecert_err_t *err);

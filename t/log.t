@@ -25,6 +25,7 @@ for my $kind (servers()) {
         form($server, $store);
         rotation($server, $store);
     };
+    subtest "$kind, another time zone" => sub { zone($kind) };
 }
 done_testing;
 
@@ -48,6 +49,20 @@ sub form ($server, $store) {
     my @lines = grep { /site \Q$site/ } split /\n/, $server->log(0);
     is_deeply [grep { !/$form/ } @lines], [], 'all lines have this form';
     $store->current($site, 1);
+}
+
+# The zone that the server was started with is the agent's, too.
+sub zone ($kind) {
+    local $ENV{TZ} = 'AHEAD-11:30';
+    my $begin = time + 11.5 * 3600;
+    my ($server, $store) = site_server($kind);
+    $server->start;
+    my $line = $server->wait_log(qr/site \Q$site\E: live: /) // '';
+    my $end = time + 11.5 * 3600;
+    my ($time) = $line =~ /(\d\d:\d\d:\d\d)/;
+    ok $time, 'a line of the agent';
+    ok scalar(grep { $time eq POSIX::strftime('%H:%M:%S', gmtime $_) }
+        $begin .. $end), 'has the time of the server' or diag $line;
 }
 
 # Moved away, then the signal by which the server opens a new one.

@@ -155,6 +155,7 @@ static void test_environment(void **state)
 
     (void)state;
     setenv("ECERT_SECRET", "1", 1);
+    unsetenv("TZ");
     snprintf(body, sizeof(body),
              "printf R >&4; tr '\\0' '\\n' < /proc/$$/environ > %s\n"
              "tr '\\0' ' ' < /proc/$$/cmdline > %s\n"
@@ -175,6 +176,30 @@ static void test_environment(void **state)
     seen = wait_file("signals", "SigIgn:\t0000000000000000");
     assert_non_null(seen);
     unsetenv("ECERT_SECRET");
+}
+
+/* Its lines have the server's time; one that does not fit is not cut. */
+static void test_zone(void **state)
+{
+    char body[256], zone[300] = "";
+    const char *seen;
+
+    (void)state;
+    for (size_t len = 252; len <= 253; len++) {
+        memset(zone, 'x', len);
+        setenv("TZ", zone, 1);
+        snprintf(body, sizeof(body),
+                 "tr '\\0' '\\n' < /proc/$$/environ > %s; echo end >> %s\n"
+                 "printf R >&4",
+                 at("zone"), at("zone"));
+        script(body);
+        assert_int_equal(ecert_launch(&launch, conf, log_fd, NULL, &err), 0);
+        seen = wait_file("zone", "end\n");
+        assert_non_null(seen);
+        assert_int_equal(strstr(seen, "\nTZ=xxx") != NULL, len == 252);
+        ecert_launch_close(&launch);
+    }
+    unsetenv("TZ");
 }
 
 /* It hears what was configured, and can write the snapshot. */
@@ -370,12 +395,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_ready),          TEST(test_descriptors),
-        TEST(test_environment),    TEST(test_configuration),
-        TEST(test_progress),       TEST(test_silence),
-        TEST(test_early_end),      TEST(test_no_executable),
-        TEST(test_test),           TEST(test_previous),
-        TEST(test_no_descriptors),
+        TEST(test_ready),   TEST(test_descriptors),   TEST(test_environment),
+        TEST(test_zone),    TEST(test_configuration), TEST(test_progress),
+        TEST(test_silence), TEST(test_early_end),     TEST(test_no_executable),
+        TEST(test_test),    TEST(test_previous),      TEST(test_no_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
