@@ -268,6 +268,7 @@ static void run_loop(ecert_agent_t *agent)
         if (agent->keeper.ms >= agent->rescan_at) {
             agent->rescan_at = agent->keeper.ms + RESCAN_MS;
             touch_all(agent);
+            ecert_log_follow();
             ecert_agent_look_at_visits(agent);
         }
         ecert_net_work(agent->net, touch, agent);

@@ -51,12 +51,14 @@ static int is_left(const struct timespec *timeout, const sigset_t *waiting)
 /* Until it ends; not longer than anybody needs it. */
 static int wait_end(pid_t pid, const sigset_t *waiting)
 {
+    static const struct timespec pause = {ECERT_LOG_FOLLOW_S, 0};
     int status = 0;
 
     while (waitpid(pid, &status, WNOHANG) != pid) {
-        if (is_left(NULL, waiting)) {
+        if (is_left(&pause, waiting)) {
             _exit(0);
         }
+        ecert_log_follow();
     }
     return status;
 }

@@ -1,5 +1,6 @@
 #include "ecert_log.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,19 +49,41 @@ static int folder_is_safe(const char *file)
            && (st.st_mode & 022) == 0;
 }
 
-/* The server opens its log anew on a signal that does not reach the agent. */
-static void follow_rotation(void)
+static int open_anew(const char *file, const struct stat *named)
+{
+    return S_ISREG(named->st_mode) && folder_is_safe(file)
+               ? ecert_priv_log(file)
+               : -1;
+}
+
+/* What was deleted goes on to take its room on the disk while it is open. */
+static int open_none(const struct stat *open_one)
+{
+    return S_ISREG(open_one->st_mode) && open_one->st_nlink == 0
+               ? open("/dev/null", O_WRONLY | O_CLOEXEC)
+               : -1;
+}
+
+void ecert_log_follow(void)
 {
     const char *file = log_conf ? log_conf->log_file : NULL;
     struct stat open_one, named;
-    int fd;
+    int fd = -1, is_there;
 
-    if (file == NULL || fstat(2, &open_one) != 0 || lstat(file, &named) != 0
-        || (open_one.st_ino == named.st_ino && open_one.st_dev == named.st_dev)
-        || !S_ISREG(named.st_mode) || !folder_is_safe(file)) {
+    if (file == NULL || fstat(2, &open_one) != 0) {
         return;
     }
-    fd = ecert_priv_log(file);
+    is_there = lstat(file, &named) == 0;
+    if (is_there && open_one.st_ino == named.st_ino
+        && open_one.st_dev == named.st_dev) {
+        return;
+    }
+    if (is_there) {
+        fd = open_anew(file, &named);
+    }
+    if (fd < 0) {
+        fd = open_none(&open_one);
+    }
     if (fd >= 0) {
         dup2(fd, 2);
         close(fd);
@@ -113,7 +136,7 @@ static void put_line(ecert_level_t level, const char *text)
     snprintf(line + used, sizeof(line) - 1 - used, "%s", text);
     used = strlen(line);
     line[used++] = '\n';
-    follow_rotation();
+    ecert_log_follow();
     /* one write, so that lines of several processes stay whole */
     written = write(2, line, used);
     (void)written;

@@ -9,6 +9,8 @@
 #include "ecert_conf.h"
 #include "ecert_err.h"
 
+#define ECERT_LOG_FOLLOW_S 600 /* for who has nothing else to do meanwhile */
+
 typedef enum {
     ECERT_LOG_ERROR,
     ECERT_LOG_WARN,
@@ -23,9 +25,13 @@ void ecert_log_quiet(ecert_level_t level);
 unsigned ecert_log_count(void);
 
 /*
- * One line.  When the log's file was rotated away it is opened anew, unless
- * somebody else could have put the new one there.
+ * The server opens its log anew on a signal that does not reach the agent. When
+ * the file was rotated away the new one is opened, unless somebody else could
+ * have put it there; one that was deleted is let go.
  */
+void ecert_log_follow(void);
+
+/* One line, in the log that is followed. */
 void ecert_log(ecert_level_t level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void ecert_log_err(ecert_level_t level, const char *site,

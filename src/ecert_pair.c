@@ -171,6 +171,17 @@ static int fork_again(ecert_pair_t *pair)
     return rc;
 }
 
+/* The same for as long as it takes, in a log that is followed meanwhile. */
+static int wait_long(const ecert_pair_t *pair)
+{
+    int end;
+
+    while ((end = wait_end(pair, ECERT_LOG_FOLLOW_S * 1000)) == 0) {
+        ecert_log_follow();
+    }
+    return end;
+}
+
 /* Returns in a new worker only. */
 static void guard(ecert_pair_t *pair)
 {
@@ -179,7 +190,7 @@ static void guard(ecert_pair_t *pair)
 
     close_others(pair);
     for (;;) {
-        if (wait_end(pair, -1) == 1) {
+        if (wait_long(pair) == 1) {
             leave_guard(pair);
         }
         status = 0;

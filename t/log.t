@@ -25,6 +25,7 @@ for my $kind (servers()) {
         form($server, $store);
         rotation($server, $store);
     };
+    subtest "$kind, nothing to say" => sub { deleted() } if $kind eq 'nginx';
     subtest "$kind, another time zone" => sub { zone($kind) };
 }
 done_testing;
@@ -49,6 +50,48 @@ sub form ($server, $store) {
     my @lines = grep { /site \Q$site/ } split /\n/, $server->log(0);
     is_deeply [grep { !/$form/ } @lines], [], 'all lines have this form';
     $store->current($site, 1);
+}
+
+# All processes let a deleted log go, also those that have nothing to say.
+sub deleted () {
+    plan skip_all => 'needs the package libfaketime' if !faketime();
+    my ($server) = site_server('nginx', agent => hurried(),
+        conf => { ecert_fetch => 'on' });
+    $server->start;
+    my $log = $server->error_log;
+    my @keepers = $server->keepers;
+    my @all = ($server->agents, @keepers);
+    is @all, 3, 'guard, worker and keeper';
+
+    rename $log, "$log.1" or die "$log: $!";
+    $server->signal('USR1');
+    ok wait_for(sub { -e $log }, 15), 'a new log';
+    unlink "$log.1";
+    my %held;
+    ok wait_for(sub {
+        %held = map { $_ => readlink "/proc/$_/fd/2" } @all;
+        return !grep { /deleted/ } values %held;
+    }, 30), 'nobody holds the old one';
+    is $held{$_}, $log, 'guard and worker: but the new one'
+        for guard_and_worker($server);
+    # nginx has given it to the workers' user, whom the keeper cannot overrule.
+    is $held{$_}, '/dev/null', 'the keeper: none' for @keepers;
+    one_pair($server, 'the same processes');
+}
+
+# An executable that runs the agent a hundred times as fast.
+sub hurried () {
+    my $file = tmp() . '/hurried';
+    my $preload = preloaded(faketime());
+    open my $out, '>', $file or die "$file: $!";
+    print $out <<"END";
+#!/bin/sh
+export LD_PRELOAD=$preload FAKETIME='+0 x100' NO_FAKE_STAT=1
+exec @{[ build_dir() ]}/ecert "\$@"
+END
+    close $out;
+    chmod 0755, $file;
+    return $file;
 }
 
 # The zone that the server was started with is the agent's, too.

@@ -155,6 +155,30 @@ static void test_rotation(void **state)
     assert_int_equal(fcntl(2, F_GETFL) & O_APPEND, O_APPEND);
 }
 
+/* Without a line to write, too; a deleted one is not held. */
+static void test_deleted(void **state)
+{
+    struct stat now;
+
+    (void)state;
+    rotate();
+    ecert_log_follow();
+    assert_int_equal(fstat(2, &now), 0);
+    assert_true(S_ISREG(now.st_mode)); /* somebody may still read it */
+    put("logs/error.log", "");
+    ecert_log_follow();
+    unlink(at("logs/error.log.1"));
+    assert_int_equal(fstat(2, &now), 0);
+    assert_int_equal(now.st_nlink, 1);
+    unlink(at("logs/error.log"));
+    ecert_log(ECERT_LOG_WARN, "one");
+    assert_int_equal(fstat(2, &now), 0);
+    assert_true(S_ISCHR(now.st_mode));
+    put("logs/error.log", "");
+    ecert_log(ECERT_LOG_WARN, "two");
+    assert_non_null(strstr(content("logs/error.log"), "two\n"));
+}
+
 /* A folder in which others can put files: their file is not written to. */
 static void test_not_followed(void **state)
 {
@@ -210,7 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_prefix),       TEST(test_plain),   TEST(test_odd_prefixes),
         TEST(test_long),         TEST(test_quiet),   TEST(test_rotation),
-        TEST(test_not_followed), TEST(test_no_file),
+        TEST(test_not_followed), TEST(test_no_file), TEST(test_deleted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
