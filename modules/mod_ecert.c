@@ -23,6 +23,7 @@
 #include "http_request.h"
 #include "http_ssl.h"
 #include "ap_mpm.h"
+#include "mpm_common.h"
 #include "apr_portable.h"
 #include "apr_strings.h"
 
@@ -51,7 +52,10 @@ typedef struct {
 static ecert_state_t *state;
 
 /* Of the configuration before; -1: none. */
-static ecert_launch_t previous = {.snap = -1, .visits = -1};
+static ecert_launch_t previous = {
+    .snap = -1, .seen = -1, .visits = -1, .control = -1};
+
+static pid_t parent; /* who read the configuration */
 
 /* The file that descriptor 2 leads to, or NULL: a pipe, syslog, a provider. */
 static const char *error_log_file(apr_pool_t *p, server_rec *s)
@@ -164,6 +168,7 @@ static int ecert_check_config(apr_pool_t *pconf, apr_pool_t *plog,
     if (conf == NULL) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    parent = getpid(); /* it has become a daemon by now */
     state = apr_pcalloc(pconf, sizeof(*state));
     state->conf = conf;
     ecert_launch_init(&state->launch);
@@ -308,17 +313,30 @@ static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
     if (agent_needed(main_server)) {
         rc = launch_agent(ptemp, plog, main_server);
     }
-    if (previous.snap >= 0) {
-        close(previous.snap);
-    }
-    if (previous.visits >= 0) {
-        close(previous.visits);
-    }
-    previous.snap = previous.visits = -1;
+    ecert_launch_close(&previous);
     /* an error at a restart would end the server: then it has placeholders */
     return rc == 0 || ap_state_query(AP_SQ_CONFIG_GEN) > 1
                ? OK
                : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/*
+ * Not only in the workers: mod_cgid forks its daemon in its own post_config,
+ * and once more when that dies.  With what it inherits the keys of before, and
+ * the agent, would live as long as it does.
+ */
+static int ecert_drop_privileges(apr_pool_t *pchild, server_rec *s)
+{
+    (void)pchild;
+    (void)s;
+    if (getpid() == parent) { /* httpd -X */
+        return OK;
+    }
+    ecert_launch_close(&previous);
+    if (state != NULL) {
+        ecert_launch_close(&state->launch);
+    }
+    return OK;
 }
 
 static void ecert_child_init(apr_pool_t *pchild, server_rec *s)
@@ -327,9 +345,6 @@ static void ecert_child_init(apr_pool_t *pchild, server_rec *s)
     (void)s;
     if (state == NULL) {
         return;
-    }
-    if (state->parent != getpid()) { /* httpd -X: this child is the parent */
-        ecert_launch_close(&state->launch);
     }
     if (state->live != NULL) {
         ecert_live_worker(state->live);
@@ -472,6 +487,7 @@ static void ecert_register_hooks(apr_pool_t *p)
     ap_hook_check_config(ecert_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_test_config(ecert_test_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(ecert_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_drop_privileges(ecert_drop_privileges, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_child_init(ecert_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_quick_handler(ecert_quick_handler, NULL, NULL,
                           APR_HOOK_REALLY_FIRST);

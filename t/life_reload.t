@@ -29,6 +29,7 @@ for my $kind (servers()) {
         hard_restart($server, $store) if $kind eq 'apache';
         ok $server->stop, 'stops, and the agent with it';
     };
+    subtest "$kind, mod_cgid" => sub { mod_cgid() } if $kind eq 'apache';
 }
 done_testing;
 
@@ -122,4 +123,44 @@ sub hard_restart ($server, $store) {
     ok wait_for(sub { $server->is_staffed && $server->listens }, 15),
         'and workers';
     swaps($server, $store, 'it works');
+}
+
+# The daemon that mod_cgid forks is a child of the server, but no worker: it
+# holds nothing of ours, neither old keys nor the pipe that the agent lives by.
+sub mod_cgid () {
+    my ($server) = site_server('apache', main => { apache =>
+        'LoadModule cgid_module /usr/lib/apache2/modules/mod_cgid.so' . "\n"
+        . 'ScriptSock ' . tmp() . '/cgid.sock' });
+    $server->start;
+    holds_nothing(daemon_of($server), 'its daemon');
+    ok $server->reload, 'graceful';
+    holds_nothing(my $daemon = daemon_of($server), 'the next one');
+    kill 'KILL', $daemon;
+    holds_nothing(daemon_of($server, $daemon), 'one that was brought back');
+
+    my @children = Ecert::Process::children($server->pid);
+    $server->signal('KILL');
+    no_agents($server, 'the server is killed: the agent does not outlive it');
+    kill 'KILL', @children;
+}
+
+# The child with one thread, not that of before.
+sub daemon_of ($server, $before = 0) {
+    my @found;
+    wait_for(sub {
+        @found = grep { $_ != $before && 1 == (() = glob "/proc/$_/task/*") }
+            Ecert::Process::children($server->pid);
+        return $server->is_staffed && @found == 1;
+    }, 15);
+    return $found[0];
+}
+
+sub holds_nothing ($pid, $what) {
+    my @ours;
+    wait_for(sub {
+        my %open = Ecert::Process::descriptors($pid);
+        @ours = grep { /memfd:ecert/ } values %open;
+        return !@ours;
+    }, 5);
+    is_deeply \@ours, [], "$what has no memory of ours open";
 }
