@@ -233,13 +233,17 @@ static int conf_memory(const ecert_conf_t *conf, ecert_err_t *err)
     return fd;
 }
 
-/* That of the configuration before, unless another version made it. */
-static int visits_memory(const ecert_launch_t *previous, ecert_err_t *err)
+/*
+ * That of the configuration before, unless another version made it; without
+ * validation files nothing of it is to be kept.
+ */
+static int visits_memory(const ecert_conf_t *conf,
+                         const ecert_launch_t *previous, ecert_err_t *err)
 {
     ecert_visits_t *usable;
     int fd = -1;
 
-    if (previous != NULL && previous->visits >= 0) {
+    if (conf->dcv && previous != NULL && previous->visits >= 0) {
         usable = ecert_visits_open(previous->visits, err);
         fd = usable ? fcntl(previous->visits, F_DUPFD_CLOEXEC, 3) : -1;
         ecert_visits_close(usable);
@@ -256,7 +260,7 @@ static int make_memory(ecert_launch_t *launch, const ecert_conf_t *conf,
     }
     launch->seen = ecert_seen_create((uint32_t)conf->n_sites, err);
     if (launch->seen >= 0) {
-        launch->visits = visits_memory(previous, err);
+        launch->visits = visits_memory(conf, previous, err);
     }
     if (launch->visits < 0) {
         ecert_launch_close(launch);
@@ -302,7 +306,7 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
                       ecert_snap_staple_slot(from, (uint32_t)old));
         }
     }
-    if (to != NULL) {
+    if (to != NULL && conf->dcv) {
         copy_slot(to, ecert_snap_dcv_slot(to), from, ecert_snap_dcv_slot(from));
         copy_slot(to, ecert_snap_evidence_slot(to), from,
                   ecert_snap_evidence_slot(from));

@@ -49,6 +49,7 @@ for my $kind (servers()) {
         stopped($store, $server);
         goes_on($store, $server);
         another_code($store, $server);
+        switched_off($store, $server);
     };
 }
 done_testing;
@@ -269,4 +270,20 @@ sub another_code ($store, $server) {
     ok wait_for(sub { get($http, $host, $path)->{status} == 404 }), 'removed';
     my ($status, $out) = ecert($store, 'status', '--json');
     unlike $out, qr/127\.0\.0\.1/, 'and no address is kept';
+}
+
+# Nobody's address survives a configuration that answers for nothing.
+sub switched_off ($store, $server) {
+    my $http = $server->port('http');
+    $store->put_token($host, 'fileauth.txt', $code);
+    ok wait_for(sub { get($http, $host, $path)->{body} eq $code }), 'a file';
+    cmp_ok fetched($store)->{times}, '>', 0, 'that was fetched';
+    for my $value (qw(off on)) {
+        $server->write_config(conf => { ecert_dcv => $value });
+        ok $server->reload, "ecert_dcv $value";
+    }
+    my $now;
+    ok wait_for(sub { $now = quietly(sub { fetched($store) }) }), 'told again';
+    is $now->{times}, 0, 'nothing is left of it';
+    is get($http, $host, $path)->{body}, $code, 'it is answered as before';
 }

@@ -334,6 +334,7 @@ static void test_previous(void **state)
     ecert_snap_t *old = ecert_snap_open_writer(previous.snap, &err);
 
     (void)state;
+    conf->dcv = 1;
     assert_int_equal(ecert_conf_add(before, &b, &err), 0);
     assert_int_equal(ecert_conf_add(before, &c, &err), 1);
     for (uint32_t i = 0; i < 2; i++) {
@@ -357,6 +358,15 @@ static void test_previous(void **state)
     assert_int_equal(fstat(previous.visits, &here), 0);
     assert_true(here.st_ino == there.st_ino);
     ecert_launch_close(&launch);
+    conf->dcv = 0; /* then nothing of who came is carried on */
+    assert_int_equal(ecert_launch(&launch, conf, log_fd, &previous, &err), 1);
+    assert_record(1, "b's");
+    assert_record(2, NULL);
+    assert_record(5, NULL);
+    assert_int_equal(fstat(launch.visits, &there), 0);
+    assert_true(here.st_ino != there.st_ino);
+    ecert_launch_close(&launch);
+    conf->dcv = 1;
     assert_int_equal(ecert_launch(&launch, conf, log_fd, &other, &err), 1);
     assert_record(1, NULL);
     assert_int_equal(fstat(launch.visits, &there), 0);
