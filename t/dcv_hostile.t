@@ -134,6 +134,10 @@ my @hostile = (
             . 'AddDefaultCharset koi8-r',
     },
     {
+        name => 'visitors are numbered', other => 404,
+        nginx => 'userid on;',
+    },
+    {
         name => 'something is added', other => 404,
         nginx => "add_after_body /index.html; addition_types *;\n"
             . 'ssi on; ssi_types *;',
