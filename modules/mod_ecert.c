@@ -412,6 +412,15 @@ static void drop_ranges(request_rec *r)
     }
 }
 
+/* AddDefaultCharset is for the site's own texts. */
+static void set_type(request_rec *r)
+{
+    core_request_config *core = ap_get_core_module_config(r->request_config);
+
+    core->suppress_charset = 1;
+    ap_set_content_type(r, "text/plain");
+}
+
 static int send_answer(request_rec *r, const ecert_answer_t *answer)
 {
     int rc = ap_discard_request_body(r);
@@ -421,7 +430,7 @@ static int send_answer(request_rec *r, const ecert_answer_t *answer)
     }
     drop_ranges(r);
     r->status = answer->status;
-    ap_set_content_type(r, "text/plain");
+    set_type(r);
     ap_set_content_length(r, (apr_off_t)answer->len);
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     if (answer->allow != NULL) {

@@ -15,19 +15,20 @@ our $prefix = '/.well-known/pki-validation';
 sub answered ($response, $body, $name) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $h = $response->{headers};
-    my $type = ($h->{'content-type'} // 'none') =~ s/\s*;.*//r;
 
     return is_deeply(
         {
             status => $response->{status}, body => $response->{body},
-            type => $type, length => $h->{'content-length'},
+            type => $h->{'content-type'}, length => $h->{'content-length'},
             cache => $h->{'cache-control'},
             encoding => $h->{'content-encoding'}, location => $h->{location},
+            cookie => $h->{'set-cookie'},
         },
         {
             status => 200, body => $body,
             type => 'text/plain', length => length $body,
             cache => 'no-store', encoding => undef, location => undef,
+            cookie => undef,
         },
         $name) || diag $response->{error} || 'no transport error';
 }
