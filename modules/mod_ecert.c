@@ -423,11 +423,6 @@ static void set_type(request_rec *r)
 
 static int send_answer(request_rec *r, const ecert_answer_t *answer)
 {
-    int rc = ap_discard_request_body(r);
-
-    if (rc != OK) {
-        return rc;
-    }
     drop_ranges(r);
     r->status = answer->status;
     set_type(r);
@@ -474,6 +469,7 @@ static int ecert_quick_handler(request_rec *r, int lookup)
 {
     ecert_answer_t answer = {0};
     ecert_ask_t ask;
+    int rc;
 
     if (lookup || r->main != NULL || r->prev != NULL || r->hostname == NULL
         || r->uri == NULL || r->proxyreq == PROXYREQ_PROXY) {
@@ -484,7 +480,15 @@ static int ecert_quick_handler(request_rec *r, int lookup)
     }
     fill_ask(r, &ask);
     ecert_live_answer(mod_ecert_live(), &ask, from_pool, r->pool, &answer);
-    return answer.status != 0 ? send_answer(r, &answer) : DECLINED;
+    if (answer.status == 0) {
+        return DECLINED;
+    }
+    rc = ap_discard_request_body(r);
+    if (rc != OK) {
+        return rc;
+    }
+    ecert_live_note(mod_ecert_live(), &ask, &answer);
+    return send_answer(r, &answer);
 }
 
 /* ---- module ---- */

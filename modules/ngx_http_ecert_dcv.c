@@ -214,6 +214,7 @@ ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r)
     ngx_http_ecert_srv_conf_t *escf;
     ecert_answer_t answer;
     ecert_ask_t ask;
+    ngx_int_t rc;
 
     escf = ngx_http_get_module_srv_conf(r, ngx_http_ecert_module);
     if (!escf->dcv || !ngx_http_ecert_is_plain(r)) {
@@ -225,7 +226,12 @@ ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r)
     if (answer.status == 0) {
         return NGX_DECLINED;
     }
+    rc = ngx_http_discard_request_body(r);
+    if (rc == NGX_OK) {
+        ecert_live_note(escf->main->live, &ask, &answer);
+        rc = ngx_http_ecert_send(r, &answer);
+    }
     /* finished here: a status handed back to nginx would meet error_page */
-    ngx_http_finalize_request(r, ngx_http_ecert_send(r, &answer));
+    ngx_http_finalize_request(r, rc);
     return NGX_DONE;
 }

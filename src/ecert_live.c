@@ -493,10 +493,10 @@ static int copy_body(const ecert_token_t *token,
  * Only what was answered: what goes on to the site is the site's, in its access
  * log, and would be mostly scanners.
  */
-static void note_visit(const ecert_live_t *live, const ecert_ask_t *ask,
-                       uint64_t token, const ecert_answer_t *answer)
+void ecert_live_note(ecert_live_t *live, const ecert_ask_t *ask,
+                     const ecert_answer_t *answer)
 {
-    ecert_visit_t visit = {.token = token,
+    ecert_visit_t visit = {.token = answer->token,
                            .when = ask->now,
                            .status = (uint16_t)answer->status,
                            .method = (uint8_t)method_of(ask),
@@ -518,8 +518,7 @@ static void note_visit(const ecert_live_t *live, const ecert_ask_t *ask,
     ecert_visits_put(live->visits, &visit);
 }
 
-static void answer_token(const ecert_live_t *live, const ecert_ask_t *ask,
-                         const ecert_token_t *token,
+static void answer_token(const ecert_ask_t *ask, const ecert_token_t *token,
                          void *(*alloc)(void *pool, size_t size), void *pool,
                          ecert_answer_t *answer)
 {
@@ -528,10 +527,8 @@ static void answer_token(const ecert_live_t *live, const ecert_ask_t *ask,
         answer->allow = "GET, HEAD";
     } else if (copy_body(token, alloc, pool, answer) == 0) {
         answer->status = 200;
-    } else {
-        return;
     }
-    note_visit(live, ask, token->id, answer);
+    answer->token = token->id;
 }
 
 void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
@@ -559,7 +556,7 @@ void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
         && ecert_dcv_find(view->table, view->table_len, name, file, file_len,
                           &token)
         && ask->now < token.expires) {
-        answer_token(live, ask, &token, alloc, pool, answer);
+        answer_token(ask, &token, alloc, pool, answer);
     }
     leave(slot);
     free_view(own);

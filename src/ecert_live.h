@@ -83,15 +83,22 @@ typedef struct {
     const char *allow;   /* value of Allow with 405 */
     unsigned char *body; /* len bytes, from alloc; NULL when len is 0 */
     size_t len;
+    uint64_t token; /* for ecert_live_note */
 } ecert_answer_t;
 
 /*
  * The request for a validation file.  The body is copied into memory from
- * alloc(pool, size); a HEAD gets it too, for its length.  What is answered is
- * noted in this worker's page of visits (ecert_visits.h).
+ * alloc(pool, size); a HEAD gets it too, for its length.
  */
 void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
                        void *(*alloc)(void *pool, size_t size), void *pool,
                        ecert_answer_t *answer);
+
+/*
+ * Notes it in this worker's page of visits (ecert_visits.h), once it is sure
+ * that it is answered so: a body that the server cannot read gets its own 400.
+ */
+void ecert_live_note(ecert_live_t *live, const ecert_ask_t *ask,
+                     const ecert_answer_t *answer);
 
 #endif

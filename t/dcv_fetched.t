@@ -49,6 +49,7 @@ for my $kind (servers()) {
         stopped($store, $server);
         goes_on($store, $server);
         another_code($store, $server);
+        broken($store, $server);
         switched_off($store, $server);
     };
 }
@@ -272,12 +273,26 @@ sub another_code ($store, $server) {
     unlike $out, qr/127\.0\.0\.1/, 'and no address is kept';
 }
 
+# What the server itself refuses is no fetch, although the file is ours.
+sub broken ($store, $server) {
+    my $http = $server->port('http');
+    my $head = "POST $path HTTP/1.1\r\nHost: $host\r\nConnection: close\r\n"
+        . "Transfer-Encoding: chunked\r\n\r\n";
+    $store->put_token($host, 'fileauth.txt', $code);
+    ok wait_for(sub { get($http, $host, $path)->{body} eq $code }), 'a file';
+    my $before = fetched($store)->{refused};
+    is raw_request($http, $head . "no number\r\n")->{status}, 400,
+        'POST with a body that cannot be read';
+    is fetched($store)->{refused}, $before, 'is not shown';
+    is raw_request($http, $head . "1\r\nx\r\n0\r\n\r\n")->{status}, 405,
+        'with one that can';
+    is fetched($store)->{refused}, $before + 1, 'it is';
+}
+
 # Nobody's address survives a configuration that answers for nothing.
 sub switched_off ($store, $server) {
     my $http = $server->port('http');
-    $store->put_token($host, 'fileauth.txt', $code);
-    ok wait_for(sub { get($http, $host, $path)->{body} eq $code }), 'a file';
-    cmp_ok fetched($store)->{times}, '>', 0, 'that was fetched';
+    cmp_ok fetched($store)->{times}, '>', 0, 'a file that was fetched';
     for my $value (qw(off on)) {
         $server->write_config(conf => { ecert_dcv => $value });
         ok $server->reload, "ecert_dcv $value";

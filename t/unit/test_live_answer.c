@@ -191,6 +191,9 @@ static void visit(world_t *world, const char *method, const char *file,
     ask.agent = agent;
     ask.agent_len = agent ? strlen(agent) : 0;
     ecert_live_answer(world->live, &ask, from_pool, &pool, &answer);
+    if (answer.status != 0) {
+        ecert_live_note(world->live, &ask, &answer);
+    }
     free(answer.body);
 }
 
