@@ -137,6 +137,23 @@ static void test_other_families(void **state)
     assert_false(ecert_addr_allowed(&none, NULL, 0));
 }
 
+/* What stands for a name in a configuration. */
+static void test_is(void **state)
+{
+    static const char *const addresses[] = {"127.0.0.1", "::1", "[::1]",
+                                            "2001:db8::1", "::ffff:192.0.2.1"};
+    static const char *const names[] = {"",       "1.hk",    "192.0.2.1.hk",
+                                        "*.a.hk", "192.0.2", "localhost"};
+
+    (void)state;
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(ecert_addr_is(addresses[i]));
+    }
+    for (size_t i = 0; i < 6; i++) {
+        assert_false(ecert_addr_is(names[i]));
+    }
+}
+
 static void test_parse(void **state)
 {
     static const struct {
@@ -226,7 +243,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_special), cmocka_unit_test(test_allowed),
         cmocka_unit_test(test_all),     cmocka_unit_test(test_other_families),
-        cmocka_unit_test(test_parse),   cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_is),      cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_wrong),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
