@@ -98,7 +98,9 @@ sub crash_loop ($t) {
     ok $t->serves($t->{good}{$_}, $_), "$_: served" for $site, $calm, $host;
     my $leaf = $t->install;
     $faulty->set(poison => 0);
-    $t->goes_live($leaf, 'the file is harmless again', $site, 'recovered');
+    # Its guard waits longer after each death, up to 30 seconds.
+    $t->goes_live($leaf, 'the file is harmless again', $site, 'recovered',
+        $t->times($Ecert::Torture::soon, $Ecert::Torture::polled));
     $t->goes_live($new, 'and is served', $host, 'recovered');
     cmp_ok $deaths->(), '<=', $most + 1, 'it does not die any more';
     $t->end;

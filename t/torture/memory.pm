@@ -160,7 +160,7 @@ sub no_memory ($t) {
         handshake($t->server->port, name => $_) for ($site, $calm) x 3;
         $faulty->set(nth => 0);
         $t->goes_live($leaf, "allocation $nth: then served", $site,
-            'recovered', 10);
+            'recovered');
     }
     my $failed = $faulty->get('failed');
     cmp_ok $failed, '>', @points / 2, "so many allocations failed: $failed";
@@ -189,14 +189,14 @@ sub files_agent ($t) {
         my $good = $t->{good}{$site};
         my $leaf = $t->install;
         $t->store->put_token($site, "more$i.txt", 'more');
-        ok $t->server->wait_log(qr/site \Q$site\E: [a-z-]+: .*; ./, 40),
+        ok $t->server->wait_log(qr/site \Q$site\E: [a-z-]+: .*; ./, 15),
             "$i: told";
         ok $t->serves($good), "$i: what was served stays";
         is token($t), 'good', "$i: so does the validation file";
         my @told = Ecert::Live::complaints($t->server, $site);
         is scalar @told, 1, "$i: in one line" or diag join "\n", @told;
         limit($worker, 1024);
-        $t->goes_live($leaf, "$i: files again", $site, 'recovered', 10);
+        $t->goes_live($leaf, "$i: files again", $site, 'recovered');
         ok wait_for(sub { token($t, "more$i.txt") eq 'more' }),
             "$i: and the new validation file";
     }

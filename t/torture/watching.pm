@@ -15,6 +15,7 @@ use Ecert::Test;
 use Ecert::Torture::Faulty;
 
 my $host = 'files.example.hk';
+my $polled = $Ecert::Torture::polled;
 
 # How a tool or an editor brings this content to its place; from is a file.
 my %way = (
@@ -126,13 +127,13 @@ sub no_watches ($t) {
     like $warnings[0] // '', qr/warn.*; ./, 'with what to do';
 
     my $leaf = $t->install;
-    $t->goes_live($leaf, 'found by looking', $site, 'polled');
+    $t->goes_live($leaf, 'found by looking', $site, 'polled', $polled);
     is scalar(grep { / watch: / } split /\n/, $t->server->log), 1,
         'not said again';
     $faulty->set(inotify => 0);
     # What is looked at once more is watched again.
     $leaf = $t->install;
-    $t->goes_live($leaf, 'found by looking', $site, 'polled');
+    $t->goes_live($leaf, 'found by looking', $site, 'polled', $polled);
     $t->renew('then watched again', $site);
     $t->end;
 }
@@ -304,7 +305,7 @@ sub all_at_once ($t) {
         ok wait_for(sub {
             @late = grep { !$t->serves($leaf{$_}, $_) } @late ? @late : @names;
             return !@late;
-        }, 60), "$round: all are live" or diag scalar(@late) . ' are not';
+        }, 25), "$round: all are live" or diag scalar(@late) . ' are not';
         $t->figure('all live', Time::HiRes::time() - $begin);
         $t->renew("$round: and one more");
     }
@@ -339,8 +340,9 @@ sub gone_and_back ($t, $dir) {
     $t->store->add_issuers(pki->sub, pki->ev, pki->cross);
     my $calm = $t->install($Ecert::Torture::calm);
     my $leaf = $t->install;
-    $t->goes_live($leaf, 'mounted again', $site, 'recovered');
-    $t->goes_live($calm, 'the other site, too', $Ecert::Torture::calm);
+    $t->goes_live($leaf, 'mounted again', $site, 'recovered', $polled);
+    $t->goes_live($calm, 'the other site, too', $Ecert::Torture::calm,
+        'recovered', $polled);
     $t->renew('it hears again');
     $t->end(in_order => 0);
 }

@@ -32,6 +32,10 @@ use Ecert::Test;
 
 our $calm = 'calm.example.hk';
 
+# Seconds until a change is live: who is told of it, on a busy machine; who
+# looks every 30 seconds.
+our ($soon, $polled) = (10, 45);
+
 my %load = (clients => { full => 1, resume => 1, keepalive => 1, h2 => 1 },
     pause => 0.05, renew => 2);
 my %prefork = (clients => { full => 1, resume => 1, keepalive => 1 },
@@ -169,7 +173,7 @@ sub renew ($t, $what = 'a renewal is served', $name = $site, %o) {
 }
 
 sub goes_live ($t, $leaf, $what, $name = $site, $figure = 'swap',
-    $deadline = 45) {
+    $deadline = $soon) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $took = took(sub { $t->serves($leaf, $name) }, $deadline);
     $t->{good}{$name} = $leaf;
