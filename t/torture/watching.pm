@@ -91,11 +91,12 @@ sub both ($s, $leaf) {
     in_place($s->{cert}, $leaf->pem);
 }
 
-# The agent stands still while more happens than the kernel keeps for it.
+# The agent stands still while more happens to one site than the kernel keeps
+# for it; so the other site's change is told by nothing but the overflow.
 sub overflow ($t) {
     $t->begin;
     my $limit = slurp('/proc/sys/fs/inotify/max_queued_events') || 16384;
-    my $dir = $t->store->site_dir($site) . '/generations';
+    my $dir = $t->store->site_dir($Ecert::Torture::calm);
     for (1 .. $t->times(1, 10)) {
         my (undef, $worker) = guard_and_worker($t->server);
         kill 'STOP', $worker;
@@ -112,7 +113,7 @@ sub overflow ($t) {
         $t->goes_live($leaf, 'after an overflow', $site, 'recovered');
     }
     $t->renew('and it hears again');
-    $t->not_told('an overflow');
+    $t->not_told('an overflow', $_) for $site, $Ecert::Torture::calm;
     $t->end;
 }
 

@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <sched.h>
 
+#include <sys/inotify.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "ecert_watch.h"
@@ -24,6 +26,20 @@ static int teardown(void **state)
 {
     ecert_watch_free(watch);
     return scratch_teardown(state);
+}
+
+/* What happens in the moment before this path is watched. */
+static const char *moment;
+static void (*happens)(void);
+
+/* Instead of libc's. */
+int inotify_add_watch(int fd, const char *path, uint32_t mask)
+{
+    if (moment != NULL && strcmp(path, moment) == 0) {
+        moment = NULL;
+        happens();
+    }
+    return (int)syscall(SYS_inotify_add_watch, fd, path, mask);
 }
 
 static void touch(void *ctx, uint32_t subject)
@@ -247,6 +263,69 @@ static void test_gone_before(void **state)
     assert_quiet();
 }
 
+static void make_b(void)
+{
+    folders("a/b");
+}
+
+/* It comes when it was not found, and the one above is not watched yet. */
+static void test_came_meanwhile(void **state)
+{
+    char above[PATH_MAX];
+
+    (void)state;
+    folders("a");
+    snprintf(above, sizeof(above), "%s", at("a"));
+    moment = above;
+    happens = make_b;
+    set(0, at("a/b"), NULL);
+    assert_null(moment);
+    assert_quiet();
+    put("a/b/f", "x");
+    assert_touched(0);
+}
+
+/* So many events that the kernel drops the rest. */
+static void flood(const char *one, const char *two)
+{
+    unsigned most = 16384;
+    FILE *limit = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+
+    if (limit != NULL) {
+        (void)!fscanf(limit, "%u", &most);
+        fclose(limit);
+    }
+    /* Equal events in a row count as one. */
+    for (unsigned i = 0; i <= most / 2; i++) {
+        chmod(one, 0600);
+        chmod(two, 0600);
+    }
+}
+
+/* What was changed after the overflow is told, and nobody knows of what. */
+static void test_overflow(void **state)
+{
+    (void)state;
+    folders("a");
+    folders("b");
+    folders("c");
+    put("a/f", "x");
+    put("a/g", "x");
+    set(0, at("a"), NULL);
+    set(1, at("b"), NULL);
+    set(2, at("c"), NULL);
+    set(2, NULL, NULL);
+    flood(at("a/f"), at("a/g"));
+    put("b/f", "x");
+    drain();
+    assert_true(touched[0] > 0);
+    assert_true(touched[1] > 0);
+    assert_int_equal(touched[2], 0);
+    put("b/f", "y");
+    assert_touched(1);
+    assert_int_equal(touched[0], 0);
+}
+
 static void set_again(void *ctx, uint32_t subject)
 {
     touch(ctx, subject);
@@ -402,6 +481,7 @@ int main(void)
         TEST(test_shared),     TEST(test_two_paths), TEST(test_moved_away),
         TEST(test_removed),    TEST(test_replaced),  TEST(test_gone_before),
         TEST(test_set_inside), TEST(test_many),      TEST(test_limits),
+        TEST(test_overflow),   TEST(test_came_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
