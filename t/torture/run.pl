@@ -79,12 +79,12 @@ sub folder {
 
 sub file ($name, $server, $kind) { return folder() . "/$name-$server.$kind" }
 
-# In the child: runs one case, and writes its figures.
+# In the child: runs one case, and writes what came of it.
 sub one ($name, $server) {
     my ($case) = grep { $_->{name} eq $name } cases();
-    my $figures = run_case($case, $server);
-    open my $out, '>', file($name, $server, 'json') or die "figures: $!";
-    print $out JSON::PP::encode_json($figures);
+    my $result = run_case($case, $server);
+    open my $out, '>', file($name, $server, 'json') or die "result: $!";
+    print $out JSON::PP::encode_json($result);
     close $out;
     Test::More::done_testing();
     return Test::More->builder->is_passing ? 0 : 1;
@@ -102,7 +102,7 @@ sub run_all (@todo) {
         push @done, ended($job, $?);
     }
     table(@done);
-    return scalar(grep { !$_->{passed} } @done) ? 1 : 0;
+    return scalar(grep { $_->{verdict} eq 'FAILED' } @done) ? 1 : 0;
 }
 
 sub begun ($case, $server) {
@@ -121,30 +121,34 @@ sub begun ($case, $server) {
 sub ended ($job, $status) {
     my $text = Ecert::Test::slurp(file(@$job{qw(name server)}, 'json'));
     $job->{seconds} = Time::HiRes::time() - $job->{begin};
-    $job->{figures} = $text ? JSON::PP::decode_json($text) : {};
-    $job->{passed} = $status == 0 && $text;
-    printf "%-6s %s, %s (%.0f s)\n", $job->{passed} ? 'ok' : 'FAILED',
-        @$job{qw(name server seconds)};
-    print "       see ", file(@$job{qw(name server)}, 'log'), "\n"
-        if !$job->{passed};
+    $job->{result} = $text ? JSON::PP::decode_json($text) : {};
+    $job->{verdict} = $status != 0 || !$text ? 'FAILED'
+        : defined $job->{result}{skipped} ? 'skipped' : 'passed';
+    printf "%-7s %s, %s (%.0f s)\n", @$job{qw(verdict name server seconds)};
+    print "        see ", file(@$job{qw(name server)}, 'log'), "\n"
+        if $job->{verdict} eq 'FAILED';
     return $job;
 }
 
 sub table (@done) {
     printf "\n%-18s %-17s %-7s %5s  %s\n", 'case', 'server', 'verdict', 's',
         'worst';
-    printf "%-18s %-17s %-7s %5.0f  %s\n", @$_{qw(name server)},
-        $_->{passed} ? 'passed' : 'FAILED', $_->{seconds},
-        worst($_->{figures}) for @done;
-    printf "\n%d of %d passed\n", scalar(grep { $_->{passed} } @done),
-        scalar @done;
+    printf "%-18s %-17s %-7s %5.0f  %s\n",
+        @$_{qw(name server verdict seconds)}, worst($_->{result}) for @done;
+    my %n;
+    $n{ $_->{verdict} }++ for @done;
+    printf "\n%d of %d passed", $n{passed} // 0, scalar @done;
+    print map { ", $n{$_} $_" } grep { $n{$_} } qw(FAILED skipped);
+    print "\n";
 }
 
-sub worst ($figures) {
-    return join ', ', map {
+# The figures, what is to be remarked, and why it was skipped.
+sub worst ($result) {
+    my $figures = $result->{figures} // {};
+    return join ', ', grep({ defined } $result->{skipped}), map({
         my ($value, $unit) = @{ $figures->{$_} };
         "$_ " . ($unit ne 's' ? sprintf('%.0f %s', $value, $unit) =~ s/ $//r
             : $value < 1 ? sprintf('%.0f ms', 1000 * $value)
             : sprintf '%.1f s', $value);
-    } sort keys %$figures;
+    } sort keys %$figures), @{ $result->{remarks} // [] };
 }

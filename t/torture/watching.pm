@@ -36,7 +36,7 @@ my %way = (
         run('sed', '-i', '-e', "1r $from", '-e', '1,$d', $to);
     },
     vim => sub ($from, $to) {
-        run('timeout', 20, 'vim', '-u', 'NONE', '-n', '-es',
+        run('timeout', 20, tool('vim', 'vim.tiny'), '-u', 'NONE', '-n', '-es',
             '-c', "%!cat $from", '-c', 'wq!', $to);
     },
     rsync => sub ($from, $to) { run('rsync', '-a', $from, $to) },
@@ -120,7 +120,7 @@ sub overflow ($t) {
 # Without watches the agent looks every 30 seconds.
 sub no_watches ($t) {
     my $faulty = Ecert::Torture::Faulty->new
-        or return pass 'no compiler # SKIP';
+        or $t->skip('no compiler');
     $faulty->set(inotify => Errno::ENOSPC());
     $t->begin(agent => $faulty->agent);
     my @warnings = grep { / watch: / } split /\n/, $t->server->log;
@@ -167,18 +167,32 @@ sub data_swap ($t) {
     $t->end;
 }
 
-sub is_there ($command) {
-    return grep { -x "$_/$command" } qw(/usr/bin /bin);
+# The first of these commands that is there.
+sub tool (@names) {
+    for my $name (@names) {
+        return $name if grep { -x "$_/$name" } qw(/usr/bin /bin);
+    }
+    return;
+}
+
+# The ways that can be gone here.
+sub ways_here ($t) {
+    my %tool = (vim => tool('vim', 'vim.tiny'), rsync => tool('rsync'));
+    my @ways = grep { !/^(vim|rsync)/ || $tool{$1} } sort keys %way;
+    for my $name (sort keys %tool) {
+        $t->remark($tool{$name} ? "with $tool{$name}" : "without $name");
+        SKIP: { skip "no $name", 1 if !$tool{$name} }
+    }
+    return @ways;
 }
 
 sub ways ($t) {
     my $s = outside($t);
     both($s, $t->leaf($host));
     $t->begin(vhosts => [$s->{vhost}]);
+    my @ways = ways_here($t);
     for (1 .. $t->times(1, 10)) {
-        for my $way (sort keys %way) {
-            my ($command) = $way =~ /^(vim|rsync)/;
-            next if $command && !is_there($command);
+        for my $way (@ways) {
             my $leaf = $t->leaf($host);
             $leaf->key_file("$s->{dir}.key");
             $leaf->file("$s->{dir}.crt");
@@ -320,9 +334,9 @@ sub all_at_once ($t) {
 sub unmounted ($t) {
     my $dir = tmp() . "/$t->{name}-mounted";
     mkdir $dir;
-    my ($status, $out) = run('mount', '-t', 'tmpfs', '-o', 'size=8m,mode=0755',
+    my ($status) = run('mount', '-t', 'tmpfs', '-o', 'size=8m,mode=0755',
         'ecert-test', $dir);
-    return pass 'nothing can be mounted # SKIP' if $status != 0;
+    $t->skip('nothing can be mounted') if $status != 0;
     $t->{store} = Ecert::Store->new(dir => $dir)
         ->add_issuers(pki->sub, pki->ev, pki->cross);
     eval { gone_and_back($t, $dir); 1 } or fail 'it came to its end' or diag $@;
@@ -353,7 +367,7 @@ sub mapped ($t) {
     my $program = tmp() . '/mapped';
     my ($status, $out) = run($ENV{CC} || 'cc', '-o', $program,
         Ecert::Test::repository() . '/t/torture/mapped.c');
-    return pass 'no compiler # SKIP' if $status != 0;
+    $t->skip('no compiler') if $status != 0;
     my $first = $t->leaf($host, key => 'P-256');
     both($s, $first);
     # Room for what may be longer.

@@ -52,13 +52,15 @@ sub new ($class, $case, $server) {
     my ($kind, $way) = split /-/, $server;
     return bless { case => $case, name => $server, kind => $kind,
         way => $ways{ $way // 'event' }, figures => {}, lines => {},
-        order => {}, next => 0 }, $class;
+        order => {}, next => 0, remarks => [] }, $class;
 }
 
 sub kind ($t) { return $t->{kind} }
 sub server ($t) { return $t->{server} }
 sub store ($t) { return $t->{store} }
 sub figures ($t) { return $t->{figures} }
+sub remarks ($t) { return @{ $t->{remarks} } }
+sub skipped ($t) { return $t->{skipped} }
 
 # How often: few in continuous integration, else many.
 sub times ($t, $few, $many) {
@@ -70,6 +72,18 @@ sub figure ($t, $name, $value, $unit = 's') {
     my $old = $t->{figures}{$name};
     $t->{figures}{$name} = [$value, $unit]
         if defined $value && (!$old || $old->[0] < $value);
+}
+
+# What else the table says about this case here.
+sub remark ($t, $what) {
+    note $what;
+    push @{ $t->{remarks} }, $what;
+}
+
+# It cannot be tried here, for this reason; before anything was.
+sub skip ($t, $why) {
+    $t->{skipped} = $why;
+    die "skipped: $why\n";
 }
 
 # --- beginning

@@ -55,12 +55,13 @@ sub servers_of ($case) {
         $case->{only} ? @{ $case->{only} } : ('nginx', 'apache', @more);
 }
 
-# One case at one server; returns the figures.
+# One case at one server; returns { figures, remarks, skipped (why) }.
 sub run_case ($case, $server) {
     my $t = Ecert::Torture->new($case, $server);
     my @failed;
     subtest "$case->{name}, $server" => sub {
         my $ended = eval { $case->{run}->($t); 1 };
+        plan skip_all => $t->skipped if defined $t->skipped;
         ok $ended, 'it came to its end' or diag $@;
         @failed = map { $_->{name} } grep { !$_->{ok} }
             Test::More->builder->details;
@@ -70,7 +71,8 @@ sub run_case ($case, $server) {
     # Also when it broke off in the middle.
     delete $t->{load};
     quietly(sub { $t->server->stop }) if $t->server;
-    return $t->figures;
+    return { figures => $t->figures, remarks => [$t->remarks],
+        skipped => $t->skipped };
 }
 
 # What t/torture_GROUP.t is.
