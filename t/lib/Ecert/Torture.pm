@@ -323,13 +323,14 @@ sub _more ($t) {
     return join '; ', @more;
 }
 
-# Temporary files and folders that somebody forgot.
+# Temporary files and folders that somebody forgot: any hidden one but those
+# that belong there.
 sub _strays ($t) {
     my @strays;
-    File::Find::find(sub {
-        push @strays, $File::Find::name
-            if /^\.stage-/ || /^\..*\.[A-Za-z0-9]{6}$/ && -f;
-    }, $t->{store}->dir);
+    File::Find::find({ no_chdir => 1, wanted => sub {
+        return if !m{/(\.[^/]+)$} || $1 eq '.aside';
+        push @strays, $_ if !m{/dcv/[^/]+/\.[^/]+\.(?:json|saved)$};
+    } }, $t->{store}->dir);
     return @strays;
 }
 
