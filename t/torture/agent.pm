@@ -75,7 +75,7 @@ sub agent_stopped ($t) {
 # Each return of the agent reads the file again, and dies again.
 sub crash_loop ($t) {
     my $faulty = Ecert::Torture::Faulty->new
-        or $t->skip('no compiler');
+        or $t->cannot('no compiler');
     my $dir = tmp() . "/$t->{name}-crash";
     my $host = 'poison.example.hk';
     mkdir $dir;
@@ -108,7 +108,7 @@ sub crash_loop ($t) {
 
 sub fork_refused ($t) {
     my $faulty = Ecert::Torture::Faulty->new
-        or $t->skip('no compiler');
+        or $t->cannot('no compiler');
     $t->begin(agent => $faulty->agent);
     my ($guard, $worker) = guard_and_worker($t->server);
 

@@ -86,7 +86,7 @@ sub damage ($t) {
     my $slot = slot_of($t, $snap);
     my ($sites) = unpack 'x12 L', peek($snap, 0, 16);
     my $buffers = $slots_at
-        + 4096 * int(((2 * $sites + 1) * $slot_size + 4095) / 4096)
+        + 4096 * int(((2 * $sites + 2) * $slot_size + 4095) / 4096)
         + $slot * 2 * $buffer_size;
 
     for my $i (1 .. $t->times(8, 200)) {
@@ -103,7 +103,9 @@ sub damage ($t) {
         # A worker may not have seen the last one yet.
         handshake($t->server->port, name => $site) for 1 .. 4;
         ok $t->serves($t->{good}{$calm}, $calm), "$i: the other site, too";
-        my @told = grep { /snapshot/ } split /\n/, $t->server->log;
+        my @told = Ecert::Live::complaints($t->server, $site);
+        is_deeply [grep { !/: snapshot: .*\(.+\); ./ } @told], [],
+            "$i: the reason, and what to do";
         cmp_ok scalar @told, '>=', 1, "$i: told";
         cmp_ok scalar @told, '<=', $t->server->workers, "$i: once a worker";
         $t->renew("$i: the next certificate heals it");
@@ -138,8 +140,8 @@ sub wrap ($t) {
 # never a mixture, and no worker may die.
 sub no_memory ($t) {
     my $faulty = Ecert::Torture::Faulty->new
-        or $t->skip('no compiler');
-    $t->skip('a sanitizer has its own malloc')
+        or $t->cannot('no compiler');
+    $t->cannot('a sanitizer has its own malloc')
         if ($ENV{ECERT_TEST_PRELOAD} // '') =~ /san/;
     my %environment = $faulty->environment;
     local @ENV{keys %environment} = values %environment;
@@ -226,6 +228,8 @@ sub files_worker ($t) {
     my @workers = $t->server->workers;
     limit($_, 3) for @workers;
     my $leaf = $t->install;
+    ok $t->server->wait_log(qr/\b24\b.*Too many open files/),
+        'there are none left';
     Time::HiRes::sleep($t->times(1, 4));
     # A child of httpd that cannot accept leaves, and another one comes.
     limit($_, 1024) for grep { Ecert::Process::alive($_) } @workers;

@@ -62,26 +62,59 @@ sub has_workers ($t, $victim) {
         && ($t->kind eq 'apache' ? @now > 0 : $t->server->is_staffed);
 }
 
-# Certificates are swapped at the same time; a look never finds fewer than one
-# agent that is whole, once a reload is done.
+# Certificates are swapped at the same time.  A new agent takes the place of the
+# old one: there may be none, and two, but not for long.
 sub reload_storm ($t) {
     $t->begin(load => { reloads => 1 });
+    my %seen = (since => Time::HiRes::time());
     # httpd answers nothing while it restarts, which takes it longer than that:
     # so the storms are short ones.
     for my $storm (1 .. $t->times(1, 15)) {
         for my $i (1 .. 20) {
             $t->server->signal($t->server->reload_signal);
             $t->install if $i % 3 == 0;
-            Time::HiRes::sleep(0.1);
+            look_at_agents($t, \%seen, 0.1);
         }
         my $leaf = $t->install;
         $t->goes_live($leaf, "after storm $storm", $site, 'recovered');
     }
-    ok wait_for(sub { $t->server->is_staffed && $t->server->agents == 2 }, 40),
-        'one agent in the end';
+    ok wait_for(sub {
+        look_at_agents($t, \%seen, 0.02);
+        return $t->server->is_staffed && $t->server->agents == 2;
+    }, 40), 'one agent in the end';
+    agents_changed($t, \%seen);
     $t->renew('that works') for 1 .. 3;
     # The old configuration's workers end what they had begun.
     $t->end(workers => 0, slack => 3);
+}
+
+# Notes for how long there is no agent at all, and when each guard is seen: its
+# parent is no agent.
+sub look_at_agents ($t, $seen, $seconds) {
+    my $end = Time::HiRes::time() + $seconds;
+    do {
+        my %agent = map { $_ => 1 } $t->server->agents;
+        my $now = Time::HiRes::time();
+        push @{ $seen->{guards}{$_} }, $now
+            for grep { !$agent{ Ecert::Process::parent($_) // 0 } } keys %agent;
+        $t->figure('no agent', $now - $seen->{since});
+        $seen->{since} = $now if %agent;
+        Time::HiRes::sleep(0.02);
+    } while (Time::HiRes::time() < $end);
+}
+
+# Each guard goes soon after the next one came.
+sub agents_changed ($t, $seen) {
+    my @guards = sort { $a->[0] <=> $b->[0] } values %{ $seen->{guards} };
+    for my $i (0 .. $#guards - 1) {
+        $t->figure('two agents', $guards[$i][-1] - $guards[$i + 1][0])
+            if $guards[$i][-1] > $guards[$i + 1][0];
+    }
+    cmp_ok scalar @guards, '>', 1, 'new configurations have new agents';
+    for my $what ('no agent', 'two agents') {
+        my ($longest) = @{ $t->figures->{$what} // [0] };
+        cmp_ok $longest, '<', 10, "$what: not for long";
+    }
 }
 
 sub upgrade ($t) {
@@ -127,7 +160,7 @@ sub bad_site ($t) {
     my $file = $t->store->site_dir($bad) . '/current/certificate.pem';
     $t->store->write($file, "-----BEGIN CERTIFICATE-----\nMIIB\n", 0644);
     $t->figure('started', took(sub { $t->server->try_start }, 0));
-    $t->_loaded({});
+    $t->started;
     Ecert::Live::told($t->server, $bad, 'truncated', $file,
         'the bad one: told');
     is Ecert::Life::serves($t->server, $bad), 'placeholder',
@@ -143,8 +176,7 @@ sub bad_site ($t) {
 # The servers' own workers go on without their master: with what they have.
 sub master_killed ($t) {
     for my $i (1 .. $t->times(1, 10)) {
-        $t->{server} ? $t->server->start : $t->begin;
-        $t->load if $i > 1;
+        $i == 1 ? $t->begin : again($t);
         $t->renew("$i: at first");
         my @all = ($t->server->pid, $t->server->workers, $t->server->agents);
         my @agents = $t->server->agents;
@@ -159,11 +191,15 @@ sub master_killed ($t) {
             "$i: no process is left";
         is_deeply [glob $t->store->dir . '/run/*'], [], "$i: no socket";
     }
-    $t->server->start;
+    again($t);
     ok $t->serves($t->{good}{$site}), 'started again: the same certificate';
     $t->renew('that works');
-    $t->{held} = undef;
     $t->end;
+}
+
+sub again ($t) {
+    $t->server->start;
+    $t->started;
 }
 
 sub swaps ($t) {

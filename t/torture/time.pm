@@ -44,7 +44,7 @@ sub steps ($t) {
 
 # Time never takes away a certificate, whatever it seems to be.
 sub clock ($t) {
-    $t->skip('no libfaketime') if !faketime();
+    $t->cannot('no libfaketime') if !faketime();
     my $file = tmp() . "/$t->{name}-clock";
     set_clock($file, 0);
     # Nobody answers there: errands and pauses are under way at each step.
@@ -74,7 +74,7 @@ sub clock ($t) {
 
 # As on a machine whose clock has no battery: before the network has set it.
 sub early_start ($t) {
-    $t->skip('no libfaketime') if !faketime();
+    $t->cannot('no libfaketime') if !faketime();
     my $file = tmp() . "/$t->{name}-clock";
     set_clock($file, 3600 - time);
     $t->begin(agent => agent($file));

@@ -120,7 +120,7 @@ sub overflow ($t) {
 # Without watches the agent looks every 30 seconds.
 sub no_watches ($t) {
     my $faulty = Ecert::Torture::Faulty->new
-        or $t->skip('no compiler');
+        or $t->cannot('no compiler');
     $faulty->set(inotify => Errno::ENOSPC());
     $t->begin(agent => $faulty->agent);
     my @warnings = grep { / watch: / } split /\n/, $t->server->log;
@@ -336,7 +336,7 @@ sub unmounted ($t) {
     mkdir $dir;
     my ($status) = run('mount', '-t', 'tmpfs', '-o', 'size=8m,mode=0755',
         'ecert-test', $dir);
-    $t->skip('nothing can be mounted') if $status != 0;
+    $t->cannot('nothing can be mounted') if $status != 0;
     $t->{store} = Ecert::Store->new(dir => $dir)
         ->add_issuers(pki->sub, pki->ev, pki->cross);
     eval { gone_and_back($t, $dir); 1 } or fail 'it came to its end' or diag $@;
@@ -350,6 +350,9 @@ sub gone_and_back ($t, $dir) {
     ok $t->server->wait_log(qr/site \Q$site\E: [a-z-]+: .*; ./, 40),
         'unmounted: told';
     $t->stays('unmounted');
+    Time::HiRes::sleep(3);
+    my @told = Ecert::Live::complaints($t->server, $site);
+    is scalar @told, 1, 'in one line' or diag join "\n", @told;
     run('mount', '-t', 'tmpfs', '-o', 'size=8m,mode=0755', 'ecert-test', $dir);
     mkdir "$dir/$_" for qw(issuers sites dcv);
     $t->store->add_issuers(pki->sub, pki->ev, pki->cross);
@@ -367,7 +370,7 @@ sub mapped ($t) {
     my $program = tmp() . '/mapped';
     my ($status, $out) = run($ENV{CC} || 'cc', '-o', $program,
         Ecert::Test::repository() . '/t/torture/mapped.c');
-    $t->skip('no compiler') if $status != 0;
+    $t->cannot('no compiler') if $status != 0;
     my $first = $t->leaf($host, key => 'P-256');
     both($s, $first);
     # Room for what may be longer.
