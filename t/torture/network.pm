@@ -4,10 +4,13 @@ package Ecert::Torture::Network;
 
 use v5.36;
 
+use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes ();
 
 use Ecert::Life qw($site pki);
+use Ecert::Responder;
+use Ecert::Staples ();
 use Ecert::Test;
 use Ecert::Web;
 
@@ -59,12 +62,62 @@ return [
         what => 'OCSP responders that refuse, hang, trickle, flood, lie' },
 ];
 
+# A port whose queue is full: the kernel answers no SYN there.  Good as long as
+# the sockets are kept.
+sub unanswered {
+    my $listens = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+        Listen => 1) or die "no port: $!";
+    my @to = (PeerAddr => '127.0.0.1', PeerPort => $listens->sockport);
+    my @queued = map { IO::Socket::INET->new(@to, Blocking => 0) } 1 .. 8;
+    Time::HiRes::sleep(0.1);
+    ok !IO::Socket::INET->new(@to, Timeout => 1), 'a port without an answer';
+    return { sockets => [$listens, @queued],
+        url => 'http://127.0.0.1:' . $listens->sockport . '/' };
+}
+
+# As the good responder answers.
+sub passed_on ($responder, $body) {
+    my $to = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+        PeerPort => $responder->{port}) or return Ecert::Web::status(503);
+    syswrite $to, join "\r\n", 'POST / HTTP/1.0',
+        'Content-Type: application/ocsp-request',
+        'Content-Length: ' . length $body, '', $body;
+    local $/;
+    return scalar readline($to) // '';
+}
+
+# The responder is in order again: who asks it next has a staple.
+sub in_order_again ($t, $responder, $good, $aia) {
+    my $host = 'error.example.hk';
+    my $leaf = $t->leaf($host, @$aia);
+    $responder->knows($leaf)->start;
+    in_place($good);
+    $t->store->install($host, $leaf);
+    $t->goes_live($leaf, 'a good answer: renewed', $host, 'recovered');
+    my $wanted = Ecert::Staples::good($leaf);
+    my $got = '';
+    my $took = took(sub {
+        ($got = Ecert::Staples::staple($t->server, $host)) eq $wanted }, 15);
+    ok defined $took, 'and stapled' or diag $got;
+    $t->figure('stapled', $took);
+}
+
+sub in_place ($file) {
+    open my $out, '>', $file or die "$file: $!";
+    close $out;
+}
+
 sub responders ($t) {
+    my $responder = Ecert::Responder->new(pki->sub);
+    my $good = tmp() . "/$t->{name}-good";
     my $web = Ecert::Web->new(answer => sub ($method, $path, $body) {
+        return passed_on($responder, $body) if $path eq '/error' && -e $good;
         return $answer{ $path =~ s{^/}{}r } // Ecert::Web::status(404);
     });
+    my $unanswered = unanswered();
     my %url = ((map { $_ => $web->url("/$_") } keys %answer),
-        refused => 'http://127.0.0.1:1/', unknown => 'http://none.invalid/');
+        refused => 'http://127.0.0.1:1/', unknown => 'http://none.invalid/',
+        unanswered => $unanswered->{url});
     my @kinds = sort keys %url;
     my %aia = map { $_ => [extensions => [Net::SSLeay::NID_info_access() =>
         "OCSP;URI:$url{$_}"]] } @kinds;
@@ -88,8 +141,10 @@ sub responders ($t) {
     }
     my ($agent, $worker) = Ecert::Life::guard_and_worker($t->server);
     ok $agent && $worker, 'the agent is there';
+    in_order_again($t, $responder, $good,
+        [issuer => pki->sub, @{ $aia{error} }]);
     # Errands are under way all the time.
-    $t->{held} = undef;
-    $t->end;
+    $t->end(descriptors => 0);
+    $responder->stop;
     $web->stop;
 }
