@@ -20,10 +20,12 @@ return [
         what => 'guard and agent killed, in turn, 1,000 times' },
     { name => 'agent-stopped', servers => \@mpms,
         run => sub ($t) { agent_stopped($t) },
-        what => 'the agent stands still for a minute' },
-    { name => 'crash-loop', ci => 1, run => sub ($t) { crash_loop($t) },
+        what => 'the agent stands still for two minutes' },
+    { name => 'crash-loop', ci => 1, servers => \@mpms,
+        run => sub ($t) { crash_loop($t) },
         what => 'a file that the agent dies of' },
-    { name => 'fork-refused', ci => 1, run => sub ($t) { fork_refused($t) },
+    { name => 'fork-refused', ci => 1, servers => \@mpms,
+        run => sub ($t) { fork_refused($t) },
         what => 'the agent is killed, and there is no new process' },
     { name => 'many-swaps', ci => 1, run => sub ($t) { many_swaps($t) },
         what => '64,000 swaps: descriptors, maps and memory stay flat' },
@@ -64,7 +66,7 @@ sub agent_stopped ($t) {
     kill 'STOP', @agents;
     my $good = $t->{good}{$site};
     my $leaf = $t->install;
-    Time::HiRes::sleep($t->times(2, 60));
+    Time::HiRes::sleep($t->times(2, 120));
     ok $t->serves($good), 'stopped: the last one is served';
     kill 'CONT', @agents;
     $t->goes_live($leaf, 'it catches up', $site, 'recovered');

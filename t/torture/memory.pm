@@ -22,10 +22,14 @@ my $calm = $Ecert::Torture::calm;
 my ($slots_at, $slot_size) = (4096, 112);
 my $buffer_size = 64 * 1024;
 
+my @mpms = qw(apache-prefork apache-worker);
+
 return [
-    { name => 'damage', ci => 1, run => sub ($t) { damage($t) },
+    { name => 'damage', ci => 1, servers => \@mpms,
+        run => sub ($t) { damage($t) },
         what => 'records in the shared memory are damaged' },
-    { name => 'wrap', ci => 1, run => sub ($t) { wrap($t) },
+    { name => 'wrap', ci => 1, servers => \@mpms,
+        run => sub ($t) { wrap($t) },
         what => "a site's generation runs over 2^64" },
     { name => 'no-memory', ci => 1, run => sub ($t) { no_memory($t) },
         what => 'each allocation of the callback in a worker fails' },

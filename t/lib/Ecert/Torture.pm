@@ -331,9 +331,9 @@ sub _at_rest ($t, %o) {
         or diag +(Ecert::Life::status($server))[1] if $o{in_order} // 1;
 }
 
-# One of the workers may not have been ready when they were counted; the one that
-# answered was.  Agents that were brought back are compared with the ones before
-# them.
+# One of the workers may not have been ready when they were counted; the one
+# that answered was.  Agents that were brought back are compared with the ones
+# before them.
 sub _more ($t, %o) {
     my $now = $t->_held;
     my $most = max map { $t->{held}{$_} // 0 } @{ $t->{workers} };
@@ -344,7 +344,8 @@ sub _more ($t, %o) {
     my @more = map { "worker $_: $most, now $now->{$_}" }
         grep { ($now->{$_} // 0) > $most } @{ $t->{workers} };
     push @more, "agent: @before, now @agents"
-        if ($o{descriptors} // 1) && grep { ($agents[$_] // 0) > ($before[$_] // 0) } 0 .. $#agents;
+        if ($o{descriptors} // 1)
+            && grep { ($agents[$_] // 0) > ($before[$_] // 0) } 0 .. $#agents;
     return join '; ', @more;
 }
 
