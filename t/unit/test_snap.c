@@ -295,33 +295,6 @@ static void test_sealed(void **state)
     close_pair(&pair);
 }
 
-static void test_not_dumped(void **state)
-{
-    FILE *smaps = fopen("/proc/self/smaps", "re");
-    int ours = 0, dumped = 0;
-    char line[512];
-    pair_t pair;
-
-    (void)state;
-    assert_non_null(smaps);
-    open_pair(&pair, 1);
-    munmap(pair.raw, pair.size);
-    while (fgets(line, sizeof(line), smaps) != NULL) {
-        if (strstr(line, "memfd:ecert-snapshot") != NULL) {
-            ours++;
-            dumped++;
-        } else if (strncmp(line, "VmFlags:", 8) == 0 && ours > 0) {
-            dumped -= strstr(line, " dd") != NULL && dumped > 0;
-        }
-    }
-    fclose(smaps);
-    assert_int_equal(ours, 2);
-    assert_int_equal(dumped, 0);
-    ecert_snap_close(pair.reader);
-    ecert_snap_close(pair.writer);
-    close(pair.fd);
-}
-
 /* A head that is not what it must be: never opened. */
 static void test_bad_head(void **state)
 {
@@ -585,7 +558,6 @@ int main(void)
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_sealed),
-        cmocka_unit_test(test_not_dumped),
         cmocka_unit_test(test_bad_head),
         cmocka_unit_test(test_bad_file),
         cmocka_unit_test(test_corruption),
