@@ -270,6 +270,34 @@ static void test_unfit(void **state)
     free(body);
 }
 
+/* A table that nobody here wrote: all of it is there, but a body is longer than
+ * any that was put in. */
+static void test_forged_body(void **state)
+{
+    const size_t at_len = 8 + 3 * sizeof(uint32_t); /* of the first entry */
+    unsigned char *table, *bad, *body = calloc(1, ECERT_DCV_BODY_MAX);
+    ecert_token_t token = token_of("a", "f", "", 1);
+    uint32_t told = 0;
+    size_t len;
+
+    (void)state;
+    token.body = body;
+    token.body_len = ECERT_DCV_BODY_MAX;
+    assert_int_equal(ecert_dcv_encode(&token, 1, &table, &len, &err), 0);
+    memcpy(&told, table + at_len, sizeof(told));
+    assert_int_equal(told, ECERT_DCV_BODY_MAX);
+    bad = calloc(1, len + 1);
+    memcpy(bad, table, len);
+    assert_int_equal(ecert_dcv_check(bad, len + 1, &err), 0);
+    told++;
+    memcpy(bad + at_len, &told, sizeof(told));
+    assert_int_equal(ecert_dcv_check(bad, len + 1, &err), -1);
+    assert_int_equal(err.code, ECERT_ERR_SNAPSHOT);
+    free(bad);
+    ecert_snap_free(table, len);
+    free(body);
+}
+
 static void test_empty(void **state)
 {
     unsigned char *table;
@@ -376,11 +404,12 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hosts),      cmocka_unit_test(test_host_lengths),
-        cmocka_unit_test(test_host_bytes), cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_prefixes),   cmocka_unit_test(test_doubles),
-        cmocka_unit_test(test_unfit),      cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_many),       cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_hosts),       cmocka_unit_test(test_host_lengths),
+        cmocka_unit_test(test_host_bytes),  cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_doubles),
+        cmocka_unit_test(test_unfit),       cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_forged_body),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

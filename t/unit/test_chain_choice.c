@@ -1,0 +1,110 @@
+/* Which of several issuers is taken, where it is easy to take the wrong one. */
+
+#include "asserts.h"
+
+#include <openssl/err.h>
+
+#include "ecert_chain.h"
+#include "pki.h"
+
+#define NOW ((int64_t)1795392000) /* 2026-11-23 */
+
+static pki_t *pki;
+
+static int setup(void **state)
+{
+    (void)state;
+    pki = pki_new(NOW);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pki_free(pki);
+    return 0;
+}
+
+/* Without a catalogue. */
+static ecert_chain_t *build(const STACK_OF(X509) *pool,
+                            ecert_cross_kind_t cross, int64_t now)
+{
+    ecert_chain_in_t in = {
+        .leaf = pki->leaf, .pool = pool, .cross = {cross, 0}, .now = now};
+    ecert_err_t err;
+    ecert_chain_t *chain = ecert_chain_build(&in, &err);
+
+    assert_non_null(chain);
+    assert_int_equal(ERR_peek_error(), 0);
+    return chain;
+}
+
+static void assert_why(const ecert_chain_t *chain, const X509 *cert,
+                       ecert_why_t why)
+{
+    for (size_t i = 0; i < chain->n_considered; i++) {
+        if (chain->considered[i].cert == cert) {
+            assert_string_equal(ecert_why_word(chain->considered[i].why),
+                                ecert_why_word(why));
+            return;
+        }
+    }
+    fail_msg("not considered");
+}
+
+/* An issuer without serverAuth does not win by being the newer one. */
+static void test_purpose_before_age(void **state)
+{
+    pki_spec_t spec = {.cn = "Look-alike SSL CA 3 - 17",
+                       .key = pki->sub_key,
+                       .issuer = pki->root,
+                       .issuer_key = pki->root_key,
+                       .not_before = NOW - 2 * PKI_DAY,
+                       .not_after = NOW + 9 * PKI_YEAR,
+                       .ca = 1};
+    X509 *newer = pki_issue(&spec);
+    STACK_OF(X509) *pool = pki_stack(newer, pki->new_sub, pki->root, NULL);
+    ecert_chain_t *chain = build(pool, ECERT_CROSS_AUTO, NOW);
+
+    (void)state;
+    assert_int_equal(sk_X509_num(chain->served), 1);
+    assert_ptr_equal(sk_X509_value(chain->served, 0), pki->new_sub);
+    assert_why(chain, newer, ECERT_WHY_NO_SERVER_AUTH);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    X509_free(newer);
+}
+
+/*
+ * A chain for a leaf that has ended is judged at the leaf's last day, but a
+ * cross-certificate that has ended since is of no use to any client.
+ */
+static void test_dead_cross(void **state)
+{
+    STACK_OF(X509) *pool =
+        pki_stack(pki->new_sub, pki->cross, pki->root, pki->other_root, NULL);
+    ecert_chain_t *chain = build(pool, ECERT_CROSS_ON, NOW + PKI_YEAR);
+
+    (void)state;
+    assert_int_equal(sk_X509_num(chain->served), 2); /* it still lives */
+    assert_why(chain, pki->cross, ECERT_WHY_TAKEN);
+    ecert_chain_free(chain);
+
+    chain = build(pool, ECERT_CROSS_ON, NOW + 3 * PKI_YEAR - PKI_DAY);
+    assert_int_equal(sk_X509_num(chain->served), 1);
+    assert_why(chain, pki->new_sub, ECERT_WHY_TAKEN);
+    assert_why(chain, pki->cross, ECERT_WHY_EXPIRED);
+    assert_int_equal(chain->complete, 1);
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_purpose_before_age),
+        cmocka_unit_test(test_dead_cross),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

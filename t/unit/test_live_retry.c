@@ -1,0 +1,221 @@
+/* How often a worker takes up again what it could not use: counted by the
+ * copies that are made of the record. */
+
+#include "scratch.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include <sys/prctl.h>
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "ecert_cred.h"
+#include "ecert_live.h"
+#include "ecert_seen.h"
+#include "ecert_snap.h"
+#include "ecert_visits.h"
+#include "pki.h"
+
+#define NOW   ((int64_t)1795392000)
+#define TRIES 200
+
+static pki_t *pki;
+static ecert_err_t err;
+static atomic_int reads;
+
+/* One site, as agent and worker see it. */
+typedef struct {
+    ecert_conf_t *conf;
+    ecert_launch_t launch;
+    ecert_snap_t *agent;
+    ecert_live_t *live;
+    SSL_CTX *ctx;
+} world_t;
+
+static void *count_malloc(size_t size, const char *file, int line)
+{
+    (void)line;
+    if (file != NULL && strstr(file, "ecert_snap.c") != NULL) {
+        reads++;
+    }
+    return size > 0 ? malloc(size) : NULL;
+}
+
+static void *plain_realloc(void *p, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (size == 0) {
+        free(p);
+        return NULL;
+    }
+    return realloc(p, size);
+}
+
+static void plain_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(p);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    pki = pki_new(NOW);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pki_free(pki);
+    return 0;
+}
+
+static void publish_good(world_t *world)
+{
+    STACK_OF(X509) *chain = pki_stack(pki->new_sub, NULL);
+    ecert_cred_t *cred = ecert_cred_new(pki->leaf, pki->leaf_key, chain, &err);
+    unsigned char *bytes;
+    size_t len;
+
+    assert_non_null(cred);
+    assert_int_equal(ecert_cred_encode(cred, &bytes, &len, &err), 0);
+    assert_int_equal(ecert_snap_publish(world->agent, 0, bytes, len, &err), 0);
+    ecert_snap_free(bytes, len);
+    ecert_cred_free(cred);
+    pki_stack_free(chain);
+}
+
+static void open_world(world_t *world)
+{
+    ecert_site_t site = {.name = "www.example.hk"};
+
+    world->conf = ecert_conf_new();
+    assert_int_equal(ecert_conf_add(world->conf, &site, &err), 0);
+    world->launch.snap = ecert_snap_create(1, &err);
+    world->launch.seen = ecert_seen_create(1, &err);
+    world->launch.visits = ecert_visits_create(&err);
+    world->agent = ecert_snap_open_writer(world->launch.snap, &err);
+    world->live = ecert_live_new(world->conf, &world->launch, &err);
+    assert_non_null(world->live);
+    ecert_live_worker(world->live);
+    prctl(PR_SET_DUMPABLE, 1); /* the leak checker looks into this process */
+    world->ctx = SSL_CTX_new(TLS_server_method());
+    publish_good(world);
+}
+
+static void close_world(world_t *world)
+{
+    SSL_CTX_free(world->ctx);
+    ecert_live_free(world->live);
+    ecert_snap_close(world->agent);
+    close(world->launch.snap);
+    close(world->launch.seen);
+    close(world->launch.visits);
+    ecert_conf_free(world->conf);
+}
+
+/* What the callback returns for a connection of this security level. */
+static int certify(const world_t *world, int level)
+{
+    SSL *ssl = SSL_new(world->ctx);
+    int rc;
+
+    SSL_set_security_level(ssl, level);
+    rc = ecert_live_certify(world->live, 0, ssl, &err);
+    SSL_free(ssl);
+    ERR_clear_error();
+    return rc;
+}
+
+static int64_t seconds_now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
+}
+
+static void wait_for_retry(void)
+{
+    struct timespec nap = {1, 100000000};
+
+    nanosleep(&nap, NULL);
+}
+
+/* The first read, and one for each second that has begun meanwhile. */
+static void assert_throttled(const world_t *world, int first)
+{
+    int64_t begin = seconds_now();
+    int before = reads;
+
+    for (int i = 0; i < TRIES; i++) {
+        assert_true(certify(world, 1) >= 0); /* what was there goes on */
+    }
+    assert_uint_in_range(reads - before, first,
+                         first + (int)(seconds_now() - begin) + 1);
+}
+
+static void test_bad_record(void **state)
+{
+    world_t world;
+
+    (void)state;
+    open_world(&world);
+    assert_int_equal(certify(&world, 1), 0);
+    assert_int_equal(
+        ecert_snap_publish(world.agent, 0, (const void *)"bad", 3, &err), 0);
+    assert_throttled(&world, 1);
+    wait_for_retry();
+    assert_throttled(&world, 1);
+    publish_good(&world); /* another generation need not wait */
+    assert_int_equal(certify(&world, 1), 0);
+    close_world(&world);
+}
+
+/*
+ * What OpenSSL would not take once (here for its key, which says nothing about
+ * other connections) may have been harmed by that: it is made anew, once.
+ */
+static void test_spoiled(void **state)
+{
+    world_t world;
+    int before;
+
+    (void)state;
+    open_world(&world);
+    assert_int_equal(certify(&world, 1), 0);
+    before = reads;
+    assert_int_equal(certify(&world, 1), 0);
+    assert_int_equal(reads, before);
+    assert_int_equal(certify(&world, 5), -1);
+    assert_throttled(&world, 0);
+    wait_for_retry();
+    assert_int_equal(certify(&world, 1), 0);
+    assert_true(reads > before);
+    before = reads;
+    wait_for_retry();
+    assert_int_equal(certify(&world, 1), 0);
+    assert_int_equal(reads, before);
+    close_world(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_record),
+        cmocka_unit_test(test_spoiled),
+    };
+
+    /* before OpenSSL has allocated anything */
+    if (CRYPTO_set_mem_functions(count_malloc, plain_realloc, plain_free)
+        != 1) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
