@@ -361,9 +361,14 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
 static int take_places(const ecert_frames_t *frames, ecert_dcv_place_t *out,
                        size_t *n, char *why)
 {
-    const ecert_frame_t *places = frames->frames, *words = places + 1;
+    const ecert_frame_t *places, *words;
 
-    if (frames->n != 2 || places->kind != PLACES || words->kind != WHY
+    if (frames->n != 2) {
+        return -1;
+    }
+    places = &frames->frames[0];
+    words = &frames->frames[1];
+    if (places->kind != PLACES || words->kind != WHY
         || places->len % sizeof(*out) != 0
         || places->len > ECERT_DCV_ADDRESSES * sizeof(*out)) {
         return -1;

@@ -9,6 +9,7 @@
 #include "ecert_dcv_ask.c" /* for what comes out of the jail */
 
 #include "ecert_addr.h"
+#include "ecert_jail_work.h"
 
 /* All of a network's first address is inside of it. */
 static void network(const char *text)
@@ -58,25 +59,39 @@ static void forms(fuzz_in_t *in)
     FUZZ_CHECK(ecert_addr_allowed((struct sockaddr *)&in6, NULL, 0) == allowed);
 }
 
-static void from_jail(const uint8_t *bytes, size_t len)
+static void take_from(const ecert_frames_t *frames)
 {
     ecert_dcv_place_t places[ECERT_DCV_ADDRESSES];
-    ecert_frame_t frame[2] = {{PLACES, NULL, 0}, {WHY, NULL, 0}};
-    ecert_frames_t frames = {frame, 2};
     char why[ECERT_DNS_NAME], text[ECERT_DCV_PLACE];
     size_t n = 0;
 
-    frame[0].bytes = frame[1].bytes = (unsigned char *)(uintptr_t)bytes;
-    frame[0].len = len - len % sizeof(*places);
-    frame[1].len = len;
-    if (take_places(&frames, places, &n, why) == 0) {
-        fuzz_check_text(why);
-        for (size_t i = 0; i < n; i++) {
-            FUZZ_CHECK(!places[i].given);
-            fuzz_check_text(ecert_dcv_place_text(&places[i], 1, text));
-            ecert_dcv_place_public(&places[i]);
-        }
+    if (take_places(frames, places, &n, why) != 0) {
+        return;
     }
+    fuzz_check_text(why);
+    FUZZ_CHECK(n <= ECERT_DCV_ADDRESSES);
+    for (size_t i = 0; i < n; i++) {
+        FUZZ_CHECK(!places[i].given);
+        fuzz_check_text(ecert_dcv_place_text(&places[i], 1, text));
+        ecert_dcv_place_public(&places[i]);
+    }
+}
+
+/* The bytes in the right frames, and as whatever frames they are. */
+static void from_jail(const uint8_t *bytes, size_t len)
+{
+    ecert_frame_t frame[2] = {{PLACES, NULL, 0}, {WHY, NULL, 0}};
+    ecert_frames_t frames = {frame, 2}, any = {0};
+    ecert_err_t err;
+
+    frame[0].bytes = frame[1].bytes = (unsigned char *)(uintptr_t)bytes;
+    frame[0].len = len - len % sizeof(ecert_dcv_place_t);
+    frame[1].len = len;
+    take_from(&frames);
+    if (ecert_answer_read(bytes, len, &any, &err) == ECERT_ANSWER_FRAMES) {
+        take_from(&any);
+    }
+    ecert_frames_free(&any);
 }
 
 static void run(const uint8_t *bytes, size_t len)
@@ -105,6 +120,8 @@ static void seeds(void)
     fuzz_seed_text("\x0a\0\0\1");
     fuzz_seed_text("192.0.2.1");
     fuzz_seed(places, sizeof(places));
+    fuzz_seed("\0\0\0\0\0", 5); /* no frame at all */
+    fuzz_seed("\1\0\0\0\0\2\0\0\0\0\0\0\0\0\0", 15);
 }
 
 static const char *const words[] = {"/8",      "/128", "::ffff:", "[", "]:53",
