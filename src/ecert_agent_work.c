@@ -417,8 +417,9 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
 }
 
 /*
- * The guard closed everything before this process came out of it: watch and
- * door have numbers that may belong to something else now, and are left.
+ * The guard closed everything before this process came out of it: watch,
+ * door and errands have numbers that may belong to something else now, such as
+ * the link to the guard, and are left.
  */
 void ecert_agent_forget(ecert_agent_t *agent)
 {
@@ -432,6 +433,7 @@ void ecert_agent_forget(ecert_agent_t *agent)
     ecert_dcv_kept_free(&agent->dcv);
     ecert_evidence_free(agent->evidence);
     agent->evidence = NULL;
+    ecert_net_abandon(agent->net);
     ecert_net_free(agent->net);
     agent->net = NULL;
     ecert_loader_free(agent->keeper.loader);

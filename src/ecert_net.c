@@ -99,9 +99,7 @@ ecert_net_t *ecert_net_new(ecert_keeper_t *keeper, const ecert_conf_t *conf,
     net->keeper = keeper;
     net->conf = conf;
     net->fetcher = conf->fetch ? fetcher : -1;
-    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
-        net->errands[i].errand.fd = -1;
-    }
+    ecert_net_abandon(net); /* 0 is a descriptor, too */
     if (ecert_net_served_new(net, err) != 0) {
         ecert_net_free(net);
         return NULL;
@@ -126,6 +124,13 @@ void ecert_net_free(ecert_net_t *net)
     ecert_net_places_free(net);
     free(net->sites);
     free(net);
+}
+
+void ecert_net_abandon(ecert_net_t *net)
+{
+    for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
+        net->errands[i].errand.fd = -1;
+    }
 }
 
 /* ---- what sites need --------------------------------------------------- */

@@ -31,6 +31,10 @@ ecert_net_t *ecert_net_new(ecert_keeper_t *keeper, const ecert_conf_t *conf,
                            int fetcher, ecert_err_t *err);
 void ecert_net_free(ecert_net_t *net);
 
+/* In a process whose descriptors are its own: those of errands, which the one
+ * before had, are left alone from now on. */
+void ecert_net_abandon(ecert_net_t *net);
+
 /* After each load of a site: what it needs now. */
 void ecert_net_look(ecert_net_t *net, const ecert_kept_t *kept);
 
