@@ -257,11 +257,13 @@ uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot)
                                 memory_order_acquire);
 }
 
-static void digest(const unsigned char *bytes, size_t len,
-                   unsigned char sha256[32])
+static int digest(const unsigned char *bytes, size_t len,
+                  unsigned char sha256[32], ecert_err_t *err)
 {
-    memset(sha256, 0, 32);
-    EVP_Digest(bytes, len, sha256, NULL, EVP_sha256(), NULL);
+    if (EVP_Digest(bytes, len, sha256, NULL, EVP_sha256(), NULL) != 1) {
+        return ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL, "SHA-256");
+    }
+    return 0;
 }
 
 /*
@@ -312,15 +314,16 @@ int ecert_snap_read(const ecert_snap_t *snap, uint32_t slot,
         return -1;
     }
     if (*bytes != NULL) {
-        digest(*bytes, *len, sha256);
-        if (memcmp(sha256, record.sha256, sizeof(sha256)) == 0) {
+        rc = digest(*bytes, *len, sha256, err);
+        if (rc == 0 && memcmp(sha256, record.sha256, sizeof(sha256)) == 0) {
             return 0;
         }
         ecert_snap_free(*bytes, *len);
         *bytes = NULL;
     }
-    return ecert_err(err, ECERT_ERR_SNAPSHOT, NULL,
-                     "the record in slot %u is damaged", slot);
+    return rc < 0 ? -1
+                  : ecert_err(err, ECERT_ERR_SNAPSHOT, NULL,
+                              "the record in slot %u is damaged", slot);
 }
 
 void ecert_snap_free(unsigned char *bytes, size_t len)
@@ -363,11 +366,14 @@ int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
 {
     uint64_t next = ecert_snap_generation(snap, slot) + 1;
     size_t room = is_slot(snap, slot) ? capacity(snap->sites, slot) : 0;
-    unsigned char *buffer;
+    unsigned char *buffer, sha256[32];
     record_t *record;
 
     if (len == 0 || len > room) {
         return too_large(snap, slot, len, room, err);
+    }
+    if (digest(bytes, len, sha256, err) != 0) {
+        return -1; /* the idle buffer may still be under a reader's eyes */
     }
     if (next == 0) { /* 0 means that nothing was ever published */
         next = 2;    /* even, as 0: the idle buffer */
@@ -378,7 +384,7 @@ int ecert_snap_publish(ecert_snap_t *snap, uint32_t slot,
     OPENSSL_cleanse(buffer, record->len <= room ? record->len : room);
     memcpy(buffer, bytes, len);
     record->len = (uint32_t)len;
-    digest(bytes, len, record->sha256);
+    memcpy(record->sha256, sha256, sizeof(sha256));
     atomic_store_explicit(&slot_at(snap, slot)->generation, next,
                           memory_order_release);
     return 0;

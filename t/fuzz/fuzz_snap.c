@@ -111,12 +111,14 @@ static void mix(unsigned char *to, const unsigned char *from, size_t len,
 
 static void correct_checksums(void)
 {
+    ecert_err_t err;
+
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
         for (unsigned which = 0; which < 2; which++) {
             record_t *r = &slot_at(writer, slot)->record[which];
 
             if (r->len <= capacity(SITES, slot) && r->len <= sizeof(record)) {
-                digest(buffer_at(writer, slot, which), r->len, r->sha256);
+                digest(buffer_at(writer, slot, which), r->len, r->sha256, &err);
             }
         }
     }
