@@ -12,6 +12,10 @@
 #define RESCAN_MS 30000
 #define LATER_MS  1000 /* after what failed for lack of means: no busy loop */
 
+/* What is to be done with a site. */
+#define TOUCHED_LOOK 1
+#define TOUCHED_LOAD 2 /* also when its files are as they were */
+
 static int64_t clock_ms(clockid_t clock)
 {
     struct timespec ts;
@@ -44,7 +48,7 @@ static void watch_trail(ecert_agent_t *agent, uint32_t subject,
     rc = ecert_watch_set(agent->watch, subject, trail->dirs, trail->n_dirs,
                          &err);
     if (rc > 0) {
-        agent->touched[subject] = 1;
+        agent->touched[subject] |= TOUCHED_LOOK;
         agent->again = 1;
     } else if (rc < 0 && !agent->watch_failed) {
         agent->watch_failed = 1;
@@ -59,10 +63,13 @@ static void load_site(ecert_agent_t *agent, size_t i)
     watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
 }
 
-static void look_site(ecert_agent_t *agent, size_t i)
+static void look_site(ecert_agent_t *agent, size_t i, int touched)
 {
     if (ecert_kept_look(&agent->keeper, &agent->kept[i])) {
         ecert_net_look(agent->net, &agent->kept[i]);
+    } else if (touched & TOUCHED_LOAD) {
+        load_site(agent, i);
+        return;
     }
     watch_trail(agent, (uint32_t)i, &agent->kept[i].trail);
 }
@@ -89,7 +96,7 @@ static void touch(void *ctx, uint32_t subject)
     ecert_agent_t *agent = ctx;
 
     if (subject <= agent->conf->n_sites) {
-        agent->touched[subject] = 1;
+        agent->touched[subject] |= TOUCHED_LOOK;
     }
 }
 
@@ -100,8 +107,10 @@ static void look_at_touched(ecert_agent_t *agent)
     for (i = 0; i < n; i++) {
         ecert_agent_clocks(agent);
         if (agent->touched[i]) {
+            int touched = agent->touched[i];
+
             agent->touched[i] = 0;
-            look_site(agent, i);
+            look_site(agent, i, touched);
         } else if (ecert_kept_due(&agent->keeper, &agent->kept[i])) {
             load_site(agent, i);
         }
@@ -114,7 +123,17 @@ static void look_at_touched(ecert_agent_t *agent)
 
 static void touch_all(ecert_agent_t *agent)
 {
-    memset(agent->touched, 1, agent->conf->n_sites + 1);
+    memset(agent->touched, TOUCHED_LOOK, agent->conf->n_sites + 1);
+}
+
+/* Where all is well, unchanged files are not read again. */
+static void touch_doubtful(ecert_agent_t *agent)
+{
+    for (size_t i = 0; i < agent->conf->n_sites; i++) {
+        if (ecert_kept_is_doubtful(&agent->keeper, &agent->kept[i])) {
+            agent->touched[i] |= TOUCHED_LOAD;
+        }
+    }
 }
 
 static int64_t lesser(int64_t a, int64_t b)
@@ -268,6 +287,7 @@ static void run_loop(ecert_agent_t *agent)
         if (agent->keeper.ms >= agent->rescan_at) {
             agent->rescan_at = agent->keeper.ms + RESCAN_MS;
             touch_all(agent);
+            touch_doubtful(agent);
             ecert_log_follow();
             ecert_agent_look_at_visits(agent);
         }

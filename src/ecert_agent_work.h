@@ -34,7 +34,8 @@ typedef struct {
     int64_t heal_at;    /* monotonic ms; the pair is left alone before it */
     int64_t answer_at;  /* the same for the door */
     int again;          /* something is touched that no event will tell of */
-    unsigned char *touched; /* per site, the last one for validation files */
+    unsigned char *touched; /* per site, the last one for validation files;
+                               TOUCHED_ bits */
 } ecert_agent_t;
 
 /* Sites and loader for agent->conf, which is set. */

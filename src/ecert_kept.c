@@ -92,20 +92,38 @@ static int is_awaited(ecert_code_t code)
            || code == ECERT_ERR_NOT_YET;
 }
 
+static int is_same(const ecert_err_t *a, const ecert_err_t *b)
+{
+    char one[1700], other[1700];
+
+    ecert_err_line(a, NULL, one, sizeof(one));
+    ecert_err_line(b, NULL, other, sizeof(other));
+    return strcmp(one, other) == 0;
+}
+
 /* An error is told once, not each time that it is met again. */
 static void tell_error(ecert_keeper_t *keeper, ecert_kept_t *kept,
                        const ecert_err_t *err)
 {
-    char before[1700], now[1700];
-
-    ecert_err_line(&kept->error, NULL, before, sizeof(before));
-    ecert_err_line(err, NULL, now, sizeof(now));
-    if (strcmp(before, now) != 0) {
+    if (!is_same(&kept->error, err)) {
         ecert_log_err(is_awaited(err->code) ? ECERT_LOG_WARN : ECERT_LOG_ERROR,
                       label(kept), err);
         kept->error_at = keeper->now;
     }
     kept->error = *err;
+}
+
+/* The files are in order: they do not change when there is memory again. */
+static void tell_unpublished(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                             const ecert_err_t *err)
+{
+    if (!is_same(&kept->unpublished, err)) {
+        ecert_log_err(ECERT_LOG_ERROR, label(kept), err);
+    }
+    kept->unpublished = *err;
+    if (err->code != ECERT_ERR_TOO_LARGE) {
+        kept->retry_at = keeper->ms + ECERT_STARVED_MS;
+    }
 }
 
 static void tell_published(const ecert_kept_t *kept)
@@ -170,6 +188,7 @@ static int hold(ecert_keeper_t *keeper, ecert_kept_t *kept,
     ecert_cred_free(next->cred);
     next->cred = NULL;
     tell_warnings(kept, next);
+    ecert_err_clear(&kept->unpublished);
     ecert_loaded_free(&kept->held);
     kept->held = *next;
     memset(next, 0, sizeof(*next));
@@ -261,11 +280,11 @@ static void hold_placeholder(ecert_keeper_t *keeper, ecert_kept_t *kept)
     ecert_cred_t *cred = read_placeholder(keeper, kept, &err);
 
     if (cred == NULL || ecert_load_placeholder(cred, &loaded, &err) != 0) {
-        ecert_log_err(ECERT_LOG_ERROR, label(kept), &err);
+        tell_unpublished(keeper, kept, &err);
         return;
     }
     if (hold(keeper, kept, &loaded, &err) < 0) {
-        ecert_log_err(ECERT_LOG_ERROR, label(kept), &err);
+        tell_unpublished(keeper, kept, &err);
         ecert_loaded_free(&loaded);
     }
 }
@@ -285,15 +304,26 @@ static int wait_for_rest(const ecert_keeper_t *keeper, ecert_kept_t *kept)
     return 1;
 }
 
+/* in_order: there is nothing better that is broken. */
 static void bring_live(ecert_keeper_t *keeper, ecert_kept_t *kept,
-                       ecert_loaded_t *next, int had_error)
+                       ecert_loaded_t *next, int in_order)
 {
+    int had_error = in_order && kept->error.code != ECERT_OK;
     ecert_err_t err;
     int rc = hold(keeper, kept, next, &err);
 
     if (rc < 0) {
-        tell_error(keeper, kept, &err);
-    } else if (rc == 0) {
+        tell_unpublished(keeper, kept, &err);
+        if (in_order) {
+            kept->error_at = had_error ? kept->error_at : keeper->now;
+            kept->error = err;
+        }
+        return;
+    }
+    if (in_order) {
+        ecert_err_clear(&kept->error);
+    }
+    if (rc == 0) {
         tell_published(kept);
     } else if (had_error) {
         ecert_log(ECERT_LOG_NOTICE, "site %s: in order again", label(kept));
@@ -374,7 +404,6 @@ static void try_again(const ecert_keeper_t *keeper, ecert_kept_t *kept,
 static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   ecert_loaded_t *next, ecert_err_t *err)
 {
-    int had_error = kept->error.code != ECERT_OK;
     int perfect = rc == 0 && next->state == ECERT_STATE_VALID
                   && next->n_uncovered == 0 && next->chain->complete;
     int torn = rc != 0 && next->waiting && wait_for_rest(keeper, kept);
@@ -405,11 +434,10 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
         return;
     }
     if (rc == 0) {
-        ecert_err_clear(&kept->error);
         kept->torn_at = 0;
     }
     if (rc == 0 || (rc > 0 && stands_in(keeper, kept, next, torn))) {
-        bring_live(keeper, kept, next, rc == 0 && had_error);
+        bring_live(keeper, kept, next, rc == 0);
     }
     if (!kept->published) {
         hold_placeholder(keeper, kept);
@@ -472,6 +500,17 @@ int ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept)
     kept->torn_at = 0; /* something moved: a new patience */
     ecert_kept_load(keeper, kept);
     return 1;
+}
+
+int ecert_kept_is_doubtful(const ecert_keeper_t *keeper,
+                           const ecert_kept_t *kept)
+{
+    const ecert_loaded_t *held = &kept->held;
+
+    return kept->error.code != ECERT_OK || kept->unpublished.code != ECERT_OK
+           || held->state != ECERT_STATE_VALID || held->fallback
+           || held->n_warnings > 0 || !held->chain->complete
+           || (held->next_change != 0 && held->next_change <= keeper->now);
 }
 
 int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept)

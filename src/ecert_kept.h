@@ -25,6 +25,7 @@ typedef struct {
     int64_t next_change;      /* Unix time; 0: never */
     ecert_err_t error;        /* code ECERT_OK: none */
     int64_t error_at;         /* Unix time */
+    ecert_err_t unpublished;  /* why the last record is not; ECERT_OK: it is */
     int64_t torn_at;          /* monotonic ms since when it is torn; 0: not */
     int64_t retry_at;         /* monotonic ms; 0: not */
     int64_t busy_until;       /* monotonic ms; looks before it are put off */
@@ -53,6 +54,13 @@ void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept);
 
 /* The same when something may have changed; 0, and cheap, when nothing has. */
 int ecert_kept_look(ecert_keeper_t *keeper, ecert_kept_t *kept);
+
+/*
+ * Whether to load it again though its files are as they were: what is wrong may
+ * not have been their fault.
+ */
+int ecert_kept_is_doubtful(const ecert_keeper_t *keeper,
+                           const ecert_kept_t *kept);
 
 /* Whether its time has come (a retry, a date). */
 int ecert_kept_due(const ecert_keeper_t *keeper, const ecert_kept_t *kept);
