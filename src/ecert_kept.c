@@ -331,15 +331,16 @@ static void bring_live(ecert_keeper_t *keeper, ecert_kept_t *kept,
 }
 
 /*
- * A CA certificate or a catalogue that is being written must not cost the
- * chain: what is served stays until the file is whole, or its time is over.
+ * A CA certificate or a catalogue that is being written, or that the system
+ * refuses for a moment, must not cost the chain: what is served stays until the
+ * file is whole, or its time is over.
  */
 static int around_is_torn(const ecert_keeper_t *keeper, ecert_kept_t *kept,
                           const ecert_loaded_t *next)
 {
     size_t i, news = 0;
 
-    if (!next->torn || !kept->published
+    if (!(next->torn || next->refused) || !kept->published
         || kept->held.state == ECERT_STATE_PLACEHOLDER) {
         return 0;
     }
@@ -393,9 +394,9 @@ static int is_held_off(const ecert_keeper_t *keeper, ecert_kept_t *kept,
  * again, so that nobody tells.
  */
 static void try_again(const ecert_keeper_t *keeper, ecert_kept_t *kept,
-                      const ecert_err_t *err)
+                      int starved)
 {
-    if (ecert_err_starved(err)) {
+    if (starved && kept->retry_at == 0) {
         kept->retry_at = keeper->ms + ECERT_STARVED_MS;
     }
 }
@@ -408,9 +409,8 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   && next->n_uncovered == 0 && next->chain->complete;
     int torn = rc != 0 && next->waiting && wait_for_rest(keeper, kept);
 
-    if (rc != 0 && !torn) {
-        try_again(keeper, kept, err);
-    }
+    try_again(keeper, kept,
+              next->starved || (rc != 0 && !torn && ecert_err_starved(err)));
     if (!kept->published && !perfect) {
         take_over(keeper, kept);
     }

@@ -63,7 +63,8 @@ typedef struct {
     int waiting;         /* the failure may mend itself (a torn pair) */
     int torn;            /* the same of a file around it (an issuer's,
                             the catalogue), which is a warning */
-    int refused;         /* the system refused to read one of those */
+    int refused;         /* the system refused to read one of those, */
+    int starved;         /* for lack of memory or descriptors */
     ecert_cross_t cross; /* the policy that was followed */
     int64_t next_change; /* look again then, whatever the files do;
                             0: never */

@@ -59,6 +59,7 @@ void ecert_loaded_complain(void *ctx, const ecert_err_t *err)
 
     out->torn |= ecert_loaded_may_mend(err->code);
     out->refused |= ecert_err_refused(err);
+    out->starved |= ecert_err_starved(err);
     ecert_err_line(err, NULL, line, sizeof(line));
     for (i = 0; i < out->n_warnings; i++) {
         if (strcmp(out->warnings[i], line) == 0) {

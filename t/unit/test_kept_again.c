@@ -228,15 +228,69 @@ static void test_older(void **state)
     X509_free(two);
 }
 
+/* A new leaf waits for a chain that cannot be read for a moment. */
+static void test_issuer_refused(void **state)
+{
+    static const int reasons[] = {ENFILE, EIO, ENOMEM, EACCES};
+    X509 *one = leaf_of(NULL, -1, 100), *two = leaf_of(NULL, -1, 101);
+    ecert_site_t site = files_site();
+    agent_t agent;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        put_files(one, NULL);
+        start(&agent, &site);
+        ecert_kept_load(&agent.keeper, &agent.kept);
+        refused = "sub.pem";
+        why = reasons[i];
+        put_files(two, NULL);
+        look(&agent, 1000);
+        assert_serves(&agent, one);
+        look(&agent, 1000);
+        assert_serves(&agent, one);
+        refused = NULL;
+        pass_time(&agent, 2);
+        assert_new(&agent, two, 0);
+        end(&agent);
+    }
+    X509_free(one);
+    X509_free(two);
+}
+
+/* The same at a start, where there is nothing to stay. */
+static void test_issuer_refused_first(void **state)
+{
+    static const struct {
+        int why, seconds;
+    } cases[] = {{ENFILE, 1}, {ENOMEM, 1}, {EIO, 30}};
+    X509 *one = leaf_of(NULL, -1, 100);
+    ecert_site_t site = files_site();
+    agent_t agent;
+
+    (void)state;
+    put_files(one, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        start(&agent, &site);
+        refused = "sub.pem";
+        why = cases[i].why;
+        ecert_kept_load(&agent.keeper, &agent.kept);
+        assert_int_equal(chain_of(&agent), 0);
+        refused = NULL;
+        pass_time(&agent, cases[i].seconds);
+        assert_new(&agent, one, 0);
+        end(&agent);
+    }
+    X509_free(one);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_memory),
-        TEST(test_no_placeholder),
-        TEST(test_too_large),
-        TEST(test_older),
+        TEST(test_memory),         TEST(test_no_placeholder),
+        TEST(test_too_large),      TEST(test_older),
+        TEST(test_issuer_refused), TEST(test_issuer_refused_first),
     };
 
     if (CRYPTO_set_mem_functions(maybe_malloc, maybe_realloc, plain_free)
