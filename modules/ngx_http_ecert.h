@@ -78,4 +78,30 @@ ngx_int_t ngx_http_ecert_dcv_handler(ngx_http_request_t *r);
 void ngx_http_ecert_log(ngx_uint_t level, ngx_log_t *log, const char *site,
                         const ecert_err_t *err);
 
+/* What nginx has only from some version on, or when it was built so. */
+
+/* Whether a socket for QUIC, which is none of TCP. */
+static ngx_inline ngx_uint_t
+ngx_http_ecert_is_quic(const ngx_http_listen_opt_t *opt)
+{
+#if (NGX_HTTP_V3)
+    return opt->quic;
+#else
+    (void)opt;
+    return 0;
+#endif
+}
+
+/* Whether a server_name is a regular expression. */
+static ngx_inline ngx_uint_t
+ngx_http_ecert_is_regex(const ngx_http_server_name_t *server)
+{
+#if (NGX_PCRE)
+    return server->regex != NULL;
+#else
+    (void)server;
+    return 0;
+#endif
+}
+
 #endif

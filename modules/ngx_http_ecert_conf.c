@@ -347,11 +347,9 @@ static ngx_uint_t ngx_http_ecert_is_host(const ngx_http_server_name_t *server)
     const ngx_str_t *name = &server->name;
     size_t i;
 
-#if (NGX_PCRE)
-    if (server->regex != NULL) {
+    if (ngx_http_ecert_is_regex(server)) {
         return 0;
     }
-#endif
     if (name->len == 0 || memchr(name->data, '\0', name->len) != NULL
         || (name->len > 1
             && ngx_strncmp(name->data + name->len - 2, ".*", 2) == 0)) {

@@ -4,17 +4,6 @@
 
 #include "ngx_http_ecert.h"
 
-/* Whether a socket for QUIC, which is none of TCP. */
-static ngx_uint_t ngx_http_ecert_is_quic(const ngx_http_listen_opt_t *opt)
-{
-#if (NGX_HTTP_V3)
-    return opt->quic;
-#else
-    (void)opt;
-    return 0;
-#endif
-}
-
 /* One server at one address: 0, or -1 with err. */
 static int ngx_http_ecert_listen_one(ecert_conf_t *conf,
                                      const ngx_http_listen_opt_t *opt,
