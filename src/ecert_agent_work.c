@@ -11,6 +11,7 @@
 
 #define RESCAN_MS 30000
 #define LATER_MS  1000 /* after what failed for lack of means: no busy loop */
+#define STEP_MS   2000 /* a clock that moves by more has been set */
 
 /* What is to be done with a site. */
 #define TOUCHED_LOOK 1
@@ -26,8 +27,15 @@ static int64_t clock_ms(clockid_t clock)
 
 void ecert_agent_clocks(ecert_agent_t *agent)
 {
+    int64_t moved;
+
     agent->keeper.ms = clock_ms(CLOCK_MONOTONIC);
     agent->keeper.now = time(NULL);
+    moved = clock_ms(CLOCK_REALTIME) - agent->keeper.ms - agent->offset;
+    if (moved < -STEP_MS || moved > STEP_MS) {
+        agent->offset += moved;
+        agent->stepped = 1;
+    }
 }
 
 /* ---- looking and watching ---------------------------------------------- */
@@ -134,6 +142,15 @@ static void touch_doubtful(ecert_agent_t *agent)
             agent->touched[i] |= TOUCHED_LOAD;
         }
     }
+}
+
+/* What was judged, and planned, by the time before does not hold any more. */
+static void follow_clock(ecert_agent_t *agent)
+{
+    agent->stepped = 0;
+    memset(agent->touched, TOUCHED_LOOK | TOUCHED_LOAD,
+           agent->conf->n_sites + 1);
+    ecert_net_hasten(agent->net);
 }
 
 static int64_t lesser(int64_t a, int64_t b)
@@ -291,6 +308,9 @@ static void run_loop(ecert_agent_t *agent)
             ecert_log_follow();
             ecert_agent_look_at_visits(agent);
         }
+        if (agent->stepped) {
+            follow_clock(agent);
+        }
         ecert_net_work(agent->net, touch, agent);
         look_at_touched(agent);
     }
@@ -420,6 +440,8 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
         return -1;
     }
     open_eyes(agent);
+    ecert_agent_clocks(agent);
+    agent->stepped = 0;
     load_all(agent, ready);
     await_staples(agent, ready);
     say(ready, 'R');

@@ -309,6 +309,8 @@ static void bring_live(ecert_keeper_t *keeper, ecert_kept_t *kept,
                        ecert_loaded_t *next, int in_order)
 {
     int had_error = in_order && kept->error.code != ECERT_OK;
+    int revives = in_order && next->state == ECERT_STATE_VALID
+                  && kept->held.state == ECERT_STATE_EXPIRED; /* the clock */
     ecert_err_t err;
     int rc = hold(keeper, kept, next, &err);
 
@@ -325,7 +327,7 @@ static void bring_live(ecert_keeper_t *keeper, ecert_kept_t *kept,
     }
     if (rc == 0) {
         tell_published(kept);
-    } else if (had_error) {
+    } else if (had_error || revives) {
         ecert_log(ECERT_LOG_NOTICE, "site %s: in order again", label(kept));
     }
 }

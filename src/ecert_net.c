@@ -419,6 +419,14 @@ void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
     }
 }
 
+void ecert_net_hasten(ecert_net_t *net)
+{
+    for (size_t i = 0; i < net->conf->n_sites; i++) {
+        ecert_net_staple_hasten(net, &net->sites[i].coming);
+        ecert_net_staple_hasten(net, &net->sites[i].served);
+    }
+}
+
 static void sooner(int64_t *when, int64_t other)
 {
     if (other != 0 && (*when == 0 || other < *when)) {

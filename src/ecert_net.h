@@ -56,6 +56,9 @@ size_t ecert_net_fds(const ecert_net_t *net, struct pollfd *fds);
 void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
                     void *ctx);
 
+/* The clock was set: staples are asked for as if they were new. */
+void ecert_net_hasten(ecert_net_t *net);
+
 /* Monotonic ms at which ecert_net_work has something to do; 0: never. */
 int64_t ecert_net_due(const ecert_net_t *net);
 

@@ -254,6 +254,21 @@ void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
     staple->want.due = net->keeper->ms;
 }
 
+void ecert_net_staple_hasten(const ecert_net_t *net, ecert_net_staple_t *staple)
+{
+    int64_t due = net->keeper->ms;
+
+    if (staple->want.due == 0) {
+        return; /* nothing is wanted */
+    }
+    if (staple->der != NULL) {
+        due += refresh_ms(net, staple);
+    }
+    if (due < staple->want.due) {
+        staple->want.due = due;
+    }
+}
+
 int ecert_net_staple_ask(ecert_net_t *net, ecert_net_staple_t *staple,
                          ecert_net_errand_t *errand, ecert_err_t *err)
 {

@@ -137,6 +137,9 @@ const char *ecert_net_label(const ecert_net_site_t *site);
 /* OCSP: ecert_net_staple.c. */
 int ecert_net_wants_staple(const ecert_net_t *net, const ecert_net_site_t *site,
                            const X509 *leaf);
+/* What was planned by another clock: never later than now seems right. */
+void ecert_net_staple_hasten(const ecert_net_t *net,
+                             ecert_net_staple_t *staple);
 /* Turns to this leaf and issuer: what the store keeps, else it is wanted. */
 void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
                             ecert_net_staple_t *staple, X509 *leaf,

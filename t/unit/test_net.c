@@ -265,6 +265,36 @@ static void test_many(void **state)
     free(world);
 }
 
+/* What was planned by a clock that was wrong is planned anew. */
+static void test_clock_set(void **state)
+{
+    world_t *world = malloc(sizeof(*world));
+    STACK_OF(X509) *pool = pki_stack(pki->new_sub, pki->root, NULL);
+    X509 *leaf = leaf_of(0, "OCSP;URI:http://127.0.0.1/0");
+
+    (void)state;
+    open_world(world, 1);
+    hold(world, 0, leaf, pool);
+    begin(world, NULL);
+    assert_int_equal(asks(world), 1);
+    ecert_net_hasten(world->net); /* under way: not twice */
+    assert_int_equal(asks(world), 0);
+    answer(world, NULL, 0);
+    assert_int_equal(asks(world), 0); /* a pause */
+    ecert_net_hasten(world->net);
+    assert_int_equal(asks(world), 1);
+    answer_ocsp(world);
+    assert_int_equal(asks(world), 0);
+    assert_true(ecert_net_due(world->net) > world->keeper.ms + 3600 * 1000);
+    world->keeper.now = world->net->sites[0].served.facts.next_update - 600;
+    ecert_net_hasten(world->net);
+    assert_true(ecert_net_due(world->net) <= world->keeper.ms + 600 * 1000);
+    close_world(world);
+    pki_stack_free(pool);
+    X509_free(leaf);
+    free(world);
+}
+
 /* Nobody looks at a response for what has expired. */
 static void test_expired(void **state)
 {
@@ -512,6 +542,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clock_set, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expired, setup, teardown),
         cmocka_unit_test_setup_teardown(test_together, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_links, setup, teardown),
