@@ -8,9 +8,8 @@
 
 #include "ecert_pem.h"
 
-#define ISSUER_FILES_MAX 256 /* in one folder */
-#define SHELF_BOOKS      256
-#define FRESH_MS         100
+#define SHELF_BOOKS 256
+#define FRESH_MS    100
 
 typedef struct {
     char *path;
@@ -189,7 +188,8 @@ static void pool_path(pool_t *pool, const char *path, int may_be_missing)
     char **names;
     size_t n, i;
 
-    if (ecert_file_list(path, ISSUER_FILES_MAX, pool->trail, &names, &n, &err)
+    if (ecert_file_list(path, ECERT_ISSUER_FILES_MAX, pool->trail, &names, &n,
+                        &err)
         != 0) {
         if ((!may_be_file(&err) || pool_file(pool, path, &err) != 0)
             && (err.code != ECERT_ERR_MISSING || !may_be_missing)) {
@@ -214,7 +214,8 @@ static void look_path(const char *path, ecert_trail_t *trail)
     char **names;
     size_t n, i;
 
-    if (ecert_file_list(path, ISSUER_FILES_MAX, trail, &names, &n, &err) != 0) {
+    if (ecert_file_list(path, ECERT_ISSUER_FILES_MAX, trail, &names, &n, &err)
+        != 0) {
         if (may_be_file(&err)) {
             ecert_file_look(path, trail, &err);
         }

@@ -12,6 +12,9 @@
 #include "ecert_err.h"
 #include "ecert_file.h"
 
+/* In one folder; with more than these none is read. */
+#define ECERT_ISSUER_FILES_MAX 256
+
 /* Certificate files that many sites read, parsed once while they stay as they
  * are. */
 typedef struct ecert_shelf_s ecert_shelf_t;

@@ -15,7 +15,6 @@
 #include "ecert_walk.h"
 #include "ecert_x509.h"
 
-#define FILES_MAX 256
 #define ASIDE_MAX 100 /* of one name */
 
 static const char *const folders[] = {"issuers", "issuers/.aside"};
@@ -106,7 +105,8 @@ static int add_folder(pool_t *pool, const char *store, int aside,
     if (folder_of(store, aside, folder, err) != 0) {
         return -1;
     }
-    if (ecert_file_list(folder, FILES_MAX, NULL, &names, &n, err) != 0) {
+    if (ecert_file_list(folder, ECERT_ISSUER_FILES_MAX, NULL, &names, &n, err)
+        != 0) {
         return err->code == ECERT_ERR_MISSING ? 0 : -1;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
@@ -270,6 +270,30 @@ static void sweep(const char *store)
     }
 }
 
+/* One file more than is read would cost all sites the whole pool. */
+static int has_room(const char *store, ecert_err_t *err)
+{
+    char folder[PATH_MAX], **names;
+    size_t n;
+
+    if (folder_of(store, 0, folder, err) != 0) {
+        return 0;
+    }
+    if (ecert_file_list(folder, ECERT_ISSUER_FILES_MAX, NULL, &names, &n, err)
+        != 0) {
+        return err->code == ECERT_ERR_MISSING;
+    }
+    ecert_names_free(names, n);
+    if (n < ECERT_ISSUER_FILES_MAX) {
+        return 1;
+    }
+    ecert_err(err, ECERT_ERR_TOO_MANY, folder,
+              "%zu files, and no more are read", n);
+    ecert_err_hint(err, "take those away that nothing needs: ecert issuers "
+                        "list, ecert issuers remove");
+    return 0;
+}
+
 int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
                    int64_t now, ecert_err_t *err)
 {
@@ -288,7 +312,7 @@ int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
         return 1;
     }
     sweep(store);
-    return choose_path(store, ca, cert, path, err) == 0
+    return has_room(store, err) && choose_path(store, ca, cert, path, err) == 0
                ? write_pem(path, cert, err)
                : -1;
 }

@@ -39,7 +39,8 @@ void ecert_pool_free(ecert_pooled_t *list, size_t n);
  * sent, but tells where a path ends.  Under the lock.
  * DENIED (with the successor's download for a hint: the guide, D, wants the old
  * Sub CA replaced), PURPOSE (no CA's), EXPIRED; EXISTS when the file's name is
- * taken by something else, which is never written over.
+ * taken by something else, which is never written over; TOO_MANY when there are
+ * as many files as are read.
  */
 int ecert_pool_add(const char *store, const ecert_ca_t *ca, X509 *cert,
                    int64_t now, ecert_err_t *err);

@@ -64,6 +64,29 @@ static void test_add(void **state)
     free(pem);
 }
 
+/* With one file more than is read, no site would have any. */
+static void test_full(void **state)
+{
+    ecert_pooled_t *pool;
+    char name[64];
+
+    (void)state;
+    for (int i = 0; i < 255; i++) {
+        snprintf(name, sizeof(name), "store/issuers/note-%d.txt", i);
+        put(name, "no certificate, but a file");
+    }
+    put("store/issuers/.hidden", "is not read");
+    assert_int_equal(add(pki->new_sub), 0);
+    assert_int_equal(add(pki->cross), -1);
+    assert_err(&err, ECERT_ERR_TOO_MANY);
+    assert_non_null(strstr(err.hint, "ecert issuers remove"));
+    assert_int_equal(add(pki->new_sub), 1);
+    assert_int_equal(list(&pool), 1);
+    ecert_pool_free(pool, 1);
+    unlink(at("store/issuers/note-0.txt"));
+    assert_int_equal(add(pki->cross), 0);
+}
+
 static void assert_denied(X509 *cert)
 {
     ecert_err_clear(&err);
@@ -275,15 +298,11 @@ static void test_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_STORE(test_add),
-        IN_STORE(test_refused),
-        IN_STORE(test_denied_without_url),
-        IN_STORE(test_twins),
-        IN_STORE(test_unknown),
-        IN_STORE(test_name_taken),
-        IN_STORE(test_list),
-        IN_STORE(test_aside),
-        IN_STORE(test_back),
+        IN_STORE(test_add),        IN_STORE(test_full),
+        IN_STORE(test_refused),    IN_STORE(test_denied_without_url),
+        IN_STORE(test_twins),      IN_STORE(test_unknown),
+        IN_STORE(test_name_taken), IN_STORE(test_list),
+        IN_STORE(test_aside),      IN_STORE(test_back),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
