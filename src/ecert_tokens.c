@@ -10,7 +10,8 @@
 #define COMPLAINTS_MAX 64
 
 typedef struct {
-    ecert_complaint_t list[COMPLAINTS_MAX];
+    ecert_complaint_t list[COMPLAINTS_MAX + 2]; /* that there are more, and
+                                                   why there is no table */
     size_t n;
     const ecert_dcv_kept_t *before;
     int64_t ms;
@@ -60,25 +61,43 @@ static ecert_complaint_t found_before(const complaints_t *list,
 }
 
 /* Told once; and not at all while the file may only be on its way. */
-static void complain(void *ctx, const ecert_err_t *err)
+static void tell(complaints_t *list, const char *line, int may_mend)
 {
-    complaints_t *list = ctx;
-    ecert_complaint_t one;
-    char line[1700];
+    ecert_complaint_t one = found_before(list, line);
 
-    ecert_err_line(err, NULL, line, sizeof(line));
-    one = found_before(list, line);
-    if (!one.told
-        && (err->code != ECERT_ERR_CHANGING
-            || list->ms - one.since >= ECERT_PATIENCE_MS)) {
+    if (!one.told && (!may_mend || list->ms - one.since >= ECERT_PATIENCE_MS)) {
         ecert_log(ECERT_LOG_WARN, "%s", line);
         one.told = 1;
     }
     if (!one.told) {
         list->retry_at = one.since + ECERT_PATIENCE_MS;
     }
-    if (list->n < COMPLAINTS_MAX && (one.line = strdup(line)) != NULL) {
+    one.line = strdup(line);
+    if (one.line != NULL) {
         list->list[list->n++] = one;
+    }
+}
+
+static void tell_err(complaints_t *list, const ecert_err_t *err)
+{
+    char line[1700];
+
+    ecert_err_line(err, NULL, line, sizeof(line));
+    tell(list, line, err->code == ECERT_ERR_CHANGING);
+}
+
+/* What is not kept would be told at each look. */
+static void complain(void *ctx, const ecert_err_t *err)
+{
+    complaints_t *list = ctx;
+
+    if (list->n < COMPLAINTS_MAX) {
+        tell_err(list, err);
+    } else if (list->n == COMPLAINTS_MAX) {
+        tell(list,
+             "and more validation files are bad; they are told when those "
+             "before them are gone",
+             0);
     }
 }
 
@@ -145,7 +164,7 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
     }
     if (rc != 0) {
         kept->next_change = 0; /* a time that has passed must not stay */
-        complain(&list, &err);
+        tell_err(&list, &err);
     }
     keep_complaints(kept, &list);
     kept->retry_at = rc != 0 && ecert_err_starved(&err)

@@ -170,6 +170,46 @@ static void test_in_place(void **state)
     end(&agent);
 }
 
+/* Lines that a look writes; they go nowhere. */
+static unsigned lines_of_look(agent_t *agent)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC), log = dup(2);
+    unsigned before = ecert_log_count();
+
+    ecert_log_quiet(ECERT_LOG_NOTICE);
+    dup2(null, 2);
+    load(agent);
+    dup2(log, 2);
+    close(log);
+    close(null);
+    ecert_log_quiet(ECERT_LOG_ERROR);
+    return ecert_log_count() - before;
+}
+
+/* However many are bad, nothing is told twice. */
+static void test_many_bad(void **state)
+{
+    char name[64];
+    agent_t agent;
+
+    (void)state;
+    folders("store/dcv/www.example.hk");
+    for (int i = 100; i < 200; i++) {
+        snprintf(name, sizeof(name), "store/dcv/www.example.hk/bad name %d", i);
+        put(name, "x");
+    }
+    start(&agent);
+    assert_int_equal(lines_of_look(&agent), 65); /* and that there are more */
+    assert_int_equal(lines_of_look(&agent), 0);
+    for (int i = 100; i < 150; i++) {
+        snprintf(name, sizeof(name), "store/dcv/www.example.hk/bad name %d", i);
+        unlink(at(name));
+    }
+    assert_int_equal(lines_of_look(&agent), 36);
+    assert_int_equal(lines_of_look(&agent), 0);
+    end(&agent);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -178,6 +218,7 @@ int main(void)
         TEST(test_tokens),
         TEST(test_upload),
         TEST(test_in_place),
+        TEST(test_many_bad),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
