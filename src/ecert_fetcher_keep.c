@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "ecert_close.h"
 #include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
 #include "ecert_log.h"
@@ -120,9 +121,7 @@ static void begin(int socket)
     if (socket != SOCKET && dup2(socket, SOCKET) < 0) {
         _exit(1);
     }
-    if (close_range(SOCKET + 1, ~0U, 0) != 0) {
-        ecert_jail_close_each(SOCKET + 1);
-    }
+    ecert_close(SOCKET + 1, -1);
     prctl(PR_SET_NAME, "ecert-keeper");
     if (chdir("/") != 0 || ecert_priv_keeper(&ignored) != 0) {
         _exit(1);

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -12,11 +11,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "ecert_close.h"
 #include "ecert_jail_work.h"
 
 /* OpenSSL may have to load its legacy provider. */
 #define DESCRIPTORS 16
-#define LAST_CLOSED 65536
 
 static void reset_signals(void)
 {
@@ -29,34 +28,11 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void ecert_jail_close_each(int from)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    struct dirent *entry;
-    int fd;
-
-    if (dir == NULL) {
-        for (fd = from; fd < LAST_CLOSED; fd++) {
-            close(fd);
-        }
-        return;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        fd = atoi(entry->d_name);
-        if (fd >= from && fd != dirfd(dir)) {
-            close(fd);
-        }
-    }
-    closedir(dir);
-}
-
 static int close_files(void)
 {
     int null;
 
-    if (close_range(ECERT_JAIL_PIPE + 1, ~0U, 0) != 0) {
-        ecert_jail_close_each(ECERT_JAIL_PIPE + 1);
-    }
+    ecert_close(ECERT_JAIL_PIPE + 1, -1);
     null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0) {
         return -1;

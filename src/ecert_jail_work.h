@@ -52,9 +52,6 @@ typedef struct {
  */
 int ecert_jail_enter(const ecert_jail_t *jail, ecert_err_t *err);
 
-/* Closes the descriptors from `from` on, for kernels without close_range. */
-void ecert_jail_close_each(int from);
-
 /*
  * The answer as it goes through the pipe: per frame its kind, its length in
  * four bytes, its bytes; an error is a frame of kind 255; a frame of kind 0

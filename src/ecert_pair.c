@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ecert_close.h"
 #include "ecert_log.h"
 
 #define GRACE_MS         1000 /* for the worker to leave by itself */
@@ -41,13 +42,13 @@ static void close_others(const ecert_pair_t *pair)
     qsort(kept, 3, sizeof(kept[0]), by_number);
     for (int i = 0; i < 3; i++) {
         if (kept[i] > next) {
-            close_range((unsigned)next, (unsigned)kept[i] - 1, 0);
+            ecert_close(next, kept[i] - 1);
         }
         if (kept[i] >= next) {
             next = kept[i] + 1;
         }
     }
-    close_range((unsigned)next, ~0U, 0);
+    ecert_close(next, -1);
 }
 
 /* Waits until one of the two ends, or for timeout ms. 1: control; 2: link. */

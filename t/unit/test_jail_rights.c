@@ -18,6 +18,7 @@
 #include <openssl/crypto.h>
 #include <openssl/provider.h>
 
+#include "ecert_close.h"
 #include "ecert_jail_work.h"
 
 #define STRANGER 65534
@@ -296,7 +297,7 @@ static int close_each(void)
 
     dup2(1, 500);
     dup2(1, 70);
-    ecert_jail_close_each(kept + 1);
+    ecert_close_each(kept + 1, -1);
     return fcntl(kept, F_GETFD) != -1 && fcntl(70, F_GETFD) == -1
                    && fcntl(500, F_GETFD) == -1
                ? 0

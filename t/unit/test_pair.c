@@ -8,6 +8,7 @@
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "ecert_pair.h"
@@ -28,6 +29,18 @@ typedef struct {
 static board_t *board;
 static int control;
 static pid_t started; /* the process that began: the first guard */
+
+/* In the place of libc's: what an old kernel has, or seccomp allows. */
+static int old_kernel;
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+    if (old_kernel) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return (int)syscall(SYS_close_range, first, last, flags);
+}
 
 static int count_descriptors(void)
 {
@@ -133,6 +146,16 @@ static int setup(void **state)
     return board->workers == 1 ? 0 : -1;
 }
 
+static int setup_old_kernel(void **state)
+{
+    int rc;
+
+    old_kernel = 1;
+    rc = setup(state);
+    old_kernel = 0;
+    return rc;
+}
+
 /* Closes the control pipe: nothing of them is left within a second or two. */
 static void assert_all_go(void)
 {
@@ -199,6 +222,12 @@ static void test_guard_killed(void **state)
     assert_int_equal(board->guard, worker); /* which is the guard now */
     assert_int_not_equal(board->worker, worker);
     assert_all_go();
+}
+
+/* On a kernel that has no close_range. */
+static void test_old_kernel(void **state)
+{
+    test_worker_killed(state);
 }
 
 /* First the guard, then the worker that follows: its guard brings it back. */
@@ -275,6 +304,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_worker_killed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_kernel, setup_old_kernel,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_guard_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_guard_then_worker, setup,
                                         teardown),
