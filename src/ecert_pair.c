@@ -15,6 +15,7 @@
 #include "ecert_log.h"
 
 #define GRACE_MS         1000 /* for the worker to leave by itself */
+#define GUARD_GRACE_MS   500  /* for the guard, after the worker's word */
 #define FIRST_PAUSE_MS   50   /* doubled before each return of the worker */
 #define LONGEST_PAUSE_MS 30000
 #define NO_PROCESS_MS    1000 /* to the next try where there was none */
@@ -88,8 +89,12 @@ static void kill_and_reap(pid_t pid)
 static void leave_guard(ecert_pair_t *pair)
 {
     struct pollfd fd = {.fd = pair->link, .events = POLLIN};
+    char word;
 
     poll(&fd, 1, GRACE_MS);
+    if (recv(pair->link, &word, 1, MSG_DONTWAIT) == 1) {
+        _exit(0); /* it leaves, and waits for nothing but this */
+    }
     kill_and_reap(pair->other);
     _exit(0);
 }
@@ -261,8 +266,10 @@ void ecert_pair_end(ecert_pair_t *pair)
     struct pollfd fd = {.fd = pair->link, .events = POLLIN};
 
     /* a stopped guard would stay for ever; a dead one's number is not reused
-     * while the link has not told us that it died */
-    if (poll(&fd, 1, 0) == 0) {
+     * while the link has not told us that it died.  A healthy one is told: a
+     * server that is process 1 reaps it, and would report a violent end */
+    send(pair->link, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (poll(&fd, 1, GUARD_GRACE_MS) == 0) {
         kill(pair->other, SIGKILL);
     }
 }
