@@ -1,46 +1,10 @@
 /* Keys in the snapshot: in no core dump, and not for longer than published. */
 
-#include "scratch.h"
+#include "snap_pair.h"
 
-#include <sys/mman.h>
-
-#include "ecert_snap.h"
 #include "ecert_visits.h"
 
 static ecert_err_t err;
-
-/* The agent's and a worker's view; raw: a map that only a test can have. */
-typedef struct {
-    int fd;
-    size_t size;
-    unsigned char *raw;
-    ecert_snap_t *writer, *reader;
-} pair_t;
-
-static void open_pair(pair_t *pair)
-{
-    struct stat st;
-
-    pair->fd = ecert_snap_create(1, &err);
-    assert_true(pair->fd >= 0);
-    assert_int_equal(fstat(pair->fd, &st), 0);
-    pair->size = (size_t)st.st_size;
-    pair->raw =
-        mmap(NULL, pair->size, PROT_READ | PROT_WRITE, MAP_SHARED, pair->fd, 0);
-    assert_true(pair->raw != MAP_FAILED);
-    pair->writer = ecert_snap_open_writer(pair->fd, &err);
-    pair->reader = ecert_snap_open(pair->fd, &err);
-    assert_non_null(pair->writer);
-    assert_non_null(pair->reader);
-}
-
-static void close_pair(pair_t *pair)
-{
-    ecert_snap_close(pair->reader);
-    ecert_snap_close(pair->writer);
-    munmap(pair->raw, pair->size);
-    close(pair->fd);
-}
 
 static void publish(pair_t *pair, const char *text)
 {
@@ -80,7 +44,7 @@ static void test_not_dumped(void **state)
     pair_t pair;
 
     (void)state;
-    open_pair(&pair);
+    open_pair(&pair, 1);
     assert_int_equal(mappings("memfd:ecert-snapshot", &left_out), 3);
     assert_int_equal(left_out, 2); /* all but raw */
     close_pair(&pair);
@@ -116,7 +80,7 @@ static void test_wiped(void **state)
     pair_t pair;
 
     (void)state;
-    open_pair(&pair);
+    open_pair(&pair, 1);
     publish(&pair, key);
     at_byte = find(&pair, key);
     assert_non_null(at_byte);
