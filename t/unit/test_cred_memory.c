@@ -1,7 +1,7 @@
 /*
- * Memory that is not to be had while a credential is decoded: one allocation of
- * OpenSSL fails, one after the other.  What is decoded all the same is as good
- * as any.
+ * Memory that is not to be had while a credential is decoded, or a record
+ * published: one allocation of OpenSSL fails, one after the other.  What is
+ * decoded all the same is as good as any.
  */
 
 #include "scratch.h"
@@ -115,10 +115,53 @@ static void test_each_allocation(void **state)
     pki_free(pki);
 }
 
+static void assert_record(const ecert_snap_t *snap, uint32_t slot,
+                          const char *text, uint64_t number)
+{
+    unsigned char *bytes;
+    uint64_t generation;
+    ecert_err_t err;
+    size_t len;
+
+    assert_int_equal(
+        ecert_snap_read(snap, slot, &bytes, &len, &generation, &err), 0);
+    assert_int_equal(generation, number);
+    assert_int_equal(len, strlen(text));
+    assert_memory_equal(bytes, text, len);
+    ecert_snap_free(bytes, len);
+}
+
+/* Without its SHA-256 no record is published; the one before stays. */
+static void test_no_digest(void **state)
+{
+    ecert_err_t err;
+    int fd = ecert_snap_create(1, &err);
+    ecert_snap_t *snap = ecert_snap_open_writer(fd, &err);
+
+    (void)state;
+    assert_non_null(snap);
+    for (uint32_t slot = 0; slot < 4; slot++) {
+        const void *good = "good", *next = "next";
+
+        assert_int_equal(ecert_snap_publish(snap, slot, good, 4, &err), 0);
+        made = 0;
+        failing = 1;
+        assert_int_equal(ecert_snap_publish(snap, slot, next, 4, &err), -1);
+        failing = 0;
+        assert_int_equal(err.code, ECERT_ERR_OPENSSL);
+        assert_record(snap, slot, "good", 1);
+        assert_int_equal(ecert_snap_publish(snap, slot, next, 4, &err), 0);
+        assert_record(snap, slot, "next", 2);
+    }
+    ecert_snap_close(snap);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_allocation),
+        cmocka_unit_test(test_no_digest),
     };
 
     if (CRYPTO_set_mem_functions(maybe_malloc, maybe_realloc, plain_free)

@@ -10,8 +10,6 @@
 
 #include <sys/wait.h>
 
-#include <openssl/crypto.h>
-
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
@@ -193,53 +191,6 @@ static void test_wrap(void **state)
     assert_record(pair.reader, 0, "first", 2);
     memset(pair.raw + SLOTS, 0xff, 8);
     assert_record(pair.reader, 0, "last", UINT64_MAX); /* untouched */
-    close_pair(&pair);
-}
-
-/* ---- OpenSSL without memory -------------------------------------------- */
-
-static int starved;
-
-static void *maybe_malloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return starved ? NULL : malloc(n);
-}
-
-static void *maybe_realloc(void *old, size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return starved ? NULL : realloc(old, n);
-}
-
-static void plain_free(void *old, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    free(old);
-}
-
-/* Without its SHA-256 a record is not published; the one before stays. */
-static void test_no_digest(void **state)
-{
-    pair_t pair;
-
-    (void)state;
-    open_pair(&pair, 1);
-    for (uint32_t slot = 0; slot < 4; slot++) {
-        publish(pair.writer, slot, "good");
-        starved = 1;
-        assert_int_equal(ecert_snap_publish(pair.writer, slot,
-                                            (const void *)"next", 4, &err),
-                         -1);
-        starved = 0;
-        assert_int_equal(err.code, ECERT_ERR_OPENSSL);
-        assert_record(pair.reader, slot, "good", 1);
-        publish(pair.writer, slot, "next");
-        assert_record(pair.reader, slot, "next", 2);
-    }
     close_pair(&pair);
 }
 
@@ -569,7 +520,6 @@ int main(void)
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_wrap),
-        cmocka_unit_test(test_no_digest),
         cmocka_unit_test(test_sealed),
         cmocka_unit_test(test_bad_head),
         cmocka_unit_test(test_bad_file),
