@@ -529,9 +529,5 @@ int main(void)
         cmocka_unit_test(test_threads),
     };
 
-    if (CRYPTO_set_mem_functions(maybe_malloc, maybe_realloc, plain_free)
-        != 1) {
-        return 99;
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
