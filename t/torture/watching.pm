@@ -16,7 +16,7 @@ use Ecert::Test;
 use Ecert::Torture::Faulty;
 
 my $host = 'files.example.hk';
-my $polled = $Ecert::Torture::polled;
+my ($soon, $polled) = ($Ecert::Torture::soon, $Ecert::Torture::polled);
 
 # How a tool or an editor brings this content to its place; from is a file.
 my %way = (
@@ -336,7 +336,8 @@ sub all_at_once ($t) {
         ok wait_for(sub {
             @late = grep { !$t->serves($leaf{$_}, $_) } @late ? @late : @names;
             return !@late;
-        }, 25), "$round: all are live" or diag scalar(@late) . ' are not';
+        }, $t->times($soon, 25)), "$round: all are live"
+            or diag scalar(@late) . ' are not';
         $t->figure('all live', Time::HiRes::time() - $begin);
         $t->renew("$round: and one more");
     }
