@@ -128,6 +128,7 @@ sub compared ($ecert, $stock, $again) {
 
 # goal: ['ratio', '<=', 1.02], with the name of the member that is judged.
 sub figure ($bench, %f) {
+    $f{aa} //= over($f{again}, $f{stock});
     if (my $goal = $f{goal}) {
         my ($what, $sign, $bound) = @$goal;
         my $is = $f{$what};
@@ -164,7 +165,8 @@ sub ratio_text ($ratio) {
 # The figures as a table.  Stock servers that were not asked twice have no A/A.
 sub table ($bench, $piece, @figures) {
     my @rows = map {
-        my $aa = ratio_text($_->{aa});
+        my $aa = defined $_->{aa} ? ratio_text($_->{aa})
+            : defined $_->{again} ? "again $_->{again}" : '';
         $aa .= sprintf ' (%.2f to %.2f)', @$_{qw(aa_low aa_high)}
             if defined $_->{aa_low};
         [$_->{server}, $_->{case}, "$_->{what}, $_->{unit}",
