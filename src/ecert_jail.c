@@ -215,19 +215,19 @@ static int begin(ward_t *ward, const ecert_jail_limits_t *limits, work_t work,
                  ecert_jail_job_t *job)
 {
     job_t what = {work, job->ctx};
+    unsigned char *bytes = malloc(ECERT_ANSWER_MAX + 1);
 
-    memset(ward, 0, sizeof(*ward));
-    ward->jail = (ecert_jail_t){
-        .limits = *limits, .file = job->file, .parent = getpid()};
-    ward->answer.bytes = malloc(ECERT_ANSWER_MAX + 1);
-    if (ward->answer.bytes == NULL) {
+    if (bytes == NULL) {
         return ecert_err(&job->err, ECERT_ERR_MEMORY, job->file, NULL);
     }
+    *ward = (ward_t){
+        .jail = {.limits = *limits, .file = job->file, .parent = getpid()},
+        .answer = {.bytes = bytes}};
     choose_user(&ward->jail);
     ward->deadline = now_ms() + (int64_t)limits->seconds * PATIENCE * 1000;
     ward->pid = start(&ward->jail, &what, &ward->fd);
     if (ward->pid < 0) {
-        free(ward->answer.bytes);
+        free(bytes);
         return ecert_err(&job->err, ECERT_ERR_SYSTEM, job->file,
                          "cannot start a process to read it");
     }
