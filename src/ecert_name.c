@@ -114,48 +114,55 @@ static const char *plain_fault(const char *name, const char *rest)
     return *rest == '\0' ? "nothing stands behind the wildcard" : NULL;
 }
 
+static void not_looked_up(const char *name, int rc, ecert_err_t *err)
+{
+    switch (rc) {
+    case IDN2_MALLOC:
+        ecert_err(err, ECERT_ERR_MEMORY, name, NULL);
+        break;
+    case IDN2_ENCODING_ERROR:
+        ecert_err(err, ECERT_ERR_NAME, name, "it is not UTF-8");
+        ecert_err_hint(err, "write it in UTF-8, at a terminal that uses UTF-8, "
+                            "or as its A-label (xn--...)");
+        break;
+    default:
+        ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
+    }
+}
+
 /*
  * libidn2 2.3 with IDN2_USE_STD3_ASCII_RULES leaves out some of what the rules
  * forbid (U+226E, U+226F, U+2260) and so gives another name; without it, they
  * pass.  A good name is the same both ways.
  */
-static int lookup(const char *name, const char *rest, uint8_t **ascii,
-                  ecert_err_t *err)
+static uint8_t *lookup(const char *name, const char *rest, ecert_err_t *err)
 {
     int flags = IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL;
-    uint8_t *lax = NULL;
-
-    *ascii = NULL;
-    int rc = idn2_lookup_u8((const uint8_t *)rest, ascii,
+    uint8_t *ascii = NULL, *lax = NULL;
+    int rc = idn2_lookup_u8((const uint8_t *)rest, &ascii,
                             flags | IDN2_USE_STD3_ASCII_RULES);
+
     if (rc == IDN2_OK) {
         rc = idn2_lookup_u8((const uint8_t *)rest, &lax, flags);
     }
     if (rc == IDN2_OK
-        && strcasecmp((const char *)*ascii, (const char *)lax) != 0) {
+        && strcasecmp((const char *)ascii, (const char *)lax) != 0) {
         rc = IDN2_DISALLOWED;
     }
     idn2_free(lax);
     if (rc == IDN2_OK) {
-        return 0;
+        return ascii;
     }
-    idn2_free(*ascii);
-    *ascii = NULL;
-    if (rc == IDN2_ENCODING_ERROR) {
-        ecert_err(err, ECERT_ERR_NAME, name, "it is not UTF-8");
-        return ecert_err_hint(err, "write it in UTF-8, at a terminal that uses "
-                                   "UTF-8, or as its A-label (xn--...)");
-    }
-    return rc == IDN2_MALLOC
-               ? ecert_err(err, ECERT_ERR_MEMORY, name, NULL)
-               : ecert_err(err, ECERT_ERR_NAME, name, "%s", idn2_strerror(rc));
+    idn2_free(ascii);
+    not_looked_up(name, rc, err);
+    return NULL;
 }
 
 static int to_ascii(const char *name, const char *rest, char *out, size_t size,
                     ecert_err_t *err)
 {
-    uint8_t *ascii;
-    if (lookup(name, rest, &ascii, err) != 0) {
+    uint8_t *ascii = lookup(name, rest, err);
+    if (ascii == NULL) {
         return -1;
     }
     size_t len = strlen((const char *)ascii);
@@ -167,8 +174,8 @@ static int to_ascii(const char *name, const char *rest, char *out, size_t size,
     }
     idn2_free(ascii);
     if (len >= size) {
-        return ecert_err(err, ECERT_ERR_NAME, name,
-                         "it has more than 253 bytes");
+        ecert_err(err, ECERT_ERR_NAME, name, "it has more than 253 bytes");
+        return -1;
     }
     lower(out);
     return 0;

@@ -8,10 +8,11 @@
 #include "ecert_log.h"
 
 #define COMPLAINTS_MAX 64
+/* That there are more, and why there is no table. */
+#define COMPLAINTS_ALL (COMPLAINTS_MAX + 2)
 
 typedef struct {
-    ecert_complaint_t list[COMPLAINTS_MAX + 2]; /* that there are more, and
-                                                   why there is no table */
+    ecert_complaint_t *list; /* COMPLAINTS_ALL of them; NULL: no memory */
     size_t n;
     const ecert_dcv_kept_t *before;
     int64_t ms;
@@ -24,16 +25,11 @@ void ecert_dcv_kept_init(ecert_dcv_kept_t *kept)
     ecert_trail_init(&kept->trail);
 }
 
-static void free_lines(const ecert_complaint_t *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        free(list[i].line);
-    }
-}
-
 static void free_complaints(ecert_dcv_kept_t *kept)
 {
-    free_lines(kept->complaints, kept->n_complaints);
+    for (size_t i = 0; i < kept->n_complaints; i++) {
+        free(kept->complaints[i].line);
+    }
     free(kept->complaints);
     kept->complaints = NULL;
     kept->n_complaints = 0;
@@ -72,7 +68,7 @@ static void tell(complaints_t *list, const char *line, int may_mend)
     if (!one.told) {
         list->retry_at = one.since + ECERT_PATIENCE_MS;
     }
-    one.line = strdup(line);
+    one.line = list->list ? strdup(line) : NULL;
     if (one.line != NULL) {
         list->list[list->n++] = one;
     }
@@ -104,12 +100,7 @@ static void complain(void *ctx, const ecert_err_t *err)
 static void keep_complaints(ecert_dcv_kept_t *kept, const complaints_t *list)
 {
     free_complaints(kept);
-    kept->complaints = calloc(list->n + 1, sizeof(*kept->complaints));
-    if (kept->complaints == NULL) {
-        free_lines(list->list, list->n);
-        return;
-    }
-    memcpy(kept->complaints, list->list, list->n * sizeof(list->list[0]));
+    kept->complaints = list->list;
     kept->n_complaints = list->n;
 }
 
@@ -149,6 +140,7 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
     if (keeper->store == NULL) {
         return;
     }
+    list.list = calloc(COMPLAINTS_ALL, sizeof(*list.list));
     ecert_trail_free(&kept->trail);
     rc = ecert_store_tokens(keeper->store, keeper->now, &kept->held,
                             &kept->trail, complain, &list, &tokens, &err);
