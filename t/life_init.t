@@ -25,7 +25,10 @@ if (!$pid) {
 }
 my $init = wait_for(sub { child_of($pid) }, 15);
 
-die 'it does not start' if !$init;
+if (!$init) {
+    kill 'KILL', $pid;
+    die 'it does not start';
+}
 swaps($server, $store, 'a new certificate goes live');
 for my $n (1 .. 3) {
     my ($guard) = guard_and_worker($server);
