@@ -21,6 +21,7 @@ plan skip_all => 'no namespace for processes'
 my ($server, $store) = site_server('nginx', foreground => 1);
 my $pid = fork // die "fork: $!";
 if (!$pid) {
+    $ENV{LD_PRELOAD} = $ENV{ECERT_TEST_PRELOAD} // '';
     exec @apart, $server->command or die "unshare: $!";
 }
 my $init = wait_for(sub { child_of($pid) }, 15);

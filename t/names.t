@@ -138,6 +138,7 @@ sub own_hostname () {
         my $conf = $server->dir . '/nginx.conf';
         $server->write('nginx.conf',
             slurp($conf) =~ s/server_name \K""/\$hostname/r);
+        local $ENV{LD_PRELOAD} = $ENV{ECERT_TEST_PRELOAD} // '';
         my ($status, $out) = run('unshare', '-u', 'sh', '-c',
             "hostname $name; exec \"\$@\"", 'sh', $server->command('-t'));
         like $out, qr/site \Q$name\E: no-site: /, "it is called $name";
