@@ -96,7 +96,8 @@ sub look_at_agents ($t, $seen, $seconds) {
     do {
         my %agent = map { $_ => 1 } $t->server->agents;
         my $now = Time::HiRes::time();
-        push @{ $seen->{guards}{$_} }, $now
+        push @{ $seen->{guards}{ $_ . '/' . (Ecert::Process::born($_) // '') } },
+            $now
             for grep { !$agent{ Ecert::Process::parent($_) // 0 } } keys %agent;
         $t->figure('no agent', $now - $seen->{since});
         $seen->{since} = $now if %agent;

@@ -12,6 +12,9 @@ sub alive ($pid) {
 
 sub parent ($pid) { return (_stat($pid))[1] }
 
+# Tells it from another one that has its number by now.
+sub born ($pid) { return (_stat($pid))[2] }
+
 sub children ($parent) {
     return grep {
         my ($state, $ppid) = _stat($_);
@@ -61,10 +64,11 @@ sub _all {
     return grep { /^\d+$/ } readdir $dir;
 }
 
-# (state, parent)
+# (state, parent, when it began)
 sub _stat ($pid) {
     open my $in, '<', "/proc/$pid/stat" or return;
-    return (readline($in) // '') =~ /^\d+ \(.*\) (\S) (\d+)/;
+    return (readline($in) // '')
+        =~ /^\d+ \(.*\) (\S) (\d+)(?: \S+){17} (\d+)/;
 }
 
 1;
