@@ -118,11 +118,13 @@ sub started ($t, $load = {}) {
     return $t;
 }
 
-# Until each worker has what is published, also to fall back to.
+# Until each worker has what is published, also to fall back to.  In prefork
+# there are more of them, and others each second.
 sub warm ($t) {
+    my $n = ($t->{server}{mpm} // '') eq 'prefork' ? 20 : 4;
     for my $name ($site, $calm) {
         ok wait_for(sub {
-            handshake($t->{server}->port, name => $name) for 1 .. 4;
+            handshake($t->{server}->port, name => $name) for 1 .. $n;
             my $now = Ecert::Live::status_of($t->{server}, $name);
             return @{ $now->{workers} // [] }
                 && !grep { $_->{serves} != $now->{published} }
