@@ -135,20 +135,9 @@ sub last_second_of_a_day ($kind) {
 
 # An executable that runs the agent at another time.
 sub agent ($time) {
-    state $n = 0;
-    my $file = tmp() . '/agent' . $n++;
-    my $preload = preloaded(faketime());
     my $then = POSIX::strftime('%Y-%m-%d %H:%M:%S', gmtime $time);
-    open my $out, '>', $file or die "$file: $!";
-    print $out <<"END";
-#!/bin/sh
-export TZ=UTC LD_PRELOAD=$preload FAKETIME='\@$then'
-export NO_FAKE_STAT=1 FAKETIME_DONT_FAKE_MONOTONIC=1
-exec @{[ build_dir() ]}/ecert "\$@"
-END
-    close $out;
-    chmod 0755, $file;
-    return $file;
+    return command_at("TZ=UTC FAKETIME='\@$then' "
+        . 'FAKETIME_DONT_FAKE_MONOTONIC=1');
 }
 
 sub catalogue ($date) {

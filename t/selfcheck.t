@@ -37,18 +37,7 @@ done_testing;
 
 # The agent with a faster clock.
 sub agent {
-    state $file;
-    return $file if $file;
-    $file = tmp() . '/agent';
-    my $preload = preloaded(faketime());
-    open my $out, '>', $file or die "$file: $!";
-    print $out <<"END";
-#!/bin/sh
-export LD_PRELOAD=$preload FAKETIME='+0 x$speed' NO_FAKE_STAT=1
-exec @{[ build_dir() ]}/ecert "\$@"
-END
-    close $out;
-    chmod 0755, $file;
+    state $file = command_at("FAKETIME='+0 x$speed'");
     return $file;
 }
 

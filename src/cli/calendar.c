@@ -112,18 +112,17 @@ static void put_steps(const char *ascii, const char *day, FILE *out)
 {
     const char *word = ecert_cli_word(ascii);
     int wildcard = ascii[0] == '*';
-    const char *kind = wildcard ? "wildcard." : "";
-    const char *base = wildcard ? ascii + 2 : ascii;
+    char stem[ECERT_NAME_MAX * 4 + 2];
 
+    ecert_cli_stem(word, stem, sizeof(stem));
     fprintf(out, "1. ecert new %s\n", word);
-    fprintf(out, "2. ecert backup %s --pending -o %s%s-key-%s.pfx\n", word,
-            kind, base, day);
+    fprintf(out, "2. ecert backup %s --pending -o %s-key-%s.pfx\n", word, stem,
+            day);
     fprintf(out, "3. where the CA's portal asks for it: ecert dcv %s %s %s\n",
             wildcard ? "dns" : "add", word, wildcard ? "CODE" : "fileauth.txt");
     fprintf(out, "4. ecert csr %s, and submit it in the portal\n", word);
     fprintf(out, "5. ecert install %s cert.crt --wait\n", word);
-    fprintf(out, "6. ecert backup %s -o %s%s-%s.pfx\n", word, kind, base,
-            day);
+    fprintf(out, "6. ecert backup %s -o %s-%s.pfx\n", word, stem, day);
 }
 
 /* The description, to be freed; NULL on lack of memory. */

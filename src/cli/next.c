@@ -37,8 +37,7 @@ static json_t *next_step(const char *word, const char *command, const char *fmt,
 
 /*
  * The command that backs up into a file of its own: SITE-key.pfx, SITE.pfx, and
- * with the number from the second request or generation on.  No star and no
- * quotes in the name.
+ * with the number from the second request or generation on.
  */
 static void backup_command(char *out, size_t size, const char *site,
                            const char *option, const char *kind,
@@ -46,11 +45,7 @@ static void backup_command(char *out, size_t size, const char *site,
 {
     char count[32] = "", stem[ECERT_NAME_MAX * 4 + 2];
 
-    snprintf(stem, sizeof(stem), "%s", site);
-    if (strncmp(site, "'*.", 3) == 0) {
-        snprintf(stem, sizeof(stem), "wildcard.%.*s", (int)strlen(site) - 4,
-                 site + 3);
-    }
+    ecert_cli_stem(site, stem, sizeof(stem));
     if (number > 1) {
         snprintf(count, sizeof(count), "-%llu", (unsigned long long)number);
     }

@@ -20,6 +20,15 @@ const char *ecert_cli_word(const char *name)
     return word;
 }
 
+void ecert_cli_stem(const char *word, char *out, size_t size)
+{
+    if (strncmp(word, "'*.", 3) == 0) {
+        snprintf(out, size, "wildcard.%.*s", (int)strlen(word) - 4, word + 3);
+    } else {
+        snprintf(out, size, "%s", word);
+    }
+}
+
 static void waiting(void)
 {
     fputs("ecert: another command is changing the store, waiting for it\n",

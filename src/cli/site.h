@@ -44,6 +44,9 @@ int ecert_cli_lock(const char *store, ecert_err_t *err);
  * Good until the next call. */
 const char *ecert_cli_word(const char *name);
 
+/* The same, of ecert_cli_word, for the name of a file: no star, no quotes. */
+void ecert_cli_stem(const char *word, char *out, size_t size);
+
 /* The catalogue of a site (site_dir may be NULL): its own, else the built-in
  * one; the caller's. */
 ecert_ca_t *ecert_cli_catalogue(const char *site_dir, const char *ascii,

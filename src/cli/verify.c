@@ -257,38 +257,39 @@ static int verify_names(const ecert_verify_options_t *options, char **names,
     return code;
 }
 
-/* What is wrong with HOST[:PORT], or NULL. */
-static const char *host_fault(const char *word)
+static int has_bad_port(const char *word)
 {
     char text[512];
     const char *port;
 
+    snprintf(text, sizeof(text), "%.500s", word);
+    port = ecert_cli_split_port(text);
+    return port != NULL && !ecert_cli_is_port(port);
+}
+
+/* What is wrong with HOST[:PORT], or NULL. */
+static const char *host_fault(const char *word)
+{
     if (strstr(word, "://") != NULL) {
         return "give HOST[:PORT], not an address with http://";
     }
     if (word[0] == '*') {
         return "a wildcard cannot be asked for: give a name below it";
     }
-    snprintf(text, sizeof(text), "%.500s", word);
-    port = ecert_cli_split_port(text);
-    return port == NULL || ecert_cli_is_port(port)
-               ? NULL
-               : "the port of HOST[:PORT] is a number from 1 to 65535";
+    return has_bad_port(word)
+               ? "the port of HOST[:PORT] is a number from 1 to 65535"
+               : NULL;
 }
 
 static int add_connect(ecert_verify_options_t *options, const char *value,
                        ecert_err_t *err)
 {
     const char *colon = strchr(value, ':');
-    char text[512];
-    const char *port;
 
     if (options->n_connect == ECERT_VERIFY_CONNECT) {
         return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--connect");
     }
-    snprintf(text, sizeof(text), "%.500s", value);
-    port = ecert_cli_split_port(text);
-    if ((port != NULL && !ecert_cli_is_port(port))
+    if (has_bad_port(value)
         || (value[0] != '[' && colon && strchr(colon + 1, ':'))) {
         ecert_err(err, ECERT_ERR_USAGE, NULL, "\"%s\" is not ADDRESS[:PORT]",
                   value);

@@ -5,25 +5,7 @@
 #include <openssl/err.h>
 
 #include "ecert_chain.h"
-#include "pki.h"
-
-#define NOW ((int64_t)1795392000) /* 2026-11-23 */
-
-static pki_t *pki;
-
-static int setup(void **state)
-{
-    (void)state;
-    pki = pki_new(NOW);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pki_free(pki);
-    return 0;
-}
+#include "pki_group.h"
 
 /* Without a catalogue. */
 static ecert_chain_t *build(const STACK_OF(X509) *pool,
@@ -106,5 +88,5 @@ int main(void)
         cmocka_unit_test(test_dead_cross),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

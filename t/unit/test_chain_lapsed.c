@@ -10,25 +10,7 @@
 
 #include "ecert_chain.h"
 #include "ecert_conf.h"
-#include "pki.h"
-
-#define NOW ((int64_t)1795392000) /* 2026-11-23 */
-
-static pki_t *pki;
-
-static int setup(void **state)
-{
-    (void)state;
-    pki = pki_new(NOW);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pki_free(pki);
-    return 0;
-}
+#include "pki_group.h"
 
 /* A CA's certificate for key: self-signed without an issuer. */
 static X509 *ca(const char *cn, EVP_PKEY *key, X509 *issuer,
@@ -207,5 +189,5 @@ int main(void)
         cmocka_unit_test(weak_root),      cmocka_unit_test(nothing_is_cut),
         cmocka_unit_test(dates_of_roots),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

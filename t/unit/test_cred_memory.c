@@ -11,6 +11,7 @@
 #include "ecert_cred.h"
 #include "ecert_snap.h"
 #include "pki.h"
+#include "starve.h"
 
 #define NOW  ((int64_t)1795392000)
 #define STEP 7 /* there are thousands; a prime, so that all kinds are met */
@@ -21,27 +22,6 @@ static long failing; /* which of them fails; 0: none */
 static int fails(void)
 {
     return ++made == failing;
-}
-
-static void *maybe_malloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return fails() ? NULL : malloc(n);
-}
-
-static void *maybe_realloc(void *old, size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return fails() ? NULL : realloc(old, n);
-}
-
-static void plain_free(void *old, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    free(old);
 }
 
 static void assert_signs(EVP_PKEY *key, long nth)
@@ -164,8 +144,7 @@ int main(void)
         cmocka_unit_test(test_no_digest),
     };
 
-    if (CRYPTO_set_mem_functions(maybe_malloc, maybe_realloc, plain_free)
-        != 1) {
+    if (!starve_openssl()) {
         return 1;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,10 +4,9 @@
  */
 
 #include "kept_make.h"
+#include "starve.h"
 
 #include <stdarg.h>
-
-#include <openssl/crypto.h>
 
 #include <sys/syscall.h>
 
@@ -21,27 +20,6 @@ static int fails(void)
 {
     made++;
     return from >= 0 && made > from && made <= from + how_many;
-}
-
-static void *maybe_malloc(size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return fails() ? NULL : malloc(n);
-}
-
-static void *maybe_realloc(void *old, size_t n, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    return fails() ? NULL : realloc(old, n);
-}
-
-static void plain_free(void *old, const char *file, int line)
-{
-    (void)file;
-    (void)line;
-    free(old);
 }
 
 /* In the place of libc's. */
@@ -293,8 +271,7 @@ int main(void)
         TEST(test_issuer_refused), TEST(test_issuer_refused_first),
     };
 
-    if (CRYPTO_set_mem_functions(maybe_malloc, maybe_realloc, plain_free)
-        != 1) {
+    if (!starve_openssl()) {
         return 99;
     }
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

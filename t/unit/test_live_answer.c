@@ -1,49 +1,16 @@
 /* Validation files: what is answered, and what is noted of who asked. */
 
-#include "scratch.h"
+#include "live_make.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include <sys/prctl.h>
-
 #include "ecert_dcv.h"
-#include "ecert_live.h"
-#include "ecert_seen.h"
-#include "ecert_snap.h"
-#include "ecert_visits.h"
-
-static ecert_err_t err;
-
-/* A configuration without sites, as agent and worker see it. */
-typedef struct {
-    ecert_conf_t *conf;
-    ecert_launch_t launch;
-    ecert_snap_t *agent;
-    ecert_live_t *live;
-} world_t;
 
 static void open_world(world_t *world)
 {
-    world->conf = ecert_conf_new();
-    world->launch.snap = ecert_snap_create(0, &err);
-    world->launch.seen = ecert_seen_create(0, &err);
-    world->launch.visits = ecert_visits_create(&err);
-    world->agent = ecert_snap_open_writer(world->launch.snap, &err);
-    world->live = ecert_live_new(world->conf, &world->launch, &err);
-    assert_non_null(world->live);
-    ecert_live_worker(world->live);
-    prctl(PR_SET_DUMPABLE, 1); /* the leak checker looks into this process */
-}
-
-static void close_world(world_t *world)
-{
-    ecert_live_free(world->live);
-    ecert_snap_close(world->agent);
-    close(world->launch.snap);
-    close(world->launch.seen);
-    close(world->launch.visits);
-    ecert_conf_free(world->conf);
+    open_sites(world, NULL, 0);
+    become_worker(world);
 }
 
 static void *from_pool(void *pool, size_t size)

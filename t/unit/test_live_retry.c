@@ -1,39 +1,22 @@
 /* How often a worker takes up again what it could not use: counted by the
  * copies that are made of the record. */
 
-#include "scratch.h"
+#include "live_make.h"
 
 #include <stdatomic.h>
 #include <time.h>
-
-#include <sys/prctl.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "ecert_cred.h"
-#include "ecert_live.h"
-#include "ecert_seen.h"
-#include "ecert_snap.h"
-#include "ecert_visits.h"
-#include "pki.h"
+#include "pki_group.h"
 
-#define NOW   ((int64_t)1795392000)
 #define TRIES 200
 
-static pki_t *pki;
-static ecert_err_t err;
+static SSL_CTX *ctx;
 static atomic_int reads;
-
-/* One site, as agent and worker see it. */
-typedef struct {
-    ecert_conf_t *conf;
-    ecert_launch_t launch;
-    ecert_snap_t *agent;
-    ecert_live_t *live;
-    SSL_CTX *ctx;
-} world_t;
 
 static void *count_malloc(size_t size, const char *file, int line)
 {
@@ -62,20 +45,6 @@ static void plain_free(void *p, const char *file, int line)
     free(p);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    pki = pki_new(NOW);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pki_free(pki);
-    return 0;
-}
-
 static void publish_good(world_t *world)
 {
     STACK_OF(X509) *chain = pki_stack(pki->new_sub, NULL);
@@ -93,37 +62,18 @@ static void publish_good(world_t *world)
 
 static void open_world(world_t *world)
 {
-    ecert_site_t site = {.name = "www.example.hk"};
+    static const char *const names[] = {"www.example.hk"};
 
-    world->conf = ecert_conf_new();
-    assert_int_equal(ecert_conf_add(world->conf, &site, &err), 0);
-    world->launch.snap = ecert_snap_create(1, &err);
-    world->launch.seen = ecert_seen_create(1, &err);
-    world->launch.visits = ecert_visits_create(&err);
-    world->agent = ecert_snap_open_writer(world->launch.snap, &err);
-    world->live = ecert_live_new(world->conf, &world->launch, &err);
-    assert_non_null(world->live);
-    ecert_live_worker(world->live);
-    prctl(PR_SET_DUMPABLE, 1); /* the leak checker looks into this process */
-    world->ctx = SSL_CTX_new(TLS_server_method());
+    open_sites(world, names, 1);
+    become_worker(world);
+    ctx = SSL_CTX_new(TLS_server_method());
     publish_good(world);
-}
-
-static void close_world(world_t *world)
-{
-    SSL_CTX_free(world->ctx);
-    ecert_live_free(world->live);
-    ecert_snap_close(world->agent);
-    close(world->launch.snap);
-    close(world->launch.seen);
-    close(world->launch.visits);
-    ecert_conf_free(world->conf);
 }
 
 /* What the callback returns for a connection of this security level. */
 static int certify(const world_t *world, int level)
 {
-    SSL *ssl = SSL_new(world->ctx);
+    SSL *ssl = SSL_new(ctx);
     int rc;
 
     SSL_set_security_level(ssl, level);
@@ -175,6 +125,7 @@ static void test_bad_record(void **state)
     assert_throttled(&world, 1);
     publish_good(&world); /* another generation need not wait */
     assert_int_equal(certify(&world, 1), 0);
+    SSL_CTX_free(ctx);
     close_world(&world);
 }
 
@@ -202,6 +153,7 @@ static void test_spoiled(void **state)
     wait_for_retry();
     assert_int_equal(certify(&world, 1), 0);
     assert_int_equal(reads, before);
+    SSL_CTX_free(ctx);
     close_world(&world);
 }
 
@@ -217,5 +169,5 @@ int main(void)
         != 1) {
         return 1;
     }
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

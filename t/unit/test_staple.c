@@ -6,11 +6,8 @@
 
 #include "ecert_snap.h"
 #include "ecert_staple.h"
-#include "pki.h"
+#include "pki_group.h"
 
-#define NOW ((int64_t)1795392000)
-
-static pki_t *pki;
 static ecert_err_t err;
 
 static ecert_staple_t of(const X509 *leaf, const char *der)
@@ -110,20 +107,6 @@ static void test_damaged(void **state)
     ecert_snap_free(bytes, len);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    pki = pki_new(NOW);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    pki_free(pki);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,5 +115,5 @@ int main(void)
         cmocka_unit_test(test_damaged),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

@@ -17,7 +17,7 @@ use Time::HiRes ();
 our @EXPORT = (
     (grep { !/^\$/ } @Test::More::EXPORT),
     qw(servers tmp wait_for took build_dir test_data run slurp quietly
-        faketime preloaded),
+        faketime preloaded command_at),
 );
 
 my $root = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
@@ -116,6 +116,23 @@ sub faketime {
 # LD_PRELOAD with this library.  Sanitizers want to be first.
 sub preloaded ($library) {
     return join ':', grep { length } $ENV{ECERT_TEST_PRELOAD} // '', $library;
+}
+
+# An executable that runs the command with libfaketime, and with what else is
+# set: `FAKETIME='+0 x100'`.  Files keep their times.
+sub command_at ($set) {
+    state $n = 0;
+    my $file = tmp() . '/command-at' . $n++;
+    my $preload = preloaded(faketime());
+    open my $out, '>', $file or die "$file: $!";
+    print $out <<"END";
+#!/bin/sh
+export LD_PRELOAD=$preload NO_FAKE_STAT=1 $set
+exec @{[ build_dir() ]}/ecert "\$@"
+END
+    close $out;
+    chmod 0755, $file;
+    return $file;
 }
 
 # For checks that must not end the test: the value, or undef after a die.
