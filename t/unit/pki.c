@@ -212,9 +212,8 @@ X509 *pki_issue(const pki_spec_t *spec)
     return cert;
 }
 
-static X509 *issue_ca(const char *cn, EVP_PKEY *key, X509 *issuer,
-                      EVP_PKEY *issuer_key, int64_t from, int64_t to,
-                      int server_auth)
+X509 *pki_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
+             int64_t from, int64_t to, int server_auth)
 {
     pki_spec_t spec = {.cn = cn,
                        .key = key,
@@ -240,24 +239,23 @@ pki_t *pki_new(int64_t now)
     pki->ev_key = pki_key("P-256");
     pki->leaf_key = pki_key("P-256");
 
-    pki->root = issue_ca("Look-alike Root 3", pki->root_key, NULL, NULL,
-                         now - 5 * PKI_YEAR, now + 15 * PKI_YEAR, 0);
-    pki->other_root =
-        issue_ca("Elsewhere Root R3", pki->other_root_key, NULL, NULL,
-                 now - 10 * PKI_YEAR, now + 3 * PKI_YEAR, 0);
+    pki->root = pki_ca("Look-alike Root 3", pki->root_key, NULL, NULL,
+                       now - 5 * PKI_YEAR, now + 15 * PKI_YEAR, 0);
+    pki->other_root = pki_ca("Elsewhere Root R3", pki->other_root_key, NULL,
+                             NULL, now - 10 * PKI_YEAR, now + 3 * PKI_YEAR, 0);
     pki->cross =
-        issue_ca("Look-alike Root 3", pki->root_key, pki->other_root,
-                 pki->other_root_key, now - PKI_YEAR, now + 2 * PKI_YEAR, 0);
+        pki_ca("Look-alike Root 3", pki->root_key, pki->other_root,
+               pki->other_root_key, now - PKI_YEAR, now + 2 * PKI_YEAR, 0);
     int64_t old = now - 4 * PKI_YEAR, new = now - PKI_YEAR;
     int64_t end = now + 6 * PKI_YEAR;
     pki->old_sub =
-        issue_ca(sub, pki->sub_key, pki->root, pki->root_key, old, end, 0);
+        pki_ca(sub, pki->sub_key, pki->root, pki->root_key, old, end, 0);
     pki->new_sub =
-        issue_ca(sub, pki->sub_key, pki->root, pki->root_key, new, end, 1);
+        pki_ca(sub, pki->sub_key, pki->root, pki->root_key, new, end, 1);
     pki->old_ev =
-        issue_ca(ev, pki->ev_key, pki->root, pki->root_key, old, end, 0);
+        pki_ca(ev, pki->ev_key, pki->root, pki->root_key, old, end, 0);
     pki->new_ev =
-        issue_ca(ev, pki->ev_key, pki->root, pki->root_key, new, end, 1);
+        pki_ca(ev, pki->ev_key, pki->root, pki->root_key, new, end, 1);
     pki->leaf = pki_leaf(pki, "DNS:www.example.hk,DNS:example.hk", NULL,
                          now - PKI_DAY, now + 198 * PKI_DAY);
     return pki;

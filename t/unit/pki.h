@@ -34,6 +34,10 @@ typedef struct {
 
 X509 *pki_issue(const pki_spec_t *spec);
 
+/* A CA's; self-signed without an issuer. */
+X509 *pki_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
+             int64_t from, int64_t to, int server_auth);
+
 /*
  * A new key: RSA-1024, RSA-2048, RSA-3072, RSA-4096, RSA-16384 (fits only for
  * parsing), P-256, P-384, P-521, ED25519, DSA, EC-EXPLICIT (P-256 with explicit

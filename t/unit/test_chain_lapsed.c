@@ -12,25 +12,10 @@
 #include "ecert_conf.h"
 #include "pki_group.h"
 
-/* A CA's certificate for key: self-signed without an issuer. */
-static X509 *ca(const char *cn, EVP_PKEY *key, X509 *issuer,
-                EVP_PKEY *issuer_key, int64_t from, int64_t to)
-{
-    pki_spec_t spec = {.cn = cn,
-                       .key = key,
-                       .issuer = issuer,
-                       .issuer_key = issuer_key,
-                       .not_before = from,
-                       .not_after = to,
-                       .ca = 1,
-                       .server_auth = issuer != NULL};
-    return pki_issue(&spec);
-}
-
 /* The root of the pki, in another time. */
 static X509 *root_of(int64_t from, int64_t to)
 {
-    return ca("Look-alike Root 3", pki->root_key, NULL, NULL, from, to);
+    return pki_ca("Look-alike Root 3", pki->root_key, NULL, NULL, from, to, 0);
 }
 
 static ecert_chain_t *build_with(STACK_OF(X509) *pool, X509 *anchor,
@@ -115,9 +100,9 @@ static void weak_root(void **state)
 {
     EVP_PKEY *key = pki_key("RSA-1024");
     X509 *root =
-        ca("Weak Root", key, NULL, NULL, NOW - PKI_YEAR, NOW + PKI_YEAR);
-    X509 *sub = ca("Look-alike SSL CA 3 - 17", pki->sub_key, root, key,
-                   NOW - PKI_DAY, NOW + PKI_YEAR);
+        pki_ca("Weak Root", key, NULL, NULL, NOW - PKI_YEAR, NOW + PKI_YEAR, 0);
+    X509 *sub = pki_ca("Look-alike SSL CA 3 - 17", pki->sub_key, root, key,
+                       NOW - PKI_DAY, NOW + PKI_YEAR, 1);
     STACK_OF(X509) *pool = pki_stack(root, sub, NULL);
     ecert_chain_t *chain = build(pool, "auto");
     (void)state;
@@ -137,10 +122,10 @@ static void nothing_is_cut(void **state)
 {
     X509 *old = root_of(NOW - PKI_YEAR, NOW - PKI_DAY);
     EVP_PKEY *key = pki_key("P-256");
-    X509 *middle =
-        ca("Middle", key, old, pki->root_key, NOW - PKI_DAY, NOW + PKI_YEAR);
-    X509 *sub = ca("Look-alike SSL CA 3 - 17", pki->sub_key, middle, key,
-                   NOW - PKI_DAY, NOW + PKI_YEAR);
+    X509 *middle = pki_ca("Middle", key, old, pki->root_key, NOW - PKI_DAY,
+                          NOW + PKI_YEAR, 1);
+    X509 *sub = pki_ca("Look-alike SSL CA 3 - 17", pki->sub_key, middle, key,
+                       NOW - PKI_DAY, NOW + PKI_YEAR, 1);
     STACK_OF(X509) *pool = pki_stack(middle, old, sub, NULL);
     ecert_chain_t *chain = build(pool, "off");
     (void)state;
