@@ -123,7 +123,7 @@ ecert_live_t *mod_ecert_live(void)
     return state != NULL ? state->live : NULL;
 }
 
-const ecert_conf_t *mod_ecert_conf(void)
+ecert_conf_t *mod_ecert_conf(void)
 {
     return state != NULL ? state->conf : NULL;
 }

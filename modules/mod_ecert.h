@@ -65,7 +65,7 @@ int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
 
 /* Of the configuration in force, or NULL; without an agent there is no live. */
 ecert_live_t *mod_ecert_live(void);
-const ecert_conf_t *mod_ecert_conf(void);
+ecert_conf_t *mod_ecert_conf(void);
 
 /* Before mod_ssl makes its contexts. */
 void mod_ecert_tls_begin(apr_pool_t *pconf);

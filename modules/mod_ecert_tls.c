@@ -127,6 +127,8 @@ static int ecert_init_server(server_rec *s, apr_pool_t *p, int is_proxy,
 {
     if (!is_proxy && ecert_srv(s)->site >= 0) {
         SSL_CTX_set_cert_cb(ctx, certify, s);
+        ecert_conf_security(mod_ecert_conf(), ecert_srv(s)->site,
+                            SSL_CTX_get_security_level(ctx));
         apr_hash_set(contexts, apr_pmemdup(p, &ctx, sizeof(ctx)), sizeof(ctx),
                      s);
         if (ecert_srv(s)->stapling != 0) {

@@ -108,6 +108,8 @@ static void ngx_http_ecert_own_contexts(ngx_http_core_main_conf_t *cmcf,
             continue;
         }
         ngx_http_ecert_own_context(sscf->ssl.ctx, escf);
+        ecert_conf_security(conf, (int)escf->site,
+                            SSL_CTX_get_security_level(sscf->ssl.ctx));
         if (!escf->listens) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "\"%s\" has no effect without \"listen ... ssl\" "

@@ -175,6 +175,7 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
     memset(to, 0, sizeof(*to));
     to->cross = from->cross;
     to->stapling = from->stapling;
+    to->security_level = from->security_level;
     ecert_site_identity(from, to->id);
     if (copy_value(&to->name, from->name, err) != 0
         || copy_value(&to->certificate, from->certificate, err) != 0
@@ -234,6 +235,16 @@ int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
         }
     }
     return add_new(conf, site, err);
+}
+
+void ecert_conf_security(ecert_conf_t *conf, int site, int level)
+{
+    int *highest = &conf->sites[site].security_level;
+
+    level = level < 1 ? 1 : level;
+    if (level > *highest) {
+        *highest = level;
+    }
 }
 
 static int allow(ecert_conf_t *conf, const char *network, ecert_err_t *err)

@@ -59,6 +59,8 @@ typedef struct {
     size_t n_names;
     ecert_cross_t cross;
     int stapling;            /* a vhost of it answers with OCSP responses */
+    int security_level;      /* of its TLS contexts (SSL_CTX_get_security_level),
+                                the highest; 0: not known, OpenSSL's default */
     const char *where;       /* "/etc/nginx/conf.d/a.conf:12" */
     unsigned char id[32];    /* ecert_site_identity; set by ecert_conf_add */
     ecert_listen_t *listens; /* by ecert_conf_listen, later */
@@ -124,6 +126,13 @@ typedef struct {
  */
 int ecert_conf_listen(ecert_conf_t *conf, int site, const ecert_vhost_t *vhost,
                       const struct sockaddr *address, ecert_err_t *err);
+
+/*
+ * Notes the security level of a TLS context that serves this site (an index),
+ * once it is final.  Of several contexts the highest counts: what it refuses is
+ * refused there.  Level 0 counts as 1, below which no client accepts anything.
+ */
+void ecert_conf_security(ecert_conf_t *conf, int site, int level);
 
 /* For ecert_conf*.c: the same as text. */
 int ecert_conf_loopback(ecert_conf_t *conf, const char *address,

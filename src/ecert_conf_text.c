@@ -37,6 +37,9 @@ static void put_site(FILE *out, const ecert_site_t *site)
     fprintf(out, "cross %d %lld\n", (int)site->cross.kind,
             (long long)site->cross.until);
     put(out, "stapling", site->stapling ? "on" : NULL);
+    if (site->security_level > 0) {
+        fprintf(out, "security-level %d\n", site->security_level);
+    }
     put(out, "where", site->where);
     ecert_listens_write(site, out);
     fputs("end\n", out);
@@ -196,6 +199,10 @@ static int draft_line(draft_t *draft, const char *key, const char *value,
     }
     if (strcmp(key, "stapling") == 0) {
         draft->site.stapling = 1;
+        return 0;
+    }
+    if (strcmp(key, "security-level") == 0
+        && sscanf(value, "%d", &draft->site.security_level) == 1) {
         return 0;
     }
     if (strcmp(key, "cross") == 0

@@ -56,6 +56,9 @@ static ecert_conf_t *make(void)
     assert_int_equal(ecert_conf_add(conf, &store, &err), 0);
     assert_int_equal(ecert_conf_add(conf, &files, &err), 1);
     add_listens(conf, names);
+    for (int level = 3; level >= 0; level -= 3) { /* the highest counts */
+        ecert_conf_security(conf, 1, level);
+    }
     return conf;
 }
 
@@ -128,6 +131,8 @@ static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b)
         assert_same(x->where, y->where);
         assert_same_list(x->issuers, x->n_issuers, y->issuers, y->n_issuers);
         assert_same_list(x->names, x->n_names, y->names, y->n_names);
+        assert_int_equal(x->security_level, y->security_level);
+        assert_int_equal(x->security_level, i == 1 ? 3 : 0);
         assert_int_equal(x->cross.kind, y->cross.kind);
         assert_int_equal(x->cross.until, y->cross.until);
         assert_memory_equal(x->id, y->id, 32);
