@@ -7,22 +7,29 @@
 /* Workers write the rows: many that only pretend must not cost the memory. */
 #define CELLS_MAX (256 * 1024)
 
+typedef struct {
+    int row;
+    pid_t pid;
+} live_t;
+
 /* The rows of workers that live now; asked once per report. */
-static int live_rows(const ecert_agent_t *agent, int *rows)
+static int live_rows(const ecert_agent_t *agent, live_t *rows)
 {
     int max = (int)(CELLS_MAX / (agent->conf->n_sites + 1));
     int row, n = 0;
 
     for (row = 0; agent->seen != NULL && row < ECERT_SEEN_WORKERS && n < max;
          row++) {
-        if (ecert_seen_pid(agent->seen, row) != 0) {
-            rows[n++] = row;
+        pid_t pid = ecert_seen_pid(agent->seen, row);
+
+        if (pid != 0) {
+            rows[n++] = (live_t){row, pid};
         }
     }
     return n;
 }
 
-static json_t *report_workers(const ecert_agent_t *agent, const int *rows,
+static json_t *report_workers(const ecert_agent_t *agent, const live_t *rows,
                               int n, uint32_t site)
 {
     json_t *array = json_array();
@@ -31,10 +38,9 @@ static json_t *report_workers(const ecert_agent_t *agent, const int *rows,
     for (i = 0; i < n; i++) {
         json_array_append_new(
             array,
-            json_pack("{s:I, s:I}", "pid",
-                      (json_int_t)ecert_seen_pid(agent->seen, rows[i]),
-                      "serves",
-                      (json_int_t)ecert_seen_get(agent->seen, rows[i], site)));
+            json_pack(
+                "{s:I, s:I}", "pid", (json_int_t)rows[i].pid, "serves",
+                (json_int_t)ecert_seen_get(agent->seen, rows[i].row, site)));
     }
     return array;
 }
@@ -42,7 +48,8 @@ static json_t *report_workers(const ecert_agent_t *agent, const int *rows,
 static json_t *report_sites(const ecert_agent_t *agent)
 {
     json_t *array = json_array();
-    int rows[ECERT_SEEN_WORKERS], n = live_rows(agent, rows);
+    live_t rows[ECERT_SEEN_WORKERS];
+    int n = live_rows(agent, rows);
     size_t i;
 
     for (i = 0; i < agent->conf->n_sites; i++) {

@@ -11,7 +11,8 @@
 
 #define RESCAN_MS 30000
 #define LATER_MS  1000 /* after what failed for lack of means: no busy loop */
-#define STEP_MS   2000 /* a clock that moves by more has been set */
+#define PAUSE(ms) (1 + 3 * (ms)) /* after an answer that took so long */
+#define STEP_MS   2000           /* a clock that moves by more has been set */
 
 /* What is to be done with a site. */
 #define TOUCHED_LOOK 1
@@ -243,11 +244,17 @@ static void heal(ecert_agent_t *agent)
     }
 }
 
+/*
+ * Whoever asks all the time, or makes an answer long, gets no more than a part
+ * of the agent's time: the others wait in the queue.
+ */
 static void answer(ecert_agent_t *agent)
 {
-    if (ecert_door_answer(&agent->door, ecert_agent_describe, agent) != 0) {
-        agent->answer_at = agent->keeper.ms + LATER_MS;
-    }
+    int64_t begun = clock_ms(CLOCK_MONOTONIC);
+    int rc = ecert_door_answer(&agent->door, ecert_agent_describe, agent);
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+
+    agent->answer_at = now + (rc != 0 ? LATER_MS : PAUSE(now - begun));
 }
 
 /* What to poll for; what is to be left alone for now is -1. */

@@ -9,8 +9,15 @@
 
 #include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
+#include "ecert_ocsp.h"
+#include "ecert_sent.h"
 
-#define CHUNK (16 * 1024)
+#define PAUSE_MS      50 /* from look to look at one that comes in bits */
+#define LOOKS_AT_ONCE 16 /* before that */
+
+/* What a child may say of itself besides: its frames' headers, or an error. */
+#define AROUND                                                                 \
+    (sizeof(ecert_err_t) + 64 + (ECERT_JAIL_FRAMES + 2) * ECERT_ANSWER_HEADER)
 
 static int send_with(int fetcher, const ecert_errand_wire_t *wire, int answer)
 {
@@ -57,6 +64,34 @@ static int fill(const ecert_errand_ask_t *ask, ecert_errand_wire_t *wire,
     return 0;
 }
 
+/* The most that an honest answer has. */
+static size_t answer_max(ecert_errand_kind_t kind)
+{
+    switch (kind) {
+    case ECERT_ERRAND_CERTIFICATES:
+        return ECERT_ISSUER_MAX + AROUND;
+    case ECERT_ERRAND_OCSP:
+        return ECERT_OCSP_MAX + AROUND;
+    default:
+        return ECERT_SENT_BYTES + AROUND;
+    }
+}
+
+static int make_room(const ecert_errand_ask_t *ask, ecert_errand_t *errand,
+                     ecert_err_t *err)
+{
+    errand->seconds = ask->kind == ECERT_ERRAND_LOOK ? ECERT_LOOK_SECONDS + 2
+                                                     : ECERT_ERRAND_SECONDS;
+    errand->tells = ask->progress
+                        ? (unsigned)errand->seconds * 1000 / ECERT_PROGRESS_MS
+                        : 0;
+    /* one byte more, to see that there are too many */
+    errand->size = answer_max(ask->kind) + 1
+                   + errand->tells * (1 + sizeof(ecert_errand_progress_t));
+    errand->bytes = malloc(errand->size);
+    return errand->bytes ? 0 : ecert_err(err, ECERT_ERR_MEMORY, ask->url, NULL);
+}
+
 int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
                        ecert_errand_t *errand, ecert_err_t *err)
 {
@@ -65,17 +100,20 @@ int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
 
     memset(errand, 0, sizeof(*errand));
     errand->fd = -1;
-    if (fill(ask, &wire, err) != 0) {
+    if (fill(ask, &wire, err) != 0 || make_room(ask, errand, err) != 0) {
         return -1;
     }
     if (pipe2(ends, O_CLOEXEC) != 0) {
-        return ecert_err(err, ECERT_ERR_SYSTEM, ask->url, "make a pipe");
+        ecert_err(err, ECERT_ERR_SYSTEM, ask->url, "make a pipe");
+        ecert_errand_drop(errand);
+        return -1;
     }
     rc = send_with(fetcher, &wire, ends[1]);
     close(ends[1]);
     if (rc != 0) {
         rc = errno;
         close(ends[0]);
+        ecert_errand_drop(errand);
         ecert_err(err, ECERT_ERR_FETCH, ask->url, "the fetcher is %s",
                   rc == EAGAIN ? "busy" : "gone");
         return rc == EAGAIN ? -1
@@ -84,8 +122,6 @@ int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
     }
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     errand->fd = ends[0];
-    errand->seconds = ask->kind == ECERT_ERRAND_LOOK ? ECERT_LOOK_SECONDS + 2
-                                                     : ECERT_ERRAND_SECONDS;
     errand->deadline = ms + errand->seconds * INT64_C(1000);
     return 0;
 }
@@ -100,37 +136,16 @@ void ecert_errand_drop(ecert_errand_t *errand)
     errand->fd = -1;
 }
 
-static int grow(ecert_errand_t *errand)
-{
-    size_t size = errand->size + CHUNK;
-    unsigned char *bytes;
-
-    if (errand->size - errand->len >= CHUNK / 2) {
-        return 0;
-    }
-    bytes =
-        size <= ECERT_ANSWER_MAX + CHUNK ? realloc(errand->bytes, size) : NULL;
-    if (bytes == NULL) {
-        return -1;
-    }
-    errand->bytes = bytes;
-    errand->size = size;
-    return 0;
-}
-
 /* 1 at its end, 0 when there is no more for now, -1 when it is too much. */
 static int take(ecert_errand_t *errand)
 {
     ssize_t n;
 
     for (;;) {
-        if (grow(errand) != 0) {
-            return -1;
-        }
         n = read(errand->fd, errand->bytes + errand->len,
                  errand->size - errand->len);
         if (n == 0) {
-            return 1;
+            return errand->len < errand->size ? 1 : -1;
         }
         if (n < 0 && errno == EINTR) {
             continue;
@@ -142,19 +157,31 @@ static int take(ecert_errand_t *errand)
     }
 }
 
-/* What it tells on the way is no part of its answer. */
-static void take_progress(ecert_errand_t *errand)
+/*
+ * What it tells on the way is no part of its answer.  One pass, whatever came:
+ * -1 when it tells what it was not asked, or more than it may.
+ */
+static int take_progress(ecert_errand_t *errand)
 {
     ecert_errand_progress_t progress;
-    size_t size = 1 + sizeof(progress);
+    size_t size = 1 + sizeof(progress), at = 0;
 
-    while (errand->len >= size && errand->bytes[0] == ECERT_ERRAND_PROGRESS) {
-        memcpy(&progress, errand->bytes + 1, sizeof(progress));
+    while (errand->len - at > 0 && errand->bytes[at] == ECERT_ERRAND_PROGRESS) {
+        if (errand->told == errand->tells) {
+            return -1;
+        }
+        if (errand->len - at < size) {
+            break;
+        }
+        memcpy(&progress, errand->bytes + at + 1, sizeof(progress));
         errand->got = progress.got;
         errand->total = progress.total;
-        errand->len -= size;
-        memmove(errand->bytes, errand->bytes + size, errand->len);
+        errand->told++;
+        at += size;
     }
+    errand->len -= at;
+    memmove(errand->bytes, errand->bytes + at, errand->len);
+    return 0;
 }
 
 static int judge(const ecert_errand_t *errand, const char *url,
@@ -179,8 +206,11 @@ int ecert_errand_read(ecert_errand_t *errand, const char *url, int64_t ms,
     int rc = take(errand);
 
     *out = (ecert_frames_t){0};
-    take_progress(errand);
+    if (take_progress(errand) != 0) {
+        rc = -1;
+    }
     if (rc == 0 && ms < errand->deadline) {
+        errand->resume = ++errand->looks > LOOKS_AT_ONCE ? ms + PAUSE_MS : 0;
         return 0;
     }
     if (rc == 1) {

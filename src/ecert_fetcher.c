@@ -27,9 +27,7 @@
 #define NOBODY      65534
 #define CERTIFICATE 1 /* kinds of frames */
 #define RESPONSE    2
-#define ISSUER_MAX  (64 * 1024) /* bytes of a file with CA certificates */
 #define SOCKET      3
-#define PROGRESS_MS 100
 
 /* ---- one errand, in a child -------------------------------------------- */
 
@@ -90,7 +88,7 @@ static void tell_progress(void *ctx, size_t got, size_t total)
     if (now < *next) {
         return;
     }
-    *next = now + PROGRESS_MS;
+    *next = now + ECERT_PROGRESS_MS;
     message[0] = ECERT_ERRAND_PROGRESS;
     memcpy(message + 1, &progress, sizeof(progress));
     written = write(ECERT_JAIL_PIPE, message, sizeof(message));
@@ -137,7 +135,7 @@ static int fetch(const ecert_fetcher_t *fetcher,
         .post = ocsp ? wire->post : NULL,
         .post_len = wire->post_len,
         .post_type = "application/ocsp-request",
-        .max = ocsp ? ECERT_OCSP_MAX : ISSUER_MAX,
+        .max = ocsp ? ECERT_OCSP_MAX : ECERT_ISSUER_MAX,
         .seconds = ECERT_ERRAND_SECONDS - 2,
         .allowed = fetcher->allowed,
         .n_allowed = fetcher->n_allowed,

@@ -22,6 +22,8 @@
 #define ECERT_LOOK_SECONDS    5
 #define ECERT_ERRAND_URL_MAX  2048
 #define ECERT_ERRAND_POST_MAX 1024
+#define ECERT_ISSUER_MAX      (64 * 1024) /* bytes of a file with CA certificates \
+                                           */
 
 typedef enum {
     ECERT_ERRAND_CERTIFICATES = 1, /* frames: DER, one each; PEM, DER, PKCS#7 */
@@ -49,9 +51,13 @@ int ecert_fetcher_start(const ecert_conf_t *conf, ecert_err_t *err);
 typedef struct {
     int fd; /* to poll for reading; -1: none */
     unsigned char *bytes;
-    size_t len, size;
-    int64_t deadline;    /* monotonic ms */
-    int seconds;         /* that there were until then */
+    size_t len, size; /* size: what an honest answer has, and no more */
+    int64_t deadline; /* monotonic ms */
+    int64_t resume;   /* monotonic ms: not to be read before, 0: at once */
+    int seconds;      /* that there were until the deadline */
+    unsigned looks;   /* at it */
+    unsigned told;    /* messages on the way, and how many it may send */
+    unsigned tells;
     uint64_t got, total; /* bytes of the body; total 0: not known */
 } ecert_errand_t;
 
@@ -61,7 +67,9 @@ int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
                        ecert_errand_t *errand, ecert_err_t *err);
 
 /*
- * Reads what is there.  0: not all yet; 1: done, frames are out's
+ * Reads what is there, in time that is linear in its length, which is bounded.
+ * The fetcher may be somebody else's by then: who has other things to do leaves
+ * it alone until `resume`.  0: not all yet; 1: done, frames are out's
  * (ecert_frames_free); -1: done, failed.  After the deadline it fails (FETCH).
  */
 int ecert_errand_read(ecert_errand_t *errand, const char *url, int64_t ms,

@@ -26,6 +26,7 @@ typedef struct {
  * kind, and this.
  */
 #define ECERT_ERRAND_PROGRESS 254
+#define ECERT_PROGRESS_MS     100 /* from one to the next, at least */
 
 typedef struct {
     uint64_t got, total; /* bytes; total 0: not known */

@@ -260,9 +260,10 @@ size_t ecert_net_fds(const ecert_net_t *net, struct pollfd *fds)
     size_t n = 0;
 
     for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
-        if (net->errands[i].errand.fd >= 0) {
-            fds[n++] = (struct pollfd){.fd = net->errands[i].errand.fd,
-                                       .events = POLLIN};
+        const ecert_errand_t *errand = &net->errands[i].errand;
+
+        if (errand->fd >= 0 && errand->resume <= net->keeper->ms) {
+            fds[n++] = (struct pollfd){.fd = errand->fd, .events = POLLIN};
         }
     }
     if (net->fetcher >= 0) {
@@ -408,7 +409,9 @@ void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
                     void *ctx)
 {
     for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
-        if (net->errands[i].errand.fd >= 0) {
+        const ecert_errand_t *errand = &net->errands[i].errand;
+
+        if (errand->fd >= 0 && errand->resume <= net->keeper->ms) {
             take_errand(net, &net->errands[i], touch, ctx);
         }
     }
@@ -447,8 +450,11 @@ int64_t ecert_net_due(const ecert_net_t *net)
     int has_free = 0;
 
     for (size_t i = 0; i < ECERT_NET_ERRANDS; i++) {
-        if (net->errands[i].errand.fd >= 0) {
-            sooner(&when, net->errands[i].errand.deadline);
+        const ecert_errand_t *errand = &net->errands[i].errand;
+
+        if (errand->fd >= 0) {
+            sooner(&when, errand->resume);
+            sooner(&when, errand->deadline);
         } else {
             has_free |= i < ECERT_ERRANDS_MAX;
         }

@@ -13,6 +13,8 @@
 #include "ecert_log.h"
 #include "ecert_net_work.h"
 
+#define REFUSED_MAX 64 /* sites that look at one and the same certificate */
+
 /* ---- what is wanted ---------------------------------------------------- */
 
 /* Whether the same addresses are to be tried as before. */
@@ -213,25 +215,34 @@ static void go_on(ecert_net_t *net, ecert_net_site_t *site)
 
 /*
  * The first site that can use it puts it into the pool, for all.  Those that
- * cannot wait as for a URL that failed, where it was of use to nobody.
+ * cannot wait as for a URL that failed, where it was of use to nobody.  Each
+ * such site costs a chain, and whoever sits on the way pays nothing: after a
+ * few that refused it the others, another few each time, are told the same.
  */
 static void offer(ecert_net_t *net, const char *url, X509 *cert,
                   void (*touch)(void *ctx, uint32_t site), void *ctx)
 {
+    size_t n = net->conf->n_sites, refused = 0;
+    size_t first = (size_t)ecert_net_any_below((int64_t)n);
+    ecert_err_t err, why;
     int is_pooled = 0;
 
-    for (size_t i = 0; i < net->conf->n_sites; i++) {
+    for (size_t k = 0; k < n; k++) {
+        size_t i = (first + k) % n;
         ecert_net_site_t *site = &net->sites[i];
-        ecert_err_t err;
         int rc;
 
         if (!awaits(site, url)) {
             continue;
         }
-        rc = is_pooled ? 0 : ecert_net_above_take(net, site, url, cert, &err);
+        rc = is_pooled ? 0
+             : refused >= REFUSED_MAX
+                 ? -1
+                 : ecert_net_above_take(net, site, url, cert, &err);
         if (rc < 0) {
-            ecert_net_place_failed(net, url, &err);
-            ecert_net_issuers_failed(net, site, &err);
+            why = refused++ < REFUSED_MAX ? err : why;
+            ecert_net_place_failed(net, url, &why);
+            ecert_net_issuers_failed(net, site, &why);
         } else if (rc == 0) {
             is_pooled = 1;
             go_on(net, site);

@@ -13,7 +13,8 @@
 #include "ecert_err.h"
 #include "ecert_jail.h"
 
-#define ECERT_SENT_MAX 16 /* certificates that are looked at */
+#define ECERT_SENT_MAX   16 /* certificates that are looked at */
+#define ECERT_SENT_BYTES (ECERT_SENT_MAX * 32 + 1) /* of all frames */
 
 typedef struct {
     unsigned char digests[ECERT_SENT_MAX][32]; /* SHA-256, the leaf first */

@@ -199,6 +199,127 @@ static void test_gone(void **state)
     close(ends[0]);
 }
 
+/* ---- a fetcher that is somebody else's ---------------------------------- */
+
+/* An errand that this test answers itself, into *answer; 1 MiB at once. */
+static void hijack(const ecert_errand_ask_t *ask, ecert_errand_t *errand,
+                   int *answer)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    ecert_errand_wire_t wire;
+    struct iovec part = {&wire, sizeof(wire)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    assert_int_equal(ecert_errand_begin(ends[0], ask, 0, errand, &err), 0);
+    assert_true(recvmsg(ends[1], &message, 0) > 0);
+    memcpy(answer, CMSG_DATA(&control.header), sizeof(int));
+    close(ends[0]);
+    close(ends[1]);
+    assert_true(fcntl(*answer, F_SETPIPE_SZ, 1 << 20) >= 1 << 20);
+}
+
+static void tell(int answer, size_t times)
+{
+    unsigned char message[1 + sizeof(ecert_errand_progress_t)] = {
+        ECERT_ERRAND_PROGRESS, 1};
+
+    for (size_t i = 0; i < times; i++) {
+        assert_int_equal(write(answer, message, sizeof(message)),
+                         sizeof(message));
+    }
+}
+
+/* Before it is at its end, and before its time is up. */
+static void refused_at_once(ecert_errand_t *errand, int answer)
+{
+    ecert_frames_t frames;
+
+    assert_int_equal(ecert_errand_read(errand, "there", 1, &frames, &err), -1);
+    assert_non_null(strstr(err.detail, "more came than is allowed"));
+    assert_int_equal(errand->fd, -1);
+    close(answer);
+}
+
+static void test_progress_unasked(void **state)
+{
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_OCSP, .url = "there"};
+    ecert_errand_t errand;
+    int answer;
+
+    (void)state;
+    hijack(&ask, &errand, &answer);
+    tell(answer, 1);
+    refused_at_once(&errand, answer);
+}
+
+static void test_progress_flood(void **state)
+{
+    ecert_errand_ask_t ask = {
+        .kind = ECERT_ERRAND_CERTIFICATES, .url = "there", .progress = 1};
+    ecert_errand_t errand;
+    ecert_frames_t frames;
+    int answer;
+
+    (void)state;
+    hijack(&ask, &errand, &answer);
+    tell(answer, errand.tells); /* ten a second, for all of its time */
+    assert_int_equal(ecert_errand_read(&errand, "there", 1, &frames, &err), 0);
+    assert_int_equal(errand.got, 1);
+    assert_int_equal(errand.len, 0);
+    tell(answer, 1);
+    refused_at_once(&errand, answer);
+}
+
+static void test_flood(void **state)
+{
+    static unsigned char bytes[80 * 1024];
+    const ecert_errand_kind_t kinds[] = {ECERT_ERRAND_CERTIFICATES,
+                                         ECERT_ERRAND_OCSP, ECERT_ERRAND_LOOK};
+    const size_t too_many[] = {80 * 1024, 32 * 1024, 16 * 1024};
+    ecert_errand_ask_t ask = {.url = "there"};
+    ecert_errand_t errand;
+    int answer;
+
+    (void)state;
+    memset(bytes, 1, sizeof(bytes));
+    for (size_t i = 0; i < 3; i++) {
+        ask.kind = kinds[i];
+        hijack(&ask, &errand, &answer);
+        assert_int_equal(write(answer, bytes, too_many[i]), too_many[i]);
+        refused_at_once(&errand, answer);
+    }
+}
+
+/* Each byte by itself: from some look on it has to wait for the next one. */
+static void test_drops(void **state)
+{
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_OCSP, .url = "there"};
+    ecert_errand_t errand;
+    ecert_frames_t frames;
+    int64_t ms = 1000;
+    int answer, looks = 0;
+
+    (void)state;
+    hijack(&ask, &errand, &answer);
+    while (ms < 2000) {
+        assert_int_equal(write(answer, "\1", 1), 1);
+        assert_int_equal(ecert_errand_read(&errand, "there", ms, &frames, &err),
+                         0);
+        ms = errand.resume > ms ? errand.resume : ms;
+        assert_true(++looks < 100);
+    }
+    ecert_errand_drop(&errand);
+    close(answer);
+}
+
 static void listen_at(ecert_conf_t *conf, uint16_t port, int proxied)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -237,9 +358,16 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_deadline), cmocka_unit_test(test_hostile_wire),
-        cmocka_unit_test(test_look),     cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_hostile_wire),
+        cmocka_unit_test(test_look),
+        cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_progress_unasked),
+        cmocka_unit_test(test_progress_flood),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_drops),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -18,6 +18,20 @@
 #include "ocsp_make.h"
 #include "pki.h"
 
+/* How many sites looked at one certificate. */
+static size_t looked;
+
+static int count_look(ecert_net_t *net, ecert_net_site_t *site, const char *url,
+                      X509 *cert, ecert_err_t *why)
+{
+    looked++;
+    return ecert_net_above_take(net, site, url, cert, why);
+}
+
+#define ecert_net_above_take count_look
+#include "ecert_net_issuers.c" /* with that count, in place of the library's */
+#undef ecert_net_above_take
+
 #define NOW  ((int64_t)1795392000)
 #define MANY 1000
 
@@ -388,6 +402,33 @@ static void test_together(void **state)
     free(world);
 }
 
+/* One that is of no use to all of them is looked at by a few. */
+static void test_refused_by_many(void **state)
+{
+    world_t *world = malloc(sizeof(*world));
+    STACK_OF(X509) *pool = pki_stack(pki->root, NULL);
+
+    (void)state;
+    open_lacking(world, 300, "caIssuers;URI:http://127.0.0.1/sub", pool);
+    assert_int_equal(asks(world), 1);
+    looked = 0;
+    answer_with(world, pki->cross);
+    assert_int_equal(asks(world), 0);
+    assert_true(looked > 0 && looked <= 100);
+    for (size_t i = 0; i < 300; i++) {
+        assert_int_equal(world->net->sites[i].issuers.error.code,
+                         ECERT_ERR_CHAIN);
+    }
+    world->keeper.ms = ecert_net_due(world->net);
+    assert_int_equal(asks(world), 1);
+    answer_with(world, pki->new_sub); /* and it goes on, for all of them */
+    assert_int_equal(asks(world), 0);
+    assert_int_equal(world->touched, 300);
+    close_world(world);
+    pki_stack_free(pool);
+    free(world);
+}
+
 /* A CA below another one, or self-signed, that says where that one is. */
 static X509 *ca_of(const char *cn, EVP_PKEY *key, X509 *issuer,
                    EVP_PKEY *issuer_key, const char *access)
@@ -545,6 +586,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_clock_set, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expired, setup, teardown),
         cmocka_unit_test_setup_teardown(test_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_by_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_links, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ladder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nowhere, setup, teardown),

@@ -453,7 +453,9 @@ static void test_hostile(void **unused)
         close(fd);
         work();
         assert_string_equal(state(0), "not-compared");
-        assert_non_null(strstr(member(0, "reason"), "no sensible answer"));
+        assert_true(strstr(member(0, "reason"), "no sensible answer") != NULL
+                    || strstr(member(0, "reason"), "more came than is allowed")
+                           != NULL);
     }
     publish(0, 100);
     pass(6100);
