@@ -30,6 +30,7 @@ typedef struct {
     int used;     /* any directive of ours stands somewhere */
 
     const char *store; /* main server only */
+    const char *run;
     const char *agent;
     apr_array_header_t *fetch; /* const char *: on, off, allow=CIDR */
 

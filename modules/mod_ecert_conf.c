@@ -357,6 +357,7 @@ static int set_conf(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
     server = apr_psprintf(p, "Apache/%d.%d.%d", v.major, v.minor, v.patch);
     if (ecert_conf_set(&conf->server, server, &err) != 0
         || ecert_conf_set(&conf->store, store, &err) != 0
+        || ecert_conf_set(&conf->run, srv->run, &err) != 0
         || ecert_conf_set(&conf->agent, agent, &err) != 0) {
         mod_ecert_log(main_server, APLOG_EMERG, NULL, &err);
         return -1;
@@ -427,6 +428,9 @@ const command_rec ecert_commands[] = {
     AP_INIT_TAKE1("ECertStore", set_global_path,
                   (void *)offsetof(ecert_srv_t, store), RSRC_CONF,
                   "the store, a directory"),
+    AP_INIT_TAKE1("ECertRun", set_global_path,
+                  (void *)offsetof(ecert_srv_t, run), RSRC_CONF,
+                  "where the agent makes its status socket, a directory"),
     AP_INIT_TAKE1("ECertAgent", set_global_path,
                   (void *)offsetof(ecert_srv_t, agent), RSRC_CONF,
                   "the executable ecert"),

@@ -21,6 +21,7 @@ typedef struct {
     ecert_launch_t launch;
     ecert_live_t *live; /* NULL until the configuration is live */
     ngx_str_t store;
+    ngx_str_t run;
     ngx_str_t agent;
     ngx_array_t *unfiltered; /* ngx_http_ecert_default_t, for the answer */
     ngx_uint_t used;         /* a directive of ours stands somewhere */

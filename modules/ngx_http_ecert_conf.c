@@ -24,6 +24,10 @@ ngx_command_t ngx_http_ecert_commands[] = {
      ngx_http_ecert_set_path, NGX_HTTP_MAIN_CONF_OFFSET,
      offsetof(ngx_http_ecert_main_conf_t, store), NULL},
 
+    {ngx_string("ecert_run"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
+     ngx_http_ecert_set_path, NGX_HTTP_MAIN_CONF_OFFSET,
+     offsetof(ngx_http_ecert_main_conf_t, run), NULL},
+
     {ngx_string("ecert_agent"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
      ngx_http_ecert_set_path, NGX_HTTP_MAIN_CONF_OFFSET,
      offsetof(ngx_http_ecert_main_conf_t, agent), NULL},

@@ -136,6 +136,7 @@ static ngx_int_t ngx_http_ecert_fill(ngx_http_ecert_main_conf_t *emcf,
     }
     if (ecert_conf_set(&conf->server, NGINX_VER, err) != 0
         || ecert_conf_set(&conf->store, (char *)emcf->store.data, err) != 0
+        || ecert_conf_set(&conf->run, (char *)emcf->run.data, err) != 0
         || ecert_conf_set(&conf->agent, (char *)emcf->agent.data, err) != 0) {
         return NGX_ERROR;
     }

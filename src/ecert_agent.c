@@ -158,7 +158,7 @@ static int ending_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int ecert_agent_foreground(const char *store)
+int ecert_agent_foreground(const char *store, const char *run)
 {
     ecert_agent_t agent = {.control = -1, .fetcher = -1};
     ecert_err_t err;
@@ -167,6 +167,7 @@ int ecert_agent_foreground(const char *store)
     agent.conf = ecert_conf_new();
     if (agent.conf == NULL
         || ecert_conf_set(&agent.conf->store, store, &err) != 0
+        || ecert_conf_set(&agent.conf->run, run, &err) != 0
         || ecert_conf_set(&agent.conf->server, "none", &err) != 0
         || add_store_sites(agent.conf, store, &err) != 0) {
         return fail(&err);

@@ -18,7 +18,8 @@ int ecert_agent_inherit(void);
 /* Started by a server's -t: the same checks, once; 1 when it complained. */
 int ecert_agent_test(void);
 
-/* For people: all sites of the store, without a server, until a signal. */
-int ecert_agent_foreground(const char *store);
+/* For people: all sites of the store, without a server, until a signal; run:
+ * where its status socket is, NULL for the store's. */
+int ecert_agent_foreground(const char *store, const char *run);
 
 #endif

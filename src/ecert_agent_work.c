@@ -1,5 +1,6 @@
 #include "ecert_agent_work.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -164,6 +165,43 @@ static int is_later(const ecert_agent_t *agent, int64_t when)
     return agent->keeper.ms < when;
 }
 
+/* ---- the door ---------------------------------------------------------- */
+
+static int make_door(ecert_agent_t *agent, ecert_err_t *err)
+{
+    const ecert_conf_t *conf = agent->conf;
+    char run[PATH_MAX];
+
+    if ((conf->run ? ecert_file_path(run, err, "%s", conf->run)
+                   : ecert_file_path(run, err, "%s/run", conf->store))
+            == 0
+        && ecert_door_open(&agent->door, run, err) == 0) {
+        return 0;
+    }
+    return ecert_err_hint(err, "ecert status does not see this server until "
+                               "this is corrected; or name another folder with "
+                               "ecert_run (ECertRun)");
+}
+
+/*
+ * Whether people can find it: the folder may have been replaced, mounted, or
+ * made writable.  Without any site in the store nobody may want it.
+ */
+static void look_at_door(ecert_agent_t *agent)
+{
+    ecert_err_t err = {0};
+
+    if (agent->conf->store == NULL || ecert_door_is_there(&agent->door)) {
+        return;
+    }
+    ecert_door_close(&agent->door);
+    if (make_door(agent, &err) != 0 && err.code != agent->door_failed
+        && (ecert_agent_uses_store(agent) || agent->conf->run != NULL)) {
+        ecert_log_err(ECERT_LOG_NOTICE, NULL, &err);
+    }
+    agent->door_failed = err.code;
+}
+
 /* Milliseconds to the next thing to do by itself; the clocks are read. */
 static int patience(ecert_agent_t *agent)
 {
@@ -223,6 +261,7 @@ static void read_watch(ecert_agent_t *agent)
         ecert_log_err(ECERT_LOG_WARN, NULL, &err);
         touch_all(agent);
     }
+    look_at_door(agent);
 }
 
 static void heal(ecert_agent_t *agent)
@@ -314,6 +353,7 @@ static void run_loop(ecert_agent_t *agent)
             touch_doubtful(agent);
             ecert_log_follow();
             ecert_agent_look_at_visits(agent);
+            look_at_door(agent);
         }
         if (agent->stepped) {
             follow_clock(agent);
@@ -431,11 +471,7 @@ static void open_eyes(ecert_agent_t *agent)
         agent->watch_failed = 1;
         ecert_log_err(ECERT_LOG_WARN, NULL, &err);
     }
-    if (agent->conf->store != NULL
-        && ecert_door_open(&agent->door, agent->conf->store, &err) != 0
-        && ecert_agent_uses_store(agent)) {
-        ecert_log_err(ECERT_LOG_NOTICE, NULL, &err);
-    }
+    look_at_door(agent);
 }
 
 /* The life of the working process, in whatever way it began. */
@@ -460,7 +496,7 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
     look_at_touched(agent);
     run_loop(agent);
     if (!agent->reborn) {
-        ecert_door_close(&agent->door, 1);
+        ecert_door_close(&agent->door);
     }
     return 0;
 }

@@ -27,6 +27,7 @@ typedef struct {
     ecert_watch_t *watch;
     int watch_failed; /* told already */
     ecert_door_t door;
+    ecert_code_t door_failed; /* told already; OK: nothing is wrong */
     ecert_pair_t *pair; /* NULL: alone */
     int control;        /* -1: none */
     int reborn;         /* after both processes died: begin anew */

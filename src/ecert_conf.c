@@ -61,6 +61,7 @@ void ecert_conf_free(ecert_conf_t *conf)
     free(conf->server);
     free(conf->store);
     free(conf->agent);
+    free(conf->run);
     free(conf->log_file);
     free(conf->log_prefix);
     for (i = 0; i < conf->n_allowed; i++) {

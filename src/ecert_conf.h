@@ -70,6 +70,8 @@ typedef struct {
 typedef struct {
     char *server;     /* "nginx/1.22.1": for status */
     char *store;      /* absolute */
+    char *run;        /* absolute: where the agent makes its status socket;
+                         NULL: run/ in the store */
     char *agent;      /* absolute path of the executable `ecert` */
     char *log_file;   /* what descriptor 2 leads to, so that the agent can open
                          it again after a rotation; NULL: no file */

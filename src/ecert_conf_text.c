@@ -70,6 +70,7 @@ int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err)
     fputs(FORMAT_LINE "\n", out);
     put(out, "server", conf->server);
     put(out, "store", conf->store);
+    put(out, "run", conf->run);
     put(out, "agent", conf->agent);
     put(out, "log-file", conf->log_file);
     put(out, "log-prefix", conf->log_prefix);
@@ -108,8 +109,8 @@ static int top_line(ecert_conf_t *conf, const char *key, const char *value,
         char **field;
     } fields[] = {
         {"server", &conf->server},         {"store", &conf->store},
-        {"agent", &conf->agent},           {"log-file", &conf->log_file},
-        {"log-prefix", &conf->log_prefix},
+        {"run", &conf->run},               {"agent", &conf->agent},
+        {"log-file", &conf->log_file},     {"log-prefix", &conf->log_prefix},
     };
     size_t i;
 

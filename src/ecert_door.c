@@ -2,84 +2,106 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ecert_entry.h"
 #include "ecert_file.h"
+#include "ecert_walk.h"
 
-#define SUFFIX     ".sock"
-#define BACKLOG    8
-#define ANSWER_MAX (64 * 1024 * 1024)
+#define SUFFIX      ".sock"
+#define LOCK_SUFFIX ".lock"
+#define BACKLOG     8
+#define ANSWER_MAX  (64 * 1024 * 1024)
 
 /*
- * An address for folder/name however long the folder's path is: through a
- * descriptor of the folder, which *folder keeps open for the call.
+ * An address for name in the folder, however long the folder's path is: through
+ * the descriptor.
  */
-static int address_of(const char *path, struct sockaddr_un *address,
-                      int *folder)
+static void address_of(int folder, const char *name,
+                       struct sockaddr_un *address)
 {
-    const char *slash = strrchr(path, '/');
-    char dir[4096];
-
-    if (slash == NULL || (size_t)(slash - path) >= sizeof(dir)) {
-        errno = EINVAL;
-        return -1;
-    }
-    memcpy(dir, path, (size_t)(slash - path));
-    dir[slash - path] = '\0';
-    *folder = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (*folder < 0) {
-        return -1;
-    }
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
     snprintf(address->sun_path, sizeof(address->sun_path),
-             "/proc/self/fd/%d/%.64s", *folder, slash + 1);
-    return 0;
+             "/proc/self/fd/%d/%.64s", folder, name);
 }
 
-static int connect_to(const char *path)
+static int connect_to(int folder, const char *name)
 {
     struct sockaddr_un address;
-    int folder, fd, rc;
+    int saved, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                           0);
 
-    if (address_of(path, &address, &folder) != 0) {
-        return -1;
+    address_of(folder, name, &address);
+    if (fd >= 0
+        && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        saved = errno;
+        close(fd);
+        errno = saved;
+        fd = -1;
     }
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) {
-        rc = connect(fd, (struct sockaddr *)&address, sizeof(address));
-        if (rc != 0) {
-            int saved = errno;
-
-            close(fd);
-            errno = saved;
-            fd = -1;
-        }
-    }
-    rc = errno;
-    close(folder);
-    errno = rc;
     return fd;
 }
 
-static int is_socket_name(const char *name)
+/* PID-RANDOM.sock, or PID.sock as versions before had it: the folder may have
+ * sockets of others. */
+int ecert_door_is(const char *name)
 {
-    size_t len = strlen(name), suffix = sizeof(SUFFIX) - 1;
+    size_t digits = strspn(name, "0123456789");
+    const char *rest = name + digits;
 
-    return len > suffix && strcmp(name + len - suffix, SUFFIX) == 0;
+    if (rest[0] == '-' && strspn(rest + 1, "0123456789abcdef") == 8) {
+        rest += 9;
+    }
+    return digits > 0 && strcmp(rest, SUFFIX) == 0;
 }
 
-static void remove_dead(const char *run)
+/* Of NAME.sock: .NAME.lock */
+static void lock_of(const char *name, char out[NAME_MAX + 1])
 {
-    char path[4096];
+    snprintf(out, NAME_MAX + 1, ".%.*s" LOCK_SUFFIX,
+             (int)(strlen(name) - strlen(SUFFIX)), name);
+}
+
+/* Whether an agent that made this socket lives, perhaps elsewhere.  What cannot
+ * be told is taken for yes. */
+static int is_held(int folder, const char *name)
+{
+    char lock[NAME_MAX + 1];
+    int fd, held;
+
+    lock_of(name, lock);
+    fd = openat(folder, lock,
+                O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno != ENOENT;
+    }
+    held = flock(fd, LOCK_EX | LOCK_NB) != 0;
+    close(fd);
+    return held;
+}
+
+static void remove_pair(int folder, const char *name)
+{
+    char lock[NAME_MAX + 1];
+
+    lock_of(name, lock);
+    unlinkat(folder, name, 0);
+    unlinkat(folder, lock, 0);
+}
+
+static void remove_dead(int folder, const char *run)
+{
     ecert_err_t err;
     char **names;
     size_t n, i;
@@ -89,40 +111,36 @@ static void remove_dead(const char *run)
         return;
     }
     for (i = 0; i < n; i++) {
-        if (!is_socket_name(names[i])
-            || snprintf(path, sizeof(path), "%s/%s", run, names[i])
-                   >= (int)sizeof(path)) {
+        if (!ecert_door_is(names[i])) {
             continue;
         }
-        fd = connect_to(path);
+        fd = connect_to(folder, names[i]);
         if (fd >= 0) {
             close(fd);
-        } else if (errno == ECONNREFUSED) {
-            unlink(path);
+        } else if (errno == ECONNREFUSED && !is_held(folder, names[i])) {
+            remove_pair(folder, names[i]);
         }
     }
     ecert_names_free(names, n);
 }
 
-static int bind_at(const char *path, ecert_err_t *err)
+static int failed(const char *path, ecert_err_t *err)
 {
-    struct sockaddr_un address;
-    int folder, fd;
+    return ecert_err(err, ECERT_ERR_SYSTEM, path,
+                     "cannot make the status socket");
+}
 
-    if (address_of(path, &address, &folder) != 0) {
-        return ecert_err_errno(err, path, "cannot make the status socket");
+/* Before the socket is there: without it, it would look dead. */
+static int lock_file(int folder, const char *name)
+{
+    char lock[NAME_MAX + 1];
+    int fd;
+
+    lock_of(name, lock);
+    fd = openat(folder, lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        flock(fd, LOCK_EX | LOCK_NB); /* where there are locks */
     }
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unlink(path);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0
-        || chmod(path, 0600) != 0 || listen(fd, BACKLOG) != 0) {
-        ecert_err_errno(err, path, "cannot make the status socket");
-        if (fd >= 0) {
-            close(fd);
-        }
-        fd = -1;
-    }
-    close(folder);
     return fd;
 }
 
@@ -130,47 +148,126 @@ static int bind_at(const char *path, ecert_err_t *err)
  * Bound under a hidden name first: between bind and listen it would look dead
  * to another agent that clears up.
  */
-static int listen_at(const char *run, const char *path, ecert_err_t *err)
+static int listen_at(ecert_door_t *door, int folder, const char *name)
 {
-    char hidden[4096];
-    int fd;
+    struct sockaddr_un address;
+    char hidden[NAME_MAX + 1];
+    struct stat st;
+    int ok;
 
-    snprintf(hidden, sizeof(hidden), "%s/.%ld" SUFFIX, run, (long)getpid());
-    fd = bind_at(hidden, err);
-    if (fd >= 0 && rename(hidden, path) != 0) {
-        ecert_err_errno(err, path, "cannot make the status socket");
-        close(fd);
-        unlink(hidden);
-        fd = -1;
+    snprintf(hidden, sizeof(hidden), ".%s", name);
+    address_of(folder, hidden, &address);
+    door->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (door->fd < 0
+        || bind(door->fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        return -1;
     }
-    return fd;
+    ok = fchmodat(folder, hidden, 0600, 0) == 0
+         && listen(door->fd, BACKLOG) == 0
+         && fstatat(folder, hidden, &st, AT_SYMLINK_NOFOLLOW) == 0
+         && ecert_entry_move(folder, hidden, folder, name) == 0;
+    if (!ok) {
+        int saved = errno;
+
+        unlinkat(folder, hidden, 0);
+        errno = saved;
+        return -1;
+    }
+    door->dev = st.st_dev;
+    door->ino = st.st_ino;
+    return 0;
 }
 
-int ecert_door_open(ecert_door_t *door, const char *store, ecert_err_t *err)
+static int make(ecert_door_t *door, int folder, const char *name)
 {
-    char run[3072];
+    int saved;
 
-    door->fd = -1;
-    if (snprintf(run, sizeof(run), "%s/run", store) >= (int)sizeof(run)) {
-        return ecert_err(err, ECERT_ERR_CONF, store, "the path is too long");
+    door->lock = lock_file(folder, name);
+    if (door->lock >= 0 && listen_at(door, folder, name) == 0) {
+        return 0;
     }
-    remove_dead(run);
-    snprintf(door->path, sizeof(door->path), "%s/%ld" SUFFIX, run,
-             (long)getpid());
-    door->fd = listen_at(run, door->path, err);
-    return door->fd >= 0 ? 0 : -1;
+    saved = errno;
+    if (door->fd >= 0) {
+        close(door->fd);
+    }
+    if (door->lock >= 0) {
+        close(door->lock);
+        remove_pair(folder, name);
+    }
+    door->fd = door->lock = -1;
+    errno = saved;
+    return -1;
 }
 
-void ecert_door_close(ecert_door_t *door, int remove)
+int ecert_door_open(ecert_door_t *door, const char *run, ecert_err_t *err)
 {
+    char name[64], random[9];
+    ecert_walk_t walk;
+    int rc;
+
+    door->fd = door->lock = -1;
+    if (ecert_entry_random(random) != 0) {
+        return failed(run, err);
+    }
+    snprintf(name, sizeof(name), "%ld-%s" SUFFIX, (long)getpid(), random);
+    if (ecert_file_path(door->path, err, "%s/%s", run, name) != 0
+        || ecert_file_folder(run, 0700, err) != 0
+        || ecert_walk(&walk, run, ECERT_WALK_FOLDER, NULL, err) != 0) {
+        return -1;
+    }
+    remove_dead(walk.dir, run);
+    rc = make(door, walk.dir, name) == 0 ? 0 : failed(door->path, err);
+    ecert_walk_end(&walk);
+    return rc;
+}
+
+/* The folder at the socket's path, and its name there in walk->name. */
+static int walk_to(const char *path, ecert_walk_t *walk, ecert_err_t *err)
+{
+    char folder[PATH_MAX];
+
+    return ecert_walk_parent(walk, path, folder, err);
+}
+
+static int is_ours(const ecert_door_t *door, const ecert_walk_t *walk)
+{
+    struct stat st;
+
+    return fstatat(walk->dir, walk->name, &st, AT_SYMLINK_NOFOLLOW) == 0
+           && st.st_dev == door->dev && st.st_ino == door->ino;
+}
+
+int ecert_door_is_there(const ecert_door_t *door)
+{
+    ecert_walk_t walk;
+    ecert_err_t err;
+    int rc;
+
+    if (door->fd < 0 || walk_to(door->path, &walk, &err) != 0) {
+        return 0;
+    }
+    rc = is_ours(door, &walk);
+    ecert_walk_end(&walk);
+    return rc;
+}
+
+void ecert_door_close(ecert_door_t *door)
+{
+    ecert_walk_t walk;
+    ecert_err_t err;
+
     if (door->fd < 0) {
         return;
     }
-    close(door->fd);
-    door->fd = -1;
-    if (remove) {
-        unlink(door->path);
+    if (walk_to(door->path, &walk, &err) == 0) {
+        if (is_ours(door, &walk)) {
+            remove_pair(walk.dir, walk.name);
+        }
+        ecert_walk_end(&walk);
     }
+    close(door->fd);
+    close(door->lock);
+    door->fd = door->lock = -1;
 }
 
 static int may_ask(int fd)
@@ -288,15 +385,42 @@ static char *read_memory(int fd)
     return text;
 }
 
-char *ecert_door_ask(const char *path, int seconds, int *dead, ecert_err_t *err)
+static int ask_at(const char *path, ecert_door_state_t *state,
+                  ecert_err_t *err)
 {
-    int fd = connect_to(path), memory;
+    ecert_walk_t walk;
+    int fd;
+
+    if (walk_to(path, &walk, err) != 0) {
+        *state = err->code == ECERT_ERR_MISSING ? ECERT_DOOR_DEAD
+                                                : ECERT_DOOR_LIVES;
+        return -1;
+    }
+    fd = connect_to(walk.dir, walk.name);
+    *state = ECERT_DOOR_LIVES;
+    if (fd < 0) {
+        int sys = errno;
+
+        ecert_err_errno(err, path, "cannot ask the agent");
+        if (sys == ENOENT) {
+            *state = ECERT_DOOR_DEAD;
+        } else if (sys == ECONNREFUSED) {
+            *state = is_held(walk.dir, walk.name) ? ECERT_DOOR_ELSEWHERE
+                                                  : ECERT_DOOR_DEAD;
+        }
+    }
+    ecert_walk_end(&walk);
+    return fd;
+}
+
+char *ecert_door_ask(const char *path, int seconds, ecert_door_state_t *state,
+                     ecert_err_t *err)
+{
+    int fd = ask_at(path, state, err), memory;
     struct pollfd pfd = {.fd = fd, .events = POLLIN};
     char *text = NULL;
 
-    *dead = fd < 0 && (errno == ECONNREFUSED || errno == ENOENT);
     if (fd < 0) {
-        ecert_err_errno(err, path, "cannot ask the agent");
         return NULL;
     }
     if (poll(&pfd, 1, seconds * 1000) > 0) {

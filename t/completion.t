@@ -63,7 +63,7 @@ sub commands {
 }
 
 sub options {
-    is_deeply offered('dcv', 'add', '-'), [qw(--as --request --store --help)],
+    is_deeply offered('dcv', 'add', '-'), [qw(--as --request --store --run --help)],
         'all of one command';
     is_deeply offered('backup', 'www.example.hk', '--p'),
         [qw(--pending --profile --password-file --password-fd)],

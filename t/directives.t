@@ -54,6 +54,10 @@ my @refused = (
     [server => 'ecert_agent /bin/ecert', $here,
         qr/ECertAgent cannot occur within <VirtualHost>/],
     [http => 'ecert_agent', $count, qr/ECertAgent takes one argument/],
+    [server => 'ecert_run /run/ecert', $here,
+        qr/ECertRun cannot occur within <VirtualHost>/],
+    [http => 'ecert_run ""', qr/"ecert_run" directive has an empty value/,
+        qr/ECertRun takes one argument/],
 
     [server => 'ecert_certificate c', qr/"ecert_certificate" needs "ecert_c/,
         qr/ECertCertificate needs ECertCertificateKey beside it/],

@@ -24,9 +24,11 @@ for my $kind (servers()) {
         $server->start;
 
         reloads($server, $store);
+        replaced($server, $store);
         stopped($server, $store, $kind eq 'nginx' ? 'QUIT' : 'WINCH');
         stopped($server->start, $store, 'TERM');
         killed($server->start, $store);
+        elsewhere($kind, $store);
     };
 }
 done_testing;
@@ -64,6 +66,41 @@ sub reloads ($server, $store) {
         'after five more reloads master and agent hold as much as before';
     is scalar(() = glob $store->dir . '/run/*'), 1, 'one socket';
     swaps($server, $store, 'all works');
+}
+
+# The folder of its socket is replaced under it: told, and mended with the next
+# look.
+sub replaced ($server, $store) {
+    my $run = $store->dir . '/run';
+
+    $server->mark;
+    rename $run, "$run.old";
+    $store->write('run', 'no folder');
+    swaps($server, $store, 'without a socket it goes on');
+    ok $server->wait_log(qr{/run: .*ecert status does not see this server}),
+        'which is told';
+    unlink $run;
+    File::Path::remove_tree("$run.old");
+    swaps($server, $store, 'the place is free again');
+    ok wait_for(sub { (status($server))[0] == 0 }), 'and it is asked there';
+}
+
+# In a folder of its own, where a read-only store has no place for it.
+sub elsewhere ($kind, $store) {
+    my $run = tmp() . "/run-$kind";
+    my ($server) = site_server($kind, store => $store,
+        conf => { ecert_run => $run });
+
+    $server->start;
+    is scalar(() = glob "$run/*.sock"), 1, 'ecert_run: the socket is there';
+    is_deeply [glob $store->dir . '/run/*'], [], 'not in the store';
+    my ($exit, $said) = status($server, '--run', $run);
+    is $exit, 0, 'status --run' or diag $said;
+    is +(status($server))[0], 1, 'without it there is no server';
+    local $ENV{ECERT_RUN} = $run;
+    is +(status($server))[0], 0, 'ECERT_RUN';
+    ok $server->stop, 'stops';
+    is_deeply [glob "$run/* $run/.[0-9]*"], [], 'nothing is left';
 }
 
 # Processes that have this server's log open or our memory mapped.

@@ -42,7 +42,8 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("agent", "say --foreground");
     }
     if (o.foreground) {
-        return ecert_agent_foreground(ecert_cli_store(o.store));
+        return ecert_agent_foreground(ecert_cli_store(o.store),
+                                      ecert_cli_run());
     }
     return o.test ? ecert_agent_test() : ecert_agent_inherit();
 }

@@ -54,12 +54,17 @@ extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
     ecert_cmd_new, ecert_cmd_restore, ecert_cmd_rollback, ecert_cmd_status,
     ecert_cmd_verify;
 
-/* The option --store, which all of them have. */
+/* The options --store and --run, which all of them have. */
 #define ECERT_CLI_STORE                                                        \
+    {"store", 's', "DIR",                                                      \
+     "the store (default: ECERT_STORE, else /var/lib/ecert)", 0},              \
     {                                                                          \
-        "store", 's', "DIR",                                                   \
-            "the store (default: ECERT_STORE, else /var/lib/ecert)", 0         \
+        "run", ECERT_CLI_RUN, "DIR",                                           \
+            "the folder of ecert_run (ECertRun), where the servers are asked " \
+            "(default: ECERT_RUN, else run in the store)", 0                   \
     }
+
+#define ECERT_CLI_RUN 256 /* no letter's */
 
 /* Of those that look at a site's chain. */
 #define ECERT_CLI_CATALOGUE                                                    \
@@ -86,6 +91,9 @@ void ecert_cli_help(const ecert_cli_command_t *command, FILE *out);
 
 /* The store: --store, else ECERT_STORE, else the default; absolute. */
 const char *ecert_cli_store(const char *option);
+
+/* What --run says, else ECERT_RUN; NULL: the store's.  Absolute. */
+const char *ecert_cli_run(void);
 
 /* An absolute path for what people write; lives as long as the command. */
 const char *ecert_cli_absolute(const char *path);

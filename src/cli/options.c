@@ -86,6 +86,18 @@ static void make_tables(const ecert_cli_command_t *command,
     brief[b] = '\0';
 }
 
+static const char *run; /* absolute; NULL: not said */
+
+const char *ecert_cli_run(void)
+{
+    const char *value = getenv("ECERT_RUN");
+
+    if (run == NULL && value != NULL && value[0] != '\0') {
+        run = ecert_cli_absolute(value);
+    }
+    return run;
+}
+
 /* -o is set by what --output is set by. */
 static int option_of(const ecert_cli_command_t *command, int c)
 {
@@ -120,7 +132,9 @@ int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
             *code = ECERT_EXIT_USAGE;
             return -1;
         }
-        if (set(ctx, option_of(command, c), optarg, &err) != 0) {
+        if (c == ECERT_CLI_RUN) {
+            run = optarg[0] ? ecert_cli_absolute(optarg) : NULL;
+        } else if (set(ctx, option_of(command, c), optarg, &err) != 0) {
             ecert_cli_fail(NULL, &err);
             *code = ECERT_EXIT_USAGE;
             return -1;

@@ -41,29 +41,36 @@ json_t *ecert_cli_servers(const char *store, int *silent)
 {
     json_t *answers = json_array();
     char run[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
+    const char *said = ecert_cli_run();
     ecert_err_t err;
     char **names;
     size_t n, i;
 
-    snprintf(run, sizeof(run), "%.3800s/run", store);
+    snprintf(run, sizeof(run), "%.3800s%s", said ? said : store,
+             said ? "" : "/run");
     if (ecert_file_list(run, 1000, NULL, &names, &n, &err) != 0) {
-        if (err.code != ECERT_ERR_MISSING) { /* then no server ever ran */
+        if (err.code != ECERT_ERR_MISSING /* no server ever ran */
+            || said != NULL) {
             complain(&err);
             (*silent)++;
         }
         return answers;
     }
     for (i = 0; i < n; i++) {
-        int dead;
+        ecert_door_state_t state;
         char *text;
         json_t *answer;
 
+        if (!ecert_door_is(names[i])) {
+            continue;
+        }
         snprintf(path, sizeof(path), "%s/%.255s", run, names[i]);
-        text = ecert_door_ask(path, SECONDS, &dead, &err);
-        if (text == NULL && !dead) {
+        text = ecert_door_ask(path, SECONDS, &state, &err);
+        if (text == NULL && state == ECERT_DOOR_LIVES) {
             complain(&err);
             (*silent)++;
-        } else if (text == NULL && access(path, F_OK) == 0) {
+        } else if (text == NULL && state == ECERT_DOOR_DEAD
+                   && access(path, F_OK) == 0) {
             complain_dead(path);
             (*silent)++;
         }

@@ -48,6 +48,7 @@ static ecert_conf_t *make(void)
     assert_non_null(conf);
     assert_int_equal(ecert_conf_set(&conf->server, "nginx/1.22.1", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->store, "/var/lib/e cert", &err), 0);
+    assert_int_equal(ecert_conf_set(&conf->run, "/run/ecert", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->agent, "/usr/sbin/ecert", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->log_file, "/var/log/e", &err), 0);
     assert_int_equal(
@@ -116,6 +117,7 @@ static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b)
 {
     assert_same(a->server, b->server);
     assert_same(a->store, b->store);
+    assert_same(a->run, b->run);
     assert_same(a->agent, b->agent);
     assert_same(a->log_file, b->log_file);
     assert_same(a->log_prefix, b->log_prefix);
