@@ -34,7 +34,8 @@ typedef struct {
     const char *agent;
     apr_array_header_t *fetch; /* const char *: on, off, allow=CIDR */
 
-    int own; /* ECert on: the site is called as the virtual host */
+    int said; /* ECert was there */
+    int own;  /* ECert on: the site is called as the virtual host */
     const char *name;
     const char *certificate;
     const char *key;

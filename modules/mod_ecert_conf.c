@@ -80,14 +80,19 @@ static const char *check_context(cmd_parms *cmd, unsigned forbidden)
 
 static const char *check_value(cmd_parms *cmd, const char *arg)
 {
-    for (; *arg != '\0'; arg++) {
-        if ((unsigned char)*arg < 0x20 || *arg == 0x7f) {
-            return apr_psprintf(cmd->pool,
-                                "%s has a control character in its value",
-                                cmd->cmd->name);
-        }
-    }
-    return NULL;
+    const char *wrong = ecert_conf_wrong(arg);
+
+    return wrong == NULL
+               ? NULL
+               : apr_pstrcat(cmd->pool, cmd->cmd->name, " ", wrong, NULL);
+}
+
+static const char *duplicate(cmd_parms *cmd)
+{
+    return apr_psprintf(cmd->pool,
+                        "%s is duplicate: a virtual host serves one "
+                        "certificate; remove one of the two",
+                        cmd->cmd->name);
 }
 
 /*
@@ -128,8 +133,10 @@ static const char *set_site(cmd_parms *cmd, void *dir, const char *arg)
     const char *err;
 
     (void)dir;
-    srv->name = NULL;
-    srv->own = 0;
+    if (srv->said) {
+        return duplicate(cmd);
+    }
+    srv->said = 1;
     if (strcasecmp(arg, "off") == 0) {
         return check_context(cmd, 0);
     }
@@ -152,11 +159,15 @@ static const char *set_site(cmd_parms *cmd, void *dir, const char *arg)
     return NULL;
 }
 
-/* Sets the field at offset cmd->info of the server's record. */
+/* The field at offset cmd->info of the server's record. */
+static const char **field_of(cmd_parms *cmd)
+{
+    return (const char **)((char *)ecert_srv(cmd->server) + (size_t)cmd->info);
+}
+
 static const char *store_path(cmd_parms *cmd, const char *arg)
 {
-    const char **field =
-        (const char **)((char *)ecert_srv(cmd->server) + (size_t)cmd->info);
+    const char **field = field_of(cmd);
     const char *err = check_value(cmd, arg);
 
     if (err != NULL) {
@@ -188,6 +199,9 @@ static const char *set_site_path(cmd_parms *cmd, void *dir, const char *arg)
     const char *err = begin_site(cmd);
 
     (void)dir;
+    if (err == NULL && *field_of(cmd) != NULL) {
+        err = duplicate(cmd);
+    }
     return err != NULL ? err : store_path(cmd, arg);
 }
 
@@ -217,6 +231,9 @@ static const char *set_cross(cmd_parms *cmd, void *dir, const char *arg)
     ecert_err_t err;
 
     (void)dir;
+    if (refused == NULL) {
+        refused = check_value(cmd, arg);
+    }
     if (refused != NULL) {
         return refused;
     }
@@ -244,6 +261,9 @@ static const char *add_fetch(cmd_parms *cmd, void *dir, const char *arg)
     ecert_err_t err;
 
     (void)dir;
+    if (refused == NULL) {
+        refused = check_value(cmd, arg);
+    }
     if (refused == NULL
         && (scratch == NULL || ecert_conf_fetch(scratch, arg, &err) != 0)) {
         refused = apr_pstrcat(cmd->pool, cmd->cmd->name, ": ",

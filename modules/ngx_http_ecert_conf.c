@@ -93,32 +93,29 @@ ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf)
     return NGX_OK;
 }
 
-static void ngx_http_ecert_used(ngx_conf_t *cf)
-{
-    ngx_http_ecert_main_conf_t *emcf;
-
-    emcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_ecert_module);
-    emcf->used = 1;
-}
-
 /* What is wrong with a directive; nginx adds its name, file and line. */
 static char *ngx_http_ecert_phrase(const char *text)
 {
     return (char *)(uintptr_t)text;
 }
 
-/* Also a zero byte: what C would not read to its end is refused, not cut. */
-static char *ngx_http_ecert_text(const ngx_str_t *value)
+/* Each directive of ours begins here.  A zero byte is what C would not read to
+ * its end: refused, not cut. */
+static char *ngx_http_ecert_begin(ngx_conf_t *cf)
 {
-    size_t i;
+    ngx_http_ecert_main_conf_t *emcf;
+    ngx_str_t *value = cf->args->elts;
+    const char *wrong;
+    ngx_uint_t i;
 
-    if (value->len == 0) {
-        return ngx_http_ecert_phrase("has an empty value");
-    }
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
-            return ngx_http_ecert_phrase(
-                "has a control character in its value");
+    emcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_ecert_module);
+    emcf->used = 1;
+    for (i = 1; i < cf->args->nelts; i++) {
+        wrong = ngx_strlen(value[i].data) != value[i].len
+                    ? "has a control character in its value"
+                    : ecert_conf_wrong((char *)value[i].data);
+        if (wrong != NULL) {
+            return ngx_http_ecert_phrase(wrong);
         }
     }
     return NGX_CONF_OK;
@@ -127,11 +124,6 @@ static char *ngx_http_ecert_text(const ngx_str_t *value)
 /* Relative paths start at the configuration's folder, as ssl_certificate's. */
 static char *ngx_http_ecert_path(ngx_conf_t *cf, ngx_str_t *path)
 {
-    char *rv = ngx_http_ecert_text(path);
-
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
     return ngx_conf_full_name(cf->cycle, path, 1) == NGX_OK ? NGX_CONF_OK
                                                             : NGX_CONF_ERROR;
 }
@@ -141,14 +133,15 @@ static char *ngx_http_ecert_set_path(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_str_t *field = (ngx_str_t *)((char *)conf + cmd->offset);
     ngx_str_t *value = cf->args->elts;
-    char *rv;
+    char *rv = ngx_http_ecert_begin(cf);
 
-    ngx_http_ecert_used(cf);
     if (field->data != NULL) {
         return ngx_http_ecert_phrase("is duplicate");
     }
-    rv = ngx_http_ecert_path(cf, &value[1]);
-    *field = value[1];
+    if (rv == NGX_CONF_OK) {
+        rv = ngx_http_ecert_path(cf, &value[1]);
+        *field = value[1];
+    }
     return rv;
 }
 
@@ -167,14 +160,12 @@ static char *ngx_http_ecert_site(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_ecert_srv_conf_t *escf = conf;
     ngx_str_t *value = cf->args->elts;
-    char *rv;
+    char *rv = ngx_http_ecert_begin(cf);
 
-    ngx_http_ecert_used(cf);
     if (escf->said) {
         return ngx_http_ecert_phrase("is duplicate");
     }
     escf->said = 1;
-    rv = ngx_http_ecert_text(&value[1]);
     if (rv != NGX_CONF_OK || ngx_strcmp(value[1].data, "off") == 0) {
         return rv;
     }
@@ -200,10 +191,12 @@ static char *ngx_http_ecert_issuers(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_str_t *value = cf->args->elts;
     const char **path;
     ngx_uint_t i;
-    char *rv;
+    char *rv = ngx_http_ecert_begin(cf);
 
     (void)cmd;
-    ngx_http_ecert_used(cf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
     if (escf->issuers == NULL) {
         escf->issuers = ngx_array_create(cf->pool, 4, sizeof(char *));
         if (escf->issuers == NULL) {
@@ -229,10 +222,13 @@ static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_ecert_srv_conf_t *escf = conf;
     ngx_str_t *value = cf->args->elts;
+    char *rv = ngx_http_ecert_begin(cf);
     ecert_err_t err;
 
     (void)cmd;
-    ngx_http_ecert_used(cf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
     if (escf->cross.kind != ECERT_CROSS_UNSET) {
         return ngx_http_ecert_phrase("is duplicate");
     }
@@ -247,8 +243,9 @@ static char *ngx_http_ecert_cross(ngx_conf_t *cf, ngx_command_t *cmd,
 
 static char *ngx_http_ecert_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_ecert_used(cf);
-    return ngx_conf_set_flag_slot(cf, cmd, conf);
+    char *rv = ngx_http_ecert_begin(cf);
+
+    return rv != NGX_CONF_OK ? rv : ngx_conf_set_flag_slot(cf, cmd, conf);
 }
 
 static char *ngx_http_ecert_fetch(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -256,11 +253,14 @@ static char *ngx_http_ecert_fetch(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_ecert_main_conf_t *emcf = conf;
     ngx_str_t *value = cf->args->elts;
+    char *rv = ngx_http_ecert_begin(cf);
     ecert_err_t err;
     ngx_uint_t i;
 
     (void)cmd;
-    ngx_http_ecert_used(cf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
     for (i = 1; i < cf->args->nelts; i++) {
         if (ecert_conf_fetch(emcf->conf, (char *)value[i].data, &err) != 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

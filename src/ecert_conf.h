@@ -98,6 +98,14 @@ void ecert_conf_free(ecert_conf_t *conf);
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err);
 
 /*
+ * Whether a directive's value is one at all: NULL, or what is wrong with it, as
+ * it stands behind the directive's name ("has a variable in its value: ...").
+ * Refused are nothing, control characters, variables of either server, and the
+ * prefixes of keys that are no files (engine:, store:).
+ */
+const char *ecert_conf_wrong(const char *value);
+
+/*
  * A value of the directive ecert_fetch: on, off, allow=CIDR.  CONF otherwise,
  * naming the choices or what is wrong with the network.
  */

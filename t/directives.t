@@ -26,6 +26,11 @@ my $here = qr/"DIRECTIVE" directive is not allowed here/;
 my $twice = qr/"DIRECTIVE" directive is duplicate/;
 my $control = [qr/"DIRECTIVE" directive has a control character/,
     qr/DIRECTIVE has a control character/];
+my $variable = [qr/"DIRECTIVE" directive has a variable in its value/,
+    qr/DIRECTIVE has a variable in its value/];
+my $scheme = [qr/"DIRECTIVE" directive takes names and files, nothing with/,
+    qr/DIRECTIVE takes names and files, nothing with/];
+my $again = qr/DIRECTIVE is duplicate: a virtual host serves one certificate/;
 my $choice = 'is none of auto, on, off, until=YYYY-MM-DD';
 my $either = qr/"ecert" takes the certificate from the store.*write the one/;
 my $rival = qr/"ecert\w*" serves this server's certificate: remove "ssl_cert/;
@@ -36,8 +41,13 @@ my @refused = (
         qr/ECert takes one argument/],
     [server => "ecert \"a\tb\"", @$control],
     [server => "ecert \"a\x1b[31mb\"", @$control],
-    [server => 'ecert on; ecert on', $twice, ''],
-    [server => 'ecert on; ecert off', $twice, ''],
+    [server => 'ecert on; ecert on', $twice, $again],
+    [server => 'ecert on; ecert off', $twice, $again],
+    [server => 'ecert off; ecert on', $twice, $again],
+    [server => 'ecert $ssl_server_name', @$variable],
+    [server => 'ecert ${none}.example.hk', @$variable],
+    [server => 'ecert "%{HTTP_HOST}"', @$variable],
+    [server => 'ecert engine:e:1', @$scheme],
     [http => 'ecert on', $here, ''],
     [location => 'ecert on', $here, qr/ECert not allowed in <Location> co/],
     [nameless => 'ecert on',
@@ -64,8 +74,20 @@ my @refused = (
     [server => 'ecert_certificate_key k',
         qr/"ecert_certificate_key" needs "ecert_certificate" beside it/,
         qr/ECertCertificateKey needs ECertCertificate beside it/],
-    [server => 'ecert_certificate c; ecert_certificate c', $twice,
-        qr/needs ECertCertificateKey/],
+    [server => 'ecert_certificate c; ecert_certificate c', $twice, $again],
+    [server => 'ecert_certificate c; ecert_certificate_key k; '
+        . 'ecert_certificate c', $twice, $again],
+    [server => 'ecert_certificate c; ecert_certificate_key k; '
+        . 'ecert_certificate_key k', $twice, $again],
+    [server => 'ecert_certificate /tmp/$ssl_server_name.crt', @$variable],
+    [server => 'ecert_certificate_key $1', @$variable],
+    [server => 'ecert_certificate data:x', @$scheme],
+    map({ [server => "ecert_certificate_key $_", @$scheme] }
+        'engine:pkcs11:k', 'store:file:/k', 'pkcs11:object=k', 'file:/k'),
+    [http => 'ecert_issuers /a /${b}', @$variable],
+    [http => 'ecert_store $document_root', @$variable],
+    [http => 'ecert_cross_certificate $x', @$variable],
+    [http => 'ecert_catalogue store:x', @$scheme],
     [location => 'ecert_certificate c', $here, qr/not allowed in <Location/],
     [server => 'ecert on; ecert_certificate c; ecert_certificate_key k',
         $either, qr/ECert takes the certificate from the store/],
