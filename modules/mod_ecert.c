@@ -1,9 +1,9 @@
 /*
  * mod_ecert: ecert in Apache httpd 2.4.
  *
- * The certificates are in mod_ecert_tls.c; the quick handler answers validation
- * files; the agent lives as long as the configuration.  All the rest is the
- * core's (src/ecert.h).
+ * The certificates are in mod_ecert_tls.c, validation files in mod_ecert_dcv.c;
+ * the agent lives as long as the configuration.  All the rest is the core's
+ * (src/ecert.h).
  *
  * httpd unloads this file between two configurations.  So nothing here outlives
  * pconf, except one number in the process pool (keep_snapshot).
@@ -19,9 +19,6 @@
 #include "http_core.h"
 #include "http_log.h"
 #include "http_main.h"
-#include "http_protocol.h"
-#include "http_request.h"
-#include "http_ssl.h"
 #include "ap_mpm.h"
 #include "mpm_common.h"
 #include "apr_portable.h"
@@ -310,6 +307,7 @@ static int ecert_post_config(apr_pool_t *pconf, apr_pool_t *plog,
         return OK;
     }
     warn_without_tls(main_server);
+    mod_ecert_dcv_begin();
     if (agent_needed(main_server)) {
         rc = launch_agent(ptemp, plog, main_server);
     }
@@ -392,105 +390,6 @@ static void ecert_test_config(apr_pool_t *pconf, server_rec *main_server)
     }
 }
 
-/* ---- validation files ---- */
-
-static void *from_pool(void *pool, size_t size)
-{
-    return apr_palloc(pool, size);
-}
-
-/* A validator gets the whole file, whatever range it asks for. */
-static void drop_ranges(request_rec *r)
-{
-    ap_filter_t *f, *next;
-
-    for (f = r->output_filters; f != NULL; f = next) {
-        next = f->next;
-        if (strcasecmp(f->frec->name, "byterange") == 0) {
-            ap_remove_output_filter(f);
-        }
-    }
-}
-
-/* AddDefaultCharset is for the site's own texts. */
-static void set_type(request_rec *r)
-{
-    core_request_config *core = ap_get_core_module_config(r->request_config);
-
-    core->suppress_charset = 1;
-    ap_set_content_type(r, "text/plain");
-}
-
-static int send_answer(request_rec *r, const ecert_answer_t *answer)
-{
-    drop_ranges(r);
-    r->status = answer->status;
-    set_type(r);
-    ap_set_content_length(r, (apr_off_t)answer->len);
-    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    if (answer->allow != NULL) {
-        apr_table_setn(r->headers_out, "Allow", answer->allow);
-    }
-    if (answer->len > 0) {
-        ap_rwrite(answer->body, (int)answer->len, r);
-    }
-    return OK; /* also for 405: an ErrorDocument must not take its place */
-}
-
-/* mod_remoteip, where it is used, has put the client's address in by now. */
-static void fill_ask(request_rec *r, ecert_ask_t *ask)
-{
-    const char *agent = apr_table_get(r->headers_in, "User-Agent");
-
-    memset(ask, 0, sizeof(*ask));
-    ask->method = r->method;
-    ask->method_len = strlen(r->method);
-    ask->host = r->hostname;
-    ask->host_len = strlen(r->hostname);
-    ask->path = r->uri;
-    ask->path_len = strlen(r->uri);
-    ask->now = (int64_t)apr_time_sec(r->request_time);
-    ask->tls = ap_ssl_conn_is_ssl(r->connection);
-    if (r->useragent_addr != NULL) {
-        ask->peer = (const struct sockaddr *)&r->useragent_addr->sa;
-    }
-    if (agent != NULL) {
-        ask->agent = agent;
-        ask->agent_len = strlen(agent);
-    }
-}
-
-/*
- * Before everything else that could answer: Redirect, RewriteRule, If, Require,
- * ProxyPass, .htaccess.  r->uri is the path as sent, neither decoded nor
- * normalised, so that no other spelling of it can reach us.
- */
-static int ecert_quick_handler(request_rec *r, int lookup)
-{
-    ecert_answer_t answer = {0};
-    ecert_ask_t ask;
-    int rc;
-
-    if (lookup || r->main != NULL || r->prev != NULL || r->hostname == NULL
-        || r->uri == NULL || r->proxyreq == PROXYREQ_PROXY) {
-        return DECLINED;
-    }
-    if (mod_ecert_live() == NULL || ecert_srv(r->server)->dcv == 0) {
-        return DECLINED;
-    }
-    fill_ask(r, &ask);
-    ecert_live_answer(mod_ecert_live(), &ask, from_pool, r->pool, &answer);
-    if (answer.status == 0) {
-        return DECLINED;
-    }
-    rc = ap_discard_request_body(r);
-    if (rc != OK) {
-        return rc;
-    }
-    ecert_live_note(mod_ecert_live(), &ask, &answer);
-    return send_answer(r, &answer);
-}
-
 /* ---- module ---- */
 
 static void ecert_register_hooks(apr_pool_t *p)
@@ -502,8 +401,7 @@ static void ecert_register_hooks(apr_pool_t *p)
     ap_hook_post_config(ecert_post_config, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_drop_privileges(ecert_drop_privileges, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_child_init(ecert_child_init, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_quick_handler(ecert_quick_handler, NULL, NULL,
-                          APR_HOOK_REALLY_FIRST);
+    mod_ecert_dcv_hooks();
     mod_ecert_tls_hooks();
 }
 

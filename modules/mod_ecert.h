@@ -1,7 +1,8 @@
 /*
  * What the files of mod_ecert share: mod_ecert_conf.c turns directives into
  * sites, mod_ecert_listen.c finds where they are reached, mod_ecert_tls.c
- * serves their certificates, mod_ecert.c does all else that they ask for.
+ * serves their certificates, mod_ecert_dcv.c answers for validation files,
+ * mod_ecert.c does all else that they ask for.
  */
 
 #ifndef MOD_ECERT_H
@@ -72,6 +73,10 @@ ecert_conf_t *mod_ecert_conf(void);
 /* Before mod_ssl makes its contexts. */
 void mod_ecert_tls_begin(apr_pool_t *pconf);
 void mod_ecert_tls_hooks(void);
+
+/* Once all modules have set their hooks. */
+void mod_ecert_dcv_begin(void);
+void mod_ecert_dcv_hooks(void);
 
 /* Logs err on one line; site may be NULL. */
 void mod_ecert_log(server_rec *s, int level, const char *site,

@@ -24,8 +24,8 @@ static int has_variable(const char *value)
 /* What the servers' own directives take for a key that is no file. */
 static int has_scheme(const char *value)
 {
-    static const char *const schemes[] = {"data:", "engine:", "file:",
-                                          "pkcs11:", "store:"};
+    static const char *const schemes[] = {
+        "data:", "engine:", "file:", "pkcs11:", "store:"};
     size_t i;
 
     for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {

@@ -63,44 +63,6 @@ static ecert_conf_t *make(void)
     return conf;
 }
 
-static void test_wrong_values(void **state)
-{
-    static const struct {
-        const char *value, *says; /* NULL: nothing wrong */
-    } values[] = {
-        {"", "empty"},
-        {"a\nb", "control"},
-        {"$ssl_server_name", "variable"},
-        {"/etc/${name}.pem", "variable"},
-        {"$1", "variable"},
-        {"/etc/$_", "variable"},
-        {"%{HTTP_HOST}", "variable"},
-        {"100%$ $${x}", "variable"},
-        {"engine:e:1", "engine:"},
-        {"store:file:/k", "store:"},
-        {"data:x", "data:"},
-        {"file:/k", "file:"},
-        {"pkcs11:object=k", "pkcs11:"},
-        {"/etc/100%/a$.pem", NULL},
-        {"/etc/engine:x", NULL},
-        {"a$", NULL},
-        {"www.example.hk", NULL},
-        {"\xe4\xb8\xad.hk", NULL},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-        const char *wrong = ecert_conf_wrong(values[i].value);
-
-        if (values[i].says == NULL) {
-            assert_null(wrong);
-        } else {
-            assert_non_null(wrong);
-            assert_non_null(strstr(wrong, values[i].says));
-        }
-    }
-}
-
 static void test_fetch_values(void **state)
 {
     static const char *const bad[] = {
@@ -624,7 +586,6 @@ static void test_bad_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_values),
         cmocka_unit_test(test_fetch_values), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_write_fails),  cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_needs),        cmocka_unit_test(test_sharing),
