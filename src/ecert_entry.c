@@ -38,7 +38,7 @@ int ecert_entry_temporary(int dir, const char *name, char out[NAME_MAX + 1])
         snprintf(out, NAME_MAX + 1, ".%.*s" MARK "%s",
                  (int)(NAME_MAX - TAIL - 1), name, random);
         fd = openat(dir, out,
-                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd >= 0 || errno != EEXIST) {
             return fd;
         }

@@ -1,50 +1,14 @@
 #include "ecert_parcel.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define READ_FLAGS (O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-#define INPUT      "standard input"
+#include "ecert_given.h"
 
-static const char *kind(mode_t mode)
-{
-    switch (mode & S_IFMT) {
-    case S_IFDIR:
-        return "a folder";
-    case S_IFIFO:
-        return "a FIFO";
-    case S_IFSOCK:
-        return "a socket";
-    case S_IFCHR:
-    case S_IFBLK:
-        return "a device";
-    default:
-        return "something else";
-    }
-}
-
-static int not_file(const char *name, mode_t mode, ecert_err_t *err)
-{
-    return ecert_err(err, ECERT_ERR_NOT_FILE, name, "it is %s", kind(mode));
-}
-
-/* A socket or a device without a driver cannot even be opened. */
-static int cannot_open(const char *path, ecert_err_t *err)
-{
-    int saved = errno;
-    struct stat st;
-
-    if ((saved == ENXIO || saved == ENODEV) && stat(path, &st) == 0
-        && !S_ISREG(st.st_mode)) {
-        return not_file(path, st.st_mode, err);
-    }
-    errno = saved;
-    return ecert_err_errno(err, path, "open");
-}
+#define INPUT "standard input"
 
 /* Whoever started this may have made standard input non-blocking. */
 static void wait_for(int fd)
@@ -102,26 +66,19 @@ static int read_input(ecert_file_t *file, ecert_err_t *err)
         return ecert_err_errno(err, INPUT, "look at it");
     }
     if (S_ISDIR(file->st.st_mode)) {
-        return not_file(INPUT, file->st.st_mode, err);
+        return ecert_err(err, ECERT_ERR_NOT_FILE, INPUT, "it is a folder");
     }
     return read_open(STDIN_FILENO, INPUT, file, err);
 }
 
-static int read_regular(int fd, const char *path, ecert_file_t *file,
-                        ecert_err_t *err)
+static int check_size(const char *path, const ecert_file_t *file,
+                      ecert_err_t *err)
 {
-    if (fstat(fd, &file->st) != 0) {
-        return ecert_err_errno(err, path, "look at the open file");
-    }
-    if (!S_ISREG(file->st.st_mode)) {
-        return not_file(path, file->st.st_mode, err);
-    }
-    if (file->st.st_size > ECERT_FILE_MAX) {
-        return ecert_err(err, ECERT_ERR_TOO_LARGE, path,
-                         "it has %lld bytes, at most %d are allowed",
-                         (long long)file->st.st_size, ECERT_FILE_MAX);
-    }
-    return read_open(fd, path, file, err);
+    return file->st.st_size <= ECERT_FILE_MAX
+               ? 0
+               : ecert_err(err, ECERT_ERR_TOO_LARGE, path,
+                           "it has %lld bytes, at most %d are allowed",
+                           (long long)file->st.st_size, ECERT_FILE_MAX);
 }
 
 int ecert_parcel_read(const char *path, ecert_file_t *file, ecert_err_t *err)
@@ -132,11 +89,14 @@ int ecert_parcel_read(const char *path, ecert_file_t *file, ecert_err_t *err)
     if (strcmp(path, "-") == 0) {
         rc = read_input(file, err);
     } else {
-        fd = open(path, READ_FLAGS);
+        fd = ecert_given_open(path, &file->st, err);
         if (fd < 0) {
-            return cannot_open(path, err);
+            return -1;
         }
-        rc = read_regular(fd, path, file, err);
+        rc = check_size(path, file, err);
+        if (rc == 0) {
+            rc = read_open(fd, path, file, err);
+        }
         close(fd);
     }
     if (rc != 0) {

@@ -23,9 +23,8 @@ typedef struct {
 
 /*
  * The bytes of a file, or of standard input for "-": at most ECERT_FILE_MAX.
- * Unlike ecert_file_read it takes anybody's file, through links, but only a
- * regular one (standard input may be a pipe); never waits for a FIFO or device.
- * MISSING, UNREADABLE, NOT_FILE, TOO_LARGE, EMPTY.  ecert_file_free.
+ * Unlike ecert_file_read it takes anybody's file, as ecert_given_open does.
+ * Errors are those of that, TOO_LARGE, EMPTY.  ecert_file_free.
  */
 int ecert_parcel_read(const char *path, ecert_file_t *file, ecert_err_t *err);
 

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 #include "ecert_trail.h"
 #include "ecert_walk.h"
 
@@ -74,6 +77,10 @@ static int check_folder(ecert_walk_t *walk, ecert_err_t *err)
     if (trusted(walk, st) && (!walk->shared || (st->st_mode & S_ISVTX))) {
         return 0;
     }
+    if (walk->given) {
+        walk->shared = 1; /* which does not matter but for what is in it */
+        return 0;
+    }
     return unsafe_folder(walk, st, err);
 }
 
@@ -88,6 +95,9 @@ static int add_real(ecert_walk_t *walk, const char *name)
     size_t len = strlen(walk->real);
     int n;
 
+    if (strcmp(name, ".") == 0) {
+        return 0;
+    }
     if (strcmp(name, "..") == 0) {
         char *slash = strrchr(walk->real, '/');
         if (slash) {
@@ -148,6 +158,47 @@ static int push(ecert_walk_t *walk, const char *target)
     return 0;
 }
 
+/* Made by somebody else, or put here by him under another name of it. */
+static int is_foreign(const ecert_walk_t *walk, const struct stat *st)
+{
+    if (!walk->given) {
+        return walk->shared && !trusted(walk, st);
+    }
+    return !trusted(walk, st) || (walk->shared && st->st_nlink > 1);
+}
+
+static int refuse_link(const ecert_walk_t *walk, const char *name,
+                       const struct stat *st, const char *target,
+                       ecert_err_t *err)
+{
+    ecert_err(err, ECERT_ERR_UNSAFE, walk->path,
+              "the link %s/%s belongs to uid %u%s%s", walk->real, name,
+              (unsigned)st->st_uid, walk->given ? " and leads to " : "",
+              walk->given ? target : "");
+    return walk->given ? ecert_err_hint(err, "name the file that is meant, or "
+                                             "copy it and name the copy")
+                       : -1;
+}
+
+/* Those in /proc that stand for something open have no path that leads there;
+ * what they read as is text. */
+static int is_magic(int fd, const char *target)
+{
+    struct statfs fs;
+
+    return (target[0] == '/' || strchr(target, ':') != NULL)
+           && fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+static int refuse_magic(const ecert_walk_t *walk, const char *name,
+                        ecert_err_t *err)
+{
+    ecert_err(err, ECERT_ERR_UNSAFE, walk->path,
+              "%s/%s stands for what a process has open", walk->real, name);
+    return ecert_err_hint(err, "name the file itself; what this command was "
+                               "started with is - or /dev/fd/N");
+}
+
 static int follow(ecert_walk_t *walk, int fd, const struct stat *st,
                   const char *name, ecert_err_t *err)
 {
@@ -155,11 +206,6 @@ static int follow(ecert_walk_t *walk, int fd, const struct stat *st,
     ssize_t n;
 
     ecert_trail_dir(walk->trail, walk->real);
-    if (walk->shared && !trusted(walk, st)) {
-        return ecert_err(err, ECERT_ERR_UNSAFE, walk->path,
-                         "the link %s/%s belongs to uid %u", walk->real, name,
-                         (unsigned)st->st_uid);
-    }
     if (++walk->links > ECERT_WALK_LINKS) {
         errno = ELOOP;
         fail_errno(walk, name, err);
@@ -170,6 +216,12 @@ static int follow(ecert_walk_t *walk, int fd, const struct stat *st,
         return fail_errno(walk, name, err);
     }
     target[n] = '\0';
+    if (is_foreign(walk, st)) {
+        return refuse_link(walk, name, st, target, err);
+    }
+    if (is_magic(fd, target)) {
+        return refuse_magic(walk, name, err);
+    }
     if (push(walk, target) != 0) {
         return too_long(walk, name, err);
     }
@@ -253,12 +305,27 @@ static int next_name(ecert_walk_t *walk, char *name)
     return len > 0;
 }
 
+/* Where a relative path begins. */
+static int enter_here(ecert_walk_t *walk, ecert_err_t *err)
+{
+    int fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return fail_errno(walk, "", err);
+    }
+    if (getcwd(walk->real, sizeof(walk->real)) == NULL) {
+        walk->real[0] = '\0'; /* it was removed, or is too deep: for words */
+    }
+    return enter(walk, fd, ".", err);
+}
+
 static int walk_on(ecert_walk_t *walk, ecert_err_t *err)
 {
     char name[NAME_MAX + 1];
     int more;
 
-    if (enter_root(walk, err) != 0) {
+    if ((walk->path[0] == '/' ? enter_root(walk, err) : enter_here(walk, err))
+        != 0) {
         return -1;
     }
     while ((more = next_name(walk, name)) > 0) {
@@ -291,8 +358,8 @@ static void note_folders(const ecert_walk_t *walk)
     }
 }
 
-int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
-               ecert_trail_t *trail, ecert_err_t *err)
+static int begin(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
+                 ecert_trail_t *trail, ecert_err_t *err)
 {
     walk->path = path;
     walk->trail = trail;
@@ -302,10 +369,6 @@ int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
     walk->uid = geteuid();
     walk->links = walk->shared = walk->parent_shared = 0;
 
-    if (path[0] != '/') {
-        return ecert_err(err, ECERT_ERR_USAGE, path,
-                         "the path does not begin with /");
-    }
     if (push(walk, path) != 0) {
         errno = ENAMETOOLONG;
         return ecert_err(err, ECERT_ERR_SYSTEM, path, NULL);
@@ -318,6 +381,28 @@ int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
     ecert_trail_failure(trail, path, err->code);
     ecert_walk_end(walk);
     return -1;
+}
+
+int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
+               ecert_trail_t *trail, ecert_err_t *err)
+{
+    walk->given = 0;
+    if (path[0] != '/') {
+        return ecert_err(err, ECERT_ERR_USAGE, path,
+                         "the path does not begin with /");
+    }
+    return begin(walk, path, want, trail, err);
+}
+
+int ecert_walk_given(ecert_walk_t *walk, const char *path,
+                     ecert_walk_want_t want, ecert_err_t *err)
+{
+    walk->given = 1;
+    if (path[0] == '\0') {
+        errno = ENOENT;
+        return ecert_err(err, ECERT_ERR_MISSING, path, NULL);
+    }
+    return begin(walk, path, want, NULL, err);
 }
 
 void ecert_walk_end(ecert_walk_t *walk)
@@ -350,12 +435,19 @@ static const char *kind(mode_t mode)
     }
 }
 
+int ecert_walk_regular(const ecert_walk_t *walk, const struct stat *st,
+                       ecert_err_t *err)
+{
+    return S_ISREG(st->st_mode) ? 0
+                                : ecert_err(err, ECERT_ERR_NOT_FILE, walk->path,
+                                            "it is %s", kind(st->st_mode));
+}
+
 int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
                     ecert_err_t *err)
 {
-    if (!S_ISREG(st->st_mode)) {
-        return ecert_err(err, ECERT_ERR_NOT_FILE, walk->path, "it is %s",
-                         kind(st->st_mode));
+    if (ecert_walk_regular(walk, st, err) != 0) {
+        return -1;
     }
     if (trusted(walk, st) && !(st->st_mode & OTHERS)) {
         return 0;

@@ -34,6 +34,7 @@ typedef struct {
     int links;
     int shared; /* others may make entries in dir (sticky) */
     int parent_shared;
+    int given; /* see ecert_walk_given */
 } ecert_walk_t;
 
 /*
@@ -46,9 +47,22 @@ int ecert_walk(ecert_walk_t *walk, const char *path, ecert_walk_want_t want,
                ecert_trail_t *trail, ecert_err_t *err);
 void ecert_walk_end(ecert_walk_t *walk);
 
+/*
+ * The walk along a path that a person gave at the command line, also a relative
+ * one.  It may lead through anybody's folders, but a link is followed only when
+ * it is root's or this user's, and a link of /proc that stands for an open file
+ * (/proc/N/fd/N, /proc/N/root) never: UNSAFE.
+ */
+int ecert_walk_given(ecert_walk_t *walk, const char *path,
+                     ecert_walk_want_t want, ecert_err_t *err);
+
 /* 0 when st is a regular file that only root and this user can change. */
 int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
                     ecert_err_t *err);
+
+/* 0 when st is a regular file; else NOT_FILE, which names what it is. */
+int ecert_walk_regular(const ecert_walk_t *walk, const struct stat *st,
+                       ecert_err_t *err);
 
 /*
  * The folder that holds path's last component, and that component in

@@ -1,5 +1,6 @@
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -331,6 +332,13 @@ static int write_file(const options_t *options, const goods_t *goods,
     return rc;
 }
 
+/* A file made here is this user's.  Anybody else's is not parsed by a
+ * process that inherits the private key, though it is in a jail. */
+static int is_own(const struct stat *st)
+{
+    return st->st_uid == geteuid() && (st->st_mode & 022) == 0;
+}
+
 /* A command was killed when its file was in place, but nothing told of it. */
 static int is_unfinished(const ecert_cli_site_t *site, const options_t *options,
                          const goods_t *goods, const char *password)
@@ -346,8 +354,9 @@ static int is_unfinished(const ecert_cli_site_t *site, const options_t *options,
         || ecert_parcel_read(options->file, &file, &ignored) != 0) {
         return 0;
     }
-    if (ecert_parcel_open(&file, options->file, password, &parcel, &ignored)
-        == 0) {
+    if (is_own(&file.st)
+        && ecert_parcel_open(&file, options->file, password, &parcel, &ignored)
+               == 0) {
         is = same(goods, &parcel);
         ecert_parcel_free(&parcel);
     }

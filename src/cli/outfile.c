@@ -13,8 +13,10 @@
 #include <openssl/crypto.h>
 
 #include "ecert_entry.h"
+#include "ecert_given.h"
 
-/* The folder is the person's own choice: no rules but that it is there. */
+/* The folder is the person's own choice: no rules but that it is there, and
+ * that nobody else's link leads to it. */
 static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
 {
     const char *slash = strrchr(path, '/');
@@ -27,12 +29,9 @@ static int open_folder(ecert_outfile_t *out, const char *path, ecert_err_t *err)
         return ecert_err(err, ECERT_ERR_USAGE, path, "no name of a file");
     }
     snprintf(folder, sizeof(folder), "%.*s", len, path);
-    out->dir = open(len     ? folder
-                    : slash ? "/"
-                            : ".",
-                    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    out->dir = ecert_given_folder(len ? folder : slash ? "/" : ".", err);
     if (out->dir < 0) {
-        return ecert_err_errno(err, len ? folder : ".", "open the folder");
+        return -1;
     }
     snprintf(out->name, sizeof(out->name), "%s", name);
     return 0;
@@ -116,36 +115,52 @@ int ecert_outfile_write(ecert_outfile_t *out, const char *path,
                : ecert_err(err, ECERT_ERR_SYSTEM, path, "write the file");
 }
 
+/* Through the descriptor that wrote it: the name may be another file's by now,
+ * even a FIFO's, where the folder is somebody else's. */
 int ecert_outfile_read(const ecert_outfile_t *out, unsigned char **bytes,
                        size_t *len, ecert_err_t *err)
 {
-    int fd =
-        openat(out->dir, out->temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     ssize_t n = -1;
 
     *bytes = NULL;
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) {
+    if (fstat(out->file, &st) == 0 && st.st_size > 0) {
         *len = (size_t)st.st_size;
         *bytes = OPENSSL_malloc(*len);
-        n = *bytes ? read(fd, *bytes, *len) : -1;
-    }
-    if (fd >= 0) {
-        close(fd);
+        n = *bytes ? pread(out->file, *bytes, *len, 0) : -1;
     }
     if (n < 0 || (size_t)n != *len) {
         OPENSSL_clear_free(*bytes, *bytes ? *len : 0);
+        *bytes = NULL;
         return ecert_err(err, ECERT_ERR_SYSTEM, out->path, "read it again");
     }
     return 0;
 }
 
+/* Whether this name is that of the file that was written. */
+static int is_there(const ecert_outfile_t *out, const char *name)
+{
+    struct stat written, named;
+
+    return fstat(out->file, &written) == 0
+           && fstatat(out->dir, name, &named, AT_SYMLINK_NOFOLLOW) == 0
+           && named.st_dev == written.st_dev && named.st_ino == written.st_ino;
+}
+
 int ecert_outfile_commit(ecert_outfile_t *out, ecert_err_t *err)
 {
-    if (ecert_entry_move(out->dir, out->temporary, out->dir, out->name) != 0) {
+    if (is_there(out, out->temporary)
+        && ecert_entry_move(out->dir, out->temporary, out->dir, out->name)
+               != 0) {
         return errno == EEXIST ? exists(out->path, err)
                                : ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                                            "put the file in its place");
+    }
+    if (!is_there(out, out->name)) {
+        ecert_err(err, ECERT_ERR_UNSAFE, out->path,
+                  "somebody else put another file in its place");
+        return ecert_err_hint(err, "choose a folder that nobody else may write "
+                                   "in");
     }
     out->temporary[0] = '\0';
     if (ecert_entry_sync(out->dir) != 0) {

@@ -13,6 +13,7 @@
 #include <openssl/crypto.h>
 
 #include "cli.h"
+#include "ecert_given.h"
 
 static volatile sig_atomic_t signalled;
 
@@ -89,10 +90,11 @@ static int from_descriptor(int fd, const sigset_t *mask, const char *what,
 
 static int from_file(const char *path, char *out, ecert_err_t *err)
 {
-    int rc, fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    struct stat st;
+    int rc, fd = ecert_given_open(path, &st, err);
 
     if (fd < 0) {
-        return ecert_err_errno(err, path, "open");
+        return -1;
     }
     rc = from_descriptor(fd, NULL, path, out, err);
     close(fd);
