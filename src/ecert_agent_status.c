@@ -39,8 +39,11 @@ static json_t *report_workers(const ecert_agent_t *agent, const live_t *rows,
         json_array_append_new(
             array,
             json_pack(
-                "{s:I, s:I}", "pid", (json_int_t)rows[i].pid, "serves",
-                (json_int_t)ecert_seen_get(agent->seen, rows[i].row, site)));
+                "{s:I, s:I, s:I}", "pid", (json_int_t)rows[i].pid, "serves",
+                (json_int_t)ecert_seen_get(agent->seen, rows[i].row, site),
+                "refuses",
+                (json_int_t)ecert_seen_refused(agent->seen, rows[i].row,
+                                               site)));
     }
     return array;
 }

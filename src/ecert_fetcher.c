@@ -121,8 +121,7 @@ static int look(const ecert_target_t *target, ecert_frames_t *out,
         to.len = ecert_sockaddr_len(&target->other);
         rc = ecert_handshake(&to, &got, err);
     }
-    return rc == 0 ? ecert_sent_write(got.sent, got.staple_len > 0, out, err)
-                   : -1;
+    return rc == 0 ? ecert_sent_write(&got, out, err) : -1;
 }
 
 static int fetch(const ecert_fetcher_t *fetcher,

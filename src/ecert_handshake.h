@@ -23,7 +23,13 @@ typedef struct {
     unsigned seconds;  /* for the connection, and for each wait after it */
 } ecert_handshake_t;
 
+#define ECERT_HANDSHAKE_SAYS 96 /* bytes of why one failed, with its end */
+
 typedef struct {
+    /* Why the handshake failed, "" when it did not; then all else is empty:
+     * "the handshake ends with the alert internal_error" */
+    char failed[ECERT_HANDSHAKE_SAYS];
+    int alert;                   /* it was an alert of the server */
     const STACK_OF(X509) *sent;  /* in order, the leaf first; NULL: none */
     const unsigned char *staple; /* OCSP response; NULL: none */
     size_t staple_len;
@@ -33,8 +39,11 @@ typedef struct {
 /*
  * Nothing is verified, a staple is asked for, and no client certificate is
  * shown: a server that refuses to go on without one has sent its own by then,
- * and that is a success.  SYSTEM (no connection, no answer), OPENSSL (the
- * handshake failed, the server's alert).
+ * and that is a success.  All is offered that this OpenSSL has, whatever is
+ * weak, so that a server refuses only what it would refuse others, too.
+ * 0: somebody answered there, out->failed says whether the handshake came to
+ * its end.  SYSTEM: no connection, no answer.  OPENSSL: no protocol version in
+ * common, so that nothing is known.
  */
 int ecert_handshake(const ecert_handshake_t *to, ecert_shaken_t *out,
                     ecert_err_t *err);

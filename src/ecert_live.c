@@ -241,6 +241,15 @@ static void leave(slot_t *slot)
     }
 }
 
+/* Not of validation files and staples, which have no column. */
+static void note_refused(const ecert_live_t *live, uint32_t index,
+                         uint64_t generation)
+{
+    if (index < live->n_sites) {
+        ecert_seen_refuse(live->seen, live->row, index, generation);
+    }
+}
+
 /*
  * Decodes the new generation.  One thread at a time keeps what it decoded; the
  * others need it as much, and decode one for themselves, which *own returns.
@@ -261,15 +270,13 @@ static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
             if (atomic_exchange(&slot->bad, generation) == generation) {
                 ecert_err_clear(err);
             }
+            note_refused(live, index, generation);
         }
         view = old;
     } else if (keeper) {
         old = atomic_exchange(&slot->view, view);
         if (old != NULL) {
             retire(slot, old);
-        }
-        if (index < live->n_sites) {
-            ecert_seen_set(live->seen, live->row, index, view->generation);
         }
     } else {
         *own = view;
@@ -331,22 +338,30 @@ static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
  * invalid) stays there: they are made anew.  Not at each handshake, in case it
  * is the certificate's own fault.
  */
-static void spoil(slot_t *slot, view_t *view)
+static void spoil(slot_t *slot, view_t *view, ecert_err_t *err)
 {
     if (atomic_exchange(&view->spoiled, 1) == 0) {
         atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
-        atomic_store(&slot->bad, view->generation);
+    }
+    if (atomic_exchange(&slot->bad, view->generation) == view->generation) {
+        ecert_err_clear(err); /* told already */
     }
 }
 
-static int use_view(slot_t *slot, view_t *view, SSL *ssl, ecert_err_t *err)
+/* Only what is in a connection counts as served. */
+static int use_view(const ecert_live_t *live, uint32_t site, view_t *view,
+                    SSL *ssl, ecert_err_t *err)
 {
-    int rc = ecert_cred_use(view->cred, ssl, err);
+    ecert_err_t refused;
 
-    if (rc < 0) {
-        spoil(slot, view);
+    if (ecert_cred_use(view->cred, ssl, &refused) == 0) {
+        ecert_seen_set(live->seen, live->row, site, view->generation);
+        return 0;
     }
-    return rc;
+    *err = refused;
+    note_refused(live, site, view->generation);
+    spoil(&live->slots[site], view, err);
+    return -1;
 }
 
 /*
@@ -382,7 +397,7 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     generation = ecert_snap_generation(live->snap, site);
     view = current(live, site, &own, err);
     if (view != NULL) {
-        rc = use_view(slot, view, ssl, err);
+        rc = use_view(live, site, view, ssl, err);
     } else if (generation == 0) {
         rc = certify_without_agent(live, site, ssl, err);
     } else {

@@ -1,7 +1,8 @@
 /*
  * What the server itself sends, against what is published.  A few seconds after
  * each publication the fetcher goes to the server's own addresses; a difference
- * counts when it stands for more than a minute.
+ * counts when it stands for more than a minute, a handshake that fails when the
+ * next one fails, too.
  */
 
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #define FIRST_MS    5000  /* after a publication */
 #define SECOND_MS   30000 /* when that look found no match */
 #define STANDING_MS 60000 /* then a difference is one */
+#define FAILING_MS  2000  /* then a handshake that fails is */
 #define SPREAD_MS   20    /* for each target */
 
 int ecert_net_served_new(ecert_net_t *net, ecert_err_t *err)
@@ -74,18 +76,27 @@ void ecert_net_served_look(ecert_net_t *net, ecert_net_site_t *site)
     }
 }
 
+/* How long what is wrong has to stand. */
+static int64_t standing(const ecert_net_served_t *served)
+{
+    return served->sent.failed[0] != '\0' ? FAILING_MS : STANDING_MS;
+}
+
 /* After a look that found no match. */
 static void look_again(const ecert_net_t *net, ecert_net_served_t *served)
 {
-    if (served->looks == 1) {
+    if (served->looks == 1 && served->sent.failed[0] == '\0') {
         served->due = net->keeper->ms + ecert_net_spread(SECOND_MS);
     } else if (served->since_ms != 0 && !served->is_told) {
-        served->due = served->since_ms + STANDING_MS + 1000 + spread(net);
+        served->due = served->since_ms + standing(served) + 1000 + spread(net);
         if (served->due < net->keeper->ms) {
             served->due = net->keeper->ms + ecert_net_spread(SECOND_MS);
         }
-    } else { /* some minutes, doubled up to an hour */
-        served->due = net->keeper->ms + ecert_net_backoff(served->looks + 2);
+    } else { /* some minutes, doubled up to an hour; sooner where all fails */
+        unsigned looks = served->sent.failed[0] != '\0' ? served->looks - 1
+                                                        : served->looks + 2;
+
+        served->due = net->keeper->ms + ecert_net_backoff(looks);
     }
 }
 
@@ -100,6 +111,7 @@ static void fail(ecert_net_t *net, ecert_net_served_t *served,
                  const ecert_err_t *err)
 {
     served->state = ECERT_SERVED_UNKNOWN;
+    memset(&served->sent, 0, sizeof(served->sent));
     served->at = net->keeper->now;
     served->looks++;
     snprintf(served->said, sizeof(served->said), "%.255s",
@@ -186,9 +198,10 @@ static void tell(const ecert_net_site_t *site, const ecert_target_t *target,
 
     ecert_err(&err, ECERT_ERR_DIFFERS, place(target, where, sizeof(where)),
               "%s", served->said);
-    ecert_err_hint(&err,
-                   "see which virtual host or process answers there: ecert "
-                   "verify --connect %s %.150s",
+    ecert_err_hint(&err, "see %s: ecert verify --connect %s %.150s",
+                   served->sent.failed[0] != '\0'
+                       ? "the server's error log, and whether it still fails"
+                       : "which virtual host or process answers there",
                    target->where,
                    target->host[0] ? target->host : ecert_net_label(site));
     ecert_log_err(ECERT_LOG_ERROR, ecert_net_label(site), &err);
@@ -202,7 +215,8 @@ static void differ(ecert_net_t *net, const ecert_net_site_t *site,
         served->since_ms = net->keeper->ms;
         served->since = net->keeper->now;
     }
-    if (!served->is_told && net->keeper->ms - served->since_ms > STANDING_MS) {
+    if (!served->is_told
+        && net->keeper->ms - served->since_ms > standing(served)) {
         served->is_told = 1;
         tell(site, target, served);
     }
@@ -301,6 +315,9 @@ static void report_sent(json_t *object, const ecert_sent_t *sent)
 
     for (size_t i = 0; i < 32 && sent->n > 0; i++) {
         snprintf(hex + 2 * i, 3, "%02X", sent->digests[0][i]);
+    }
+    if (sent->failed[0] != '\0') {
+        return;
     }
     if (sent->n > 0) {
         ecert_json_set_text(object, "sha256", hex);

@@ -55,7 +55,7 @@ typedef enum {
     ECERT_SERVED_NOT_YET = 0,
     ECERT_SERVED_SAME,
     ECERT_SERVED_DIFFERS,
-    ECERT_SERVED_UNKNOWN /* nothing to compare: no connection, no handshake */
+    ECERT_SERVED_UNKNOWN /* nothing to compare: nobody answers */
 } ecert_served_state_t;
 
 typedef struct {

@@ -148,18 +148,29 @@ static void print_lines(const json_t *list, FILE *out, const char *what,
     }
 }
 
+static int cannot_use(const json_t *worker, json_int_t published)
+{
+    return published != 0
+           && json_integer_value(json_object_get(worker, "refuses"))
+                  == published;
+}
+
 static void print_workers(const json_t *site, FILE *out)
 {
     const json_t *worker;
     json_int_t published =
         json_integer_value(json_object_get(site, "published"));
-    size_t i, now = 0, older = 0, none = 0;
+    size_t i, now = 0, older = 0, none = 0, unable = 0;
 
     json_array_foreach(json_object_get(site, "workers"), i, worker)
     {
         json_int_t serves =
             json_integer_value(json_object_get(worker, "serves"));
 
+        if (cannot_use(worker, published)) {
+            unable++;
+            continue;
+        }
         now += serves == published;
         none += serves == 0;
         older += serves != 0 && serves != published;
@@ -171,6 +182,12 @@ static void print_workers(const json_t *site, FILE *out)
             "    %-18s %zu serve it, %zu served an older one last, %zu "
             "had no handshake yet\n",
             "workers", now, older, none);
+    if (unable > 0) {
+        fprintf(out,
+                "    %-18s %zu cannot use it; the server's error log says "
+                "why\n",
+                "error", unable);
+    }
 }
 
 /* Each by itself: which published generation it served last. */
@@ -188,7 +205,10 @@ static void print_each_worker(const json_t *site, FILE *out)
 
         fprintf(out, "      worker %-9lld serves %lld of %lld%s\n",
                 json_integer_value(json_object_get(worker, "pid")), serves,
-                published, serves == 0 ? " (no handshake yet)" : "");
+                published,
+                cannot_use(worker, published) ? ", which it cannot use"
+                : serves == 0                 ? " (no handshake yet)"
+                                              : "");
     }
 }
 

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 /*
- *  row_t[ECERT_SEEN_WORKERS], each: pid, then one generation per site.
+ *  row_t[ECERT_SEEN_WORKERS], each: pid, then two generations per site: served
+ *  and refused.
  * Rows that no worker takes take no memory; a look at a row costs one page.
  */
 struct ecert_seen_s {
@@ -22,7 +23,7 @@ struct ecert_seen_s {
 
 static size_t row_size(uint32_t sites)
 {
-    return ((size_t)sites + 1) * sizeof(uint64_t);
+    return (2 * (size_t)sites + 1) * sizeof(uint64_t);
 }
 
 int ecert_seen_create(uint32_t sites, ecert_err_t *err)
@@ -62,7 +63,7 @@ ecert_seen_t *ecert_seen_open(int fd, ecert_err_t *err)
         return NULL;
     }
     seen->size = (size_t)st.st_size;
-    seen->sites = (uint32_t)(seen->size / ECERT_SEEN_WORKERS / 8 - 1);
+    seen->sites = (uint32_t)((seen->size / ECERT_SEEN_WORKERS / 8 - 1) / 2);
     seen->map =
         mmap(NULL, seen->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (seen->map == MAP_FAILED) {
@@ -90,6 +91,36 @@ static _Atomic uint64_t *cell(const ecert_seen_t *seen, int row,
            + column;
 }
 
+static _Atomic uint64_t *served(const ecert_seen_t *seen, int row,
+                                uint32_t site)
+{
+    return cell(seen, row, 2 * site + 1);
+}
+
+static _Atomic uint64_t *refused(const ecert_seen_t *seen, int row,
+                                 uint32_t site)
+{
+    return cell(seen, row, 2 * site + 2);
+}
+
+static int is_cell(const ecert_seen_t *seen, int row, uint32_t site)
+{
+    return row >= 0 && row < ECERT_SEEN_WORKERS && site < seen->sites;
+}
+
+static uint64_t get(const _Atomic uint64_t *from)
+{
+    return atomic_load_explicit(from, memory_order_relaxed);
+}
+
+/* Mostly it is so already: then the line of memory stays everybody's. */
+static void put(_Atomic uint64_t *to, uint64_t generation)
+{
+    if (get(to) != generation) {
+        atomic_store_explicit(to, generation, memory_order_relaxed);
+    }
+}
+
 int ecert_seen_alive(uint64_t pid)
 {
     return pid != 0 && pid <= INT32_MAX
@@ -112,7 +143,8 @@ int ecert_seen_claim(ecert_seen_t *seen, pid_t pid)
             continue;
         }
         for (site = 0; site < seen->sites && old != 0; site++) {
-            ecert_seen_set(seen, row, site, 0);
+            put(served(seen, row, site), 0);
+            put(refused(seen, row, site), 0);
         }
         return row;
     }
@@ -122,9 +154,20 @@ int ecert_seen_claim(ecert_seen_t *seen, pid_t pid)
 void ecert_seen_set(ecert_seen_t *seen, int row, uint32_t site,
                     uint64_t generation)
 {
-    if (row >= 0 && row < ECERT_SEEN_WORKERS && site < seen->sites) {
-        atomic_store_explicit(cell(seen, row, site + 1), generation,
-                              memory_order_relaxed);
+    if (!is_cell(seen, row, site)) {
+        return;
+    }
+    put(served(seen, row, site), generation);
+    if (get(refused(seen, row, site)) <= generation) {
+        put(refused(seen, row, site), 0);
+    }
+}
+
+void ecert_seen_refuse(ecert_seen_t *seen, int row, uint32_t site,
+                       uint64_t generation)
+{
+    if (is_cell(seen, row, site)) {
+        put(refused(seen, row, site), generation);
     }
 }
 
@@ -141,9 +184,10 @@ pid_t ecert_seen_pid(const ecert_seen_t *seen, int row)
 
 uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site)
 {
-    if (row < 0 || row >= ECERT_SEEN_WORKERS || site >= seen->sites) {
-        return 0;
-    }
-    return atomic_load_explicit(cell(seen, row, site + 1),
-                                memory_order_relaxed);
+    return is_cell(seen, row, site) ? get(served(seen, row, site)) : 0;
+}
+
+uint64_t ecert_seen_refused(const ecert_seen_t *seen, int row, uint32_t site)
+{
+    return is_cell(seen, row, site) ? get(refused(seen, row, site)) : 0;
 }

@@ -1,7 +1,8 @@
 /*
  * What workers say: one row of shared memory per worker, with the generation
- * of each site that it serves.  Workers write it, so the agent believes none
- * of it: numbers to show, never a length, an index or an address.
+ * of each site that it put into a connection last, and the one that it could
+ * not use.  Workers write it, so the agent believes none of it: numbers to
+ * show, never a length, an index or an address.
  */
 
 #ifndef ECERT_SEEN_H
@@ -25,14 +26,21 @@ void ecert_seen_close(ecert_seen_t *seen);
  * index, -1 when all are taken (then this worker is not shown).
  */
 int ecert_seen_claim(ecert_seen_t *seen, pid_t pid);
+/* This generation is in a connection; what was refused up to it is forgotten.
+ */
 void ecert_seen_set(ecert_seen_t *seen, int row, uint32_t site,
                     uint64_t generation);
+/* This one could not be used. */
+void ecert_seen_refuse(ecert_seen_t *seen, int row, uint32_t site,
+                       uint64_t generation);
 
 /* Whether a process has this number now; a number that none can have: 0. */
 int ecert_seen_alive(uint64_t pid);
 
-/* The process of a row, 0 when free or dead; the generation it said. */
+/* The process of a row, 0 when free or dead; the generation it said, and the
+ * one that it cannot use (0: none). */
 pid_t ecert_seen_pid(const ecert_seen_t *seen, int row);
 uint64_t ecert_seen_get(const ecert_seen_t *seen, int row, uint32_t site);
+uint64_t ecert_seen_refused(const ecert_seen_t *seen, int row, uint32_t site);
 
 #endif

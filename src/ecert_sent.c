@@ -9,14 +9,19 @@
 
 #define DIGEST 1 /* kinds of frames */
 #define STAPLE 2
+#define FAILED 3
 
-int ecert_sent_write(const STACK_OF(X509) *certs, int stapled,
-                     ecert_frames_t *out, ecert_err_t *err)
+int ecert_sent_write(const ecert_shaken_t *got, ecert_frames_t *out,
+                     ecert_err_t *err)
 {
     unsigned char digest[32];
 
-    for (int i = 0; i < sk_X509_num(certs) && i < ECERT_SENT_MAX; i++) {
-        if (X509_digest(sk_X509_value(certs, i), EVP_sha256(), digest, NULL)
+    if (got->failed[0] != '\0') {
+        return ecert_frames_add(out, FAILED, got->failed, strlen(got->failed),
+                                err);
+    }
+    for (int i = 0; i < sk_X509_num(got->sent) && i < ECERT_SENT_MAX; i++) {
+        if (X509_digest(sk_X509_value(got->sent, i), EVP_sha256(), digest, NULL)
             != 1) {
             return ecert_err_openssl(err, ECERT_ERR_OPENSSL, NULL, "SHA-256");
         }
@@ -24,11 +29,15 @@ int ecert_sent_write(const STACK_OF(X509) *certs, int stapled,
             return -1;
         }
     }
-    return stapled ? ecert_frames_add(out, STAPLE, NULL, 0, err) : 0;
+    return got->staple_len > 0 ? ecert_frames_add(out, STAPLE, NULL, 0, err)
+                               : 0;
 }
 
 static int take(const ecert_frame_t *frame, ecert_sent_t *out)
 {
+    if (out->failed[0] != '\0') {
+        return -1;
+    }
     if (frame->kind == DIGEST && frame->len == sizeof(out->digests[0])
         && out->n < ECERT_SENT_MAX && !out->stapled) {
         memcpy(out->digests[out->n++], frame->bytes, frame->len);
@@ -36,6 +45,12 @@ static int take(const ecert_frame_t *frame, ecert_sent_t *out)
     }
     if (frame->kind == STAPLE && frame->len == 0 && !out->stapled) {
         out->stapled = 1;
+        return 0;
+    }
+    if (frame->kind == FAILED && frame->len > 0
+        && frame->len < sizeof(out->failed) && out->n == 0) {
+        ecert_frame_text(out->failed, sizeof(out->failed),
+                         (const char *)frame->bytes, frame->len);
         return 0;
     }
     return -1;
@@ -117,8 +132,8 @@ int ecert_sent_differs(const ecert_sent_t *sent, const X509 *leaf,
                        const STACK_OF(X509) *chain, int staple, char *out,
                        size_t size)
 {
-    out[0] = '\0';
-    if (differs_in_leaf(sent, leaf, out, size)
+    snprintf(out, size, "%s", sent->failed);
+    if (sent->failed[0] != '\0' || differs_in_leaf(sent, leaf, out, size)
         || differs_in_chain(sent, chain, out, size)) {
         return 1;
     }

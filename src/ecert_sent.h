@@ -1,6 +1,6 @@
 /*
- * What a server sent in a handshake, as fingerprints: how it comes out of the
- * fetcher, and how it differs from what is published.  Pure.
+ * What a server sent in a handshake, as fingerprints, or that it failed: how it
+ * comes out of the fetcher, and how it differs from what is published.  Pure.
  */
 
 #ifndef ECERT_SENT_H
@@ -11,6 +11,7 @@
 #include <openssl/x509.h>
 
 #include "ecert_err.h"
+#include "ecert_handshake.h"
 #include "ecert_jail.h"
 
 #define ECERT_SENT_MAX   16 /* certificates that are looked at */
@@ -20,12 +21,12 @@ typedef struct {
     unsigned char digests[ECERT_SENT_MAX][32]; /* SHA-256, the leaf first */
     size_t n;
     int stapled;
+    char failed[ECERT_HANDSHAKE_SAYS]; /* why there is nothing, or "" */
 } ecert_sent_t;
 
-/* In the fetcher: the certificates (NULL: none), those beyond the bound are not
- * told. */
-int ecert_sent_write(const STACK_OF(X509) *certs, int stapled,
-                     ecert_frames_t *out, ecert_err_t *err);
+/* In the fetcher; certificates beyond the bound are not told. */
+int ecert_sent_write(const ecert_shaken_t *got, ecert_frames_t *out,
+                     ecert_err_t *err);
 
 /* In the agent, which trusts nothing of it: FETCH, about `where`, when the
  * frames are not such. */

@@ -125,7 +125,7 @@ static void ask_report(ecert_facts_t *facts, const json_t *report,
     {
         if (ecert_cli_is_site(site, facts->ascii)) {
             found = 1;
-            if (serves(site, fingerprint)) {
+            if (serves(site, fingerprint) && ecert_cli_refusing(site) == 0) {
                 take_served(facts, site);
             } else {
                 serving = 0;

@@ -176,7 +176,8 @@ static json_t *next_differs(const ecert_facts_t *facts, const char *site)
     return next_step("differs", command,
                      "At %s something else is sent than the server has "
                      "published: %s.  Another virtual host of this name, or "
-                     "another process, may answer there.  This looks again:",
+                     "another process, may answer there; else the server's "
+                     "error log says more.  This looks again:",
                      facts->differs_at, facts->differs);
 }
 

@@ -4,12 +4,13 @@
 
 #include <openssl/err.h>
 
-#include "ecert_handshake.h"
 #include "ecert_jail.h"
 
 #define CERTIFICATE 1 /* kinds of frames */
 #define STAPLE      2
 #define PROTOCOL    3
+#define FAILED      4
+#define ALERT       5
 #define SENT_MAX    16
 
 /* ---- in the jail ------------------------------------------------------- */
@@ -35,8 +36,14 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
 {
     ecert_shaken_t got;
 
-    if (ecert_handshake(ctx, &got, err) != 0
-        || add_certificates(got.sent, out, err) != 0
+    if (ecert_handshake(ctx, &got, err) != 0) {
+        return -1;
+    }
+    if (got.failed[0] != '\0') {
+        return ecert_frames_add(out, got.alert ? ALERT : FAILED, got.failed,
+                                strlen(got.failed), err);
+    }
+    if (add_certificates(got.sent, out, err) != 0
         || (got.staple_len > 0
             && ecert_frames_add(out, STAPLE, got.staple, got.staple_len, err)
                    != 0)) {
@@ -77,6 +84,12 @@ static int take(const ecert_frame_t *frame, ecert_probed_t *out)
     case PROTOCOL:
         ecert_escape(out->protocol, sizeof(out->protocol),
                      (const char *)frame->bytes, frame->len);
+        return 0;
+    case ALERT:
+    case FAILED:
+        out->alert = frame->kind == ALERT;
+        ecert_frame_text(out->failed, sizeof(out->failed),
+                         (const char *)frame->bytes, frame->len);
         return 0;
     default:
         return -1;

@@ -104,6 +104,22 @@ int ecert_cli_is_site(const json_t *site, const char *ascii)
            && same_name(name, ascii);
 }
 
+size_t ecert_cli_refusing(const json_t *site)
+{
+    json_int_t published =
+        json_integer_value(json_object_get(site, "published"));
+    const json_t *worker;
+    size_t i, n = 0;
+
+    json_array_foreach(json_object_get(site, "workers"), i, worker)
+    {
+        n += published != 0
+             && json_integer_value(json_object_get(worker, "refuses"))
+                    == published;
+    }
+    return n;
+}
+
 int ecert_cli_concerns(const json_t *site, const char *name)
 {
     const json_t *vhost;

@@ -3,6 +3,8 @@
 #ifndef ECERT_CLI_SERVERS_H
 #define ECERT_CLI_SERVERS_H
 
+#include <stddef.h>
+
 #include <jansson.h>
 
 /*
@@ -14,6 +16,9 @@ json_t *ecert_cli_servers(const char *store, int *silent);
 
 /* 1 when a report's site is this one of the store. */
 int ecert_cli_is_site(const json_t *site, const char *ascii);
+
+/* How many workers of a report's site cannot use what is published for it. */
+size_t ecert_cli_refusing(const json_t *site);
 
 /* 1 when a report's site, or one of its virtual hosts, has this name. */
 int ecert_cli_concerns(const json_t *site, const char *name);

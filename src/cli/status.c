@@ -106,7 +106,8 @@ static int in_order(const json_t *site)
     const char *served =
         ecert_json_text(json_object_get(site, "served"), "state");
 
-    if (served != NULL && strcmp(served, "differs") == 0) {
+    if ((served != NULL && strcmp(served, "differs") == 0)
+        || ecert_cli_refusing(site) > 0) {
         return 0;
     }
     return state != NULL && strcmp(state, "valid") == 0 && !is_faulty(site)
@@ -423,7 +424,7 @@ const ecert_cli_command_t ecert_cmd_status = {
     .options = options,
     .exits = "Exit code: 0 all sites serve a valid certificate without an "
              "error, and nothing else is sent at their addresses, 1 not so, or "
-             "an agent does not "
+             "a worker cannot use it, or an agent does not "
              "answer, or a certificate of the store is served by no running "
              "server, 2 wrong usage.",
     .example = "ecert status --explain www.example.hk",

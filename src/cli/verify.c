@@ -61,7 +61,7 @@ static void print(const ecert_verify_target_t *target,
            ecert_say_style(stdout, good ? ECERT_SAY_GOOD : ECERT_SAY_BAD),
            good ? "good " : "wrong", ecert_say_style(stdout, ECERT_SAY_PLAIN),
            target->host, target->where);
-    if (probed != NULL) {
+    if (probed != NULL && probed->failed[0] == '\0') {
         printf(": %d certificate%s, %s%s", sk_X509_num(probed->sent),
                sk_X509_num(probed->sent) == 1 ? "" : "s", probed->protocol,
                probed->staple ? ", stapled" : "");

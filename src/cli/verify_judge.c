@@ -389,6 +389,10 @@ void ecert_verify_judge(ecert_verify_target_t *target,
     char ascii[ECERT_NAME_MAX];
     const json_t *site;
 
+    if (probed->failed[0] != '\0') {
+        ecert_verify_wrong(target, "%s", probed->failed);
+        return;
+    }
     if (sk_X509_num(probed->sent) == 0) {
         ecert_verify_wrong(target, "no certificate is sent");
         return;

@@ -4,17 +4,26 @@
 #include <string.h>
 #include <time.h>
 
+#include <netdb.h>
+
 #include "ecert_generation.h"
 #include "ecert_json.h"
 #include "ecert_store.h"
 #include "ecert_x509.h"
+#include "port.h"
+#include "probe.h"
 #include "servers.h"
 
-#define STEP_MS 50
+#define STEP_MS      50
+#define TRIED_MS     500 /* after a handshake that failed */
+#define TRY_SECONDS  3   /* for one handshake */
+#define ADDRESS_SIZE 64
 
 /* What one round of asking gave. */
 typedef struct {
     size_t servers, serving;
+    size_t used;    /* of these: it was in a handshake, by a worker or by us */
+    int tried;      /* a handshake failed */
     char late[64];  /* the name of one that does not serve it */
     char says[512]; /* its error */
     char names[256];
@@ -27,6 +36,109 @@ static int64_t clock_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
+
+/* ---- is it in handshakes? ---------------------------------------------- */
+
+static int is_used(const json_t *site)
+{
+    json_int_t published =
+        json_integer_value(json_object_get(site, "published"));
+    const json_t *worker;
+    size_t i;
+
+    json_array_foreach(json_object_get(site, "workers"), i, worker)
+    {
+        if (published != 0
+            && json_integer_value(json_object_get(worker, "serves"))
+                   == published) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* One handshake: 1 with this leaf, 0 nothing can be said, -1 it fails, why. */
+static int try_address(const json_t *one, const char *fingerprint, char *why,
+                       size_t size)
+{
+    const char *where = ecert_json_text(one, "address");
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *to;
+    char node[ADDRESS_SIZE], hex[65];
+    const char *port;
+    ecert_probed_t probed;
+    ecert_err_t ignored;
+    int rc = 0;
+
+    snprintf(node, sizeof(node), "%s", where ? where : "");
+    port = ecert_cli_split_port(node);
+    if (port == NULL || getaddrinfo(node, port, &hints, &to) != 0) {
+        return 0;
+    }
+    if (ecert_probe(to->ai_addr, to->ai_addrlen, ecert_json_text(one, "name"),
+                    TRY_SECONDS, where, &probed, &ignored)
+        == 0) {
+        if (probed.alert) {
+            snprintf(why, size, "at %s %s", where, probed.failed);
+            rc = -1;
+        } else if (sk_X509_num(probed.sent) > 0) {
+            rc = strcmp(
+                     ecert_x509_fingerprint(sk_X509_value(probed.sent, 0), hex),
+                     fingerprint)
+                 == 0;
+        }
+        ecert_probed_free(&probed);
+    }
+    freeaddrinfo(to);
+    return rc;
+}
+
+/* As try_address, at all addresses where the site is reached. */
+static int try_site(const json_t *site, const char *fingerprint, char *why,
+                    size_t size)
+{
+    const json_t *list =
+        json_object_get(json_object_get(site, "served"), "addresses");
+    const json_t *one;
+    int good = 0;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        int rc = try_address(one, fingerprint, why, size);
+
+        if (rc < 0) {
+            return -1;
+        }
+        good |= rc;
+    }
+    return good;
+}
+
+/* What is published is served only when workers can use it: one that has not
+ * tried yet is made to try. */
+static int can_use(round_t *round, const json_t *site, const char *fingerprint)
+{
+    size_t refusing;
+    int rc = try_site(site, fingerprint, round->says, sizeof(round->says));
+
+    if (rc < 0) {
+        round->tried = 1;
+        return 0;
+    }
+    refusing = ecert_cli_refusing(site);
+    if (refusing > 0) {
+        snprintf(round->says, sizeof(round->says),
+                 "%zu of its workers cannot use it; its error log says why",
+                 refusing);
+        return 0;
+    }
+    round->used += rc > 0 || is_used(site);
+    return 1;
+}
+
+/* ---- asking ------------------------------------------------------------ */
 
 static void look_at(round_t *round, const json_t *report, const json_t *site,
                     const char *fingerprint)
@@ -41,11 +153,14 @@ static void look_at(round_t *round, const json_t *report, const json_t *site,
     snprintf(round->names + used, sizeof(round->names) - used, "%s%s",
              used ? ", " : "", server);
     if (leaf != NULL && strcmp(leaf, fingerprint) == 0) {
-        round->serving++;
-        return;
+        if (can_use(round, site, fingerprint)) {
+            round->serving++;
+            return;
+        }
+    } else {
+        snprintf(round->says, sizeof(round->says), "%s", line ? line : "");
     }
     snprintf(round->late, sizeof(round->late), "%s", server);
-    snprintf(round->says, sizeof(round->says), "%s", line ? line : "");
 }
 
 static int ask(const char *store, const char *ascii, const char *fingerprint,
@@ -94,10 +209,16 @@ static int is_replaced(const char *store, const char *ascii,
     return replaced;
 }
 
+static void pause_for(long ms)
+{
+    const struct timespec step = {0, ms * 1000000L};
+
+    nanosleep(&step, NULL);
+}
+
 int ecert_cli_wait(const char *store, const char *ascii,
                    const char *fingerprint, unsigned seconds, ecert_err_t *err)
 {
-    const struct timespec step = {0, STEP_MS * 1000000L};
     int64_t end = clock_ms() + seconds * INT64_C(1000);
     round_t round;
 
@@ -113,10 +234,12 @@ int ecert_cli_wait(const char *store, const char *ascii,
                              "after %u seconds%s%s", seconds,
                              round.says[0] ? "; it says: " : "", round.says);
         }
-        nanosleep(&step, NULL);
+        pause_for(round.tried ? TRIED_MS : STEP_MS);
     }
     if (round.servers == 0) {
         puts("No running server has this site: nothing to wait for.");
+    } else if (round.used < round.servers) {
+        printf("Published by %s; no handshake could be tried.\n", round.names);
     } else {
         printf("Served by %s.\n", round.names);
     }

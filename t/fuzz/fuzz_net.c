@@ -288,7 +288,13 @@ static void seeds(void)
 
     prepare();
     seed(&frames); /* no frame at all */
-    FUZZ_CHECK(ecert_sent_write(all, 1, &frames, &err) == 0);
+    FUZZ_CHECK(ecert_sent_write(&(ecert_shaken_t){.sent = all, .staple_len = 1},
+                                &frames, &err)
+               == 0);
+    seed(&frames);
+    FUZZ_CHECK(
+        ecert_sent_write(&(ecert_shaken_t){.failed = "an alert"}, &frames, &err)
+        == 0);
     seed(&frames);
     for (size_t i = 0; i < sizeof(certs) / sizeof(certs[0]); i++) {
         add_certificate(&frames, certs[i]);

@@ -111,6 +111,17 @@ static void assert_throttled(const world_t *world, int first)
                          first + (int)(seconds_now() - begin) + 1);
 }
 
+/* What the agent is told of this worker. */
+static void assert_says(const world_t *world, uint64_t serves, uint64_t refuses)
+{
+    ecert_seen_t *seen = ecert_seen_open(world->launch.seen, &err);
+
+    assert_non_null(seen);
+    assert_int_equal(ecert_seen_get(seen, 0, 0), serves);
+    assert_int_equal(ecert_seen_refused(seen, 0, 0), refuses);
+    ecert_seen_close(seen);
+}
+
 static void test_bad_record(void **state)
 {
     world_t world;
@@ -121,6 +132,7 @@ static void test_bad_record(void **state)
     assert_int_equal(
         ecert_snap_publish(world.agent, 0, (const void *)"bad", 3, &err), 0);
     assert_throttled(&world, 1);
+    assert_says(&world, 1, 2);
     wait_for_retry();
     assert_throttled(&world, 1);
     publish_good(&world); /* another generation need not wait */
@@ -144,8 +156,16 @@ static void test_spoiled(void **state)
     before = reads;
     assert_int_equal(certify(&world, 1), 0);
     assert_int_equal(reads, before);
+    assert_says(&world, 1, 0);
+    publish_good(&world);
+    assert_int_equal(certify(&world, 5), -1); /* no connection has it */
+    assert_int_equal(err.code, ECERT_ERR_OPENSSL);
+    assert_says(&world, 1, 2);
     assert_int_equal(certify(&world, 5), -1);
+    assert_int_equal(err.code, ECERT_OK); /* it is told once */
+    before = reads;
     assert_throttled(&world, 0);
+    assert_says(&world, 2, 0);
     wait_for_retry();
     assert_int_equal(certify(&world, 1), 0);
     assert_true(reads > before);

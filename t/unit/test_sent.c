@@ -25,14 +25,22 @@ static int teardown(void **state)
 }
 
 /* Written and read again. */
-static ecert_sent_t through(STACK_OF(X509) *certs, int stapled)
+static ecert_sent_t pass(const ecert_shaken_t *got)
 {
     ecert_frames_t frames = {0};
     ecert_sent_t sent;
 
-    assert_int_equal(ecert_sent_write(certs, stapled, &frames, &err), 0);
+    assert_int_equal(ecert_sent_write(got, &frames, &err), 0);
     assert_int_equal(ecert_sent_read(&frames, "127.0.0.1:443", &sent, &err), 0);
     ecert_frames_free(&frames);
+    return sent;
+}
+
+static ecert_sent_t through(STACK_OF(X509) *certs, int stapled)
+{
+    ecert_sent_t sent =
+        pass(&(ecert_shaken_t){.sent = certs, .staple_len = (size_t)stapled});
+
     pki_stack_free(certs);
     return sent;
 }
@@ -50,6 +58,17 @@ static void assert_differs(ecert_sent_t sent, int staple, const char *words)
         fail_msg("%s: %s", words, said);
     }
     pki_stack_free(chain);
+}
+
+/* Nothing but why. */
+static void test_failed(void **state)
+{
+    ecert_shaken_t got = {.failed = "the alert internal_error"};
+
+    (void)state;
+    assert_differs(pass(&got), 1, "the alert internal_error");
+    snprintf(got.failed, sizeof(got.failed), "an \x1b[1m alert");
+    assert_differs(pass(&got), 1, "an \\x1b[1m alert");
 }
 
 static void test_compare(void **state)
@@ -131,7 +150,8 @@ static void test_hostile(void **state)
     static const struct {
         unsigned char kind;
         size_t len;
-    } bad[] = {{1, 0}, {1, 31}, {1, 33}, {1, 1000}, {2, 1}, {3, 32}, {254, 0}};
+    } bad[] = {{1, 0},  {1, 31}, {1, 33}, {1, 1000}, {2, 1},
+               {3, 32}, {3, 0},  {4, 1},  {254, 0}};
     ecert_frames_t frames = {0};
 
     (void)state;
@@ -150,14 +170,18 @@ static void test_hostile(void **state)
     add(&frames, 2, 0);
     add(&frames, 1, 32); /* behind the staple */
     refused(&frames);
+    add(&frames, 3, 8);
+    add(&frames, 1, 32); /* behind the failure */
+    refused(&frames);
+    add(&frames, 3, ECERT_HANDSHAKE_SAYS);
+    refused(&frames);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_no_chain),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_compare),  cmocka_unit_test(test_failed),
+        cmocka_unit_test(test_no_chain), cmocka_unit_test(test_many),
         cmocka_unit_test(test_hostile),
     };
 
