@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ecert_priv.h"
+#include "ecert_walk.h"
 
 #define LINE 4096
 
@@ -33,27 +34,28 @@ unsigned ecert_log_count(void)
     return count;
 }
 
-/* Nobody else can make or replace files in the log's folder. */
-static int folder_is_safe(const char *file)
+/*
+ * A regular file in a folder where nobody else can make or replace files, by a
+ * path that nobody else can bend, whichever folder on it that would take.
+ */
+static int open_anew(const char *file)
 {
-    const char *slash = strrchr(file, '/');
-    char folder[LINE];
+    char folder[PATH_MAX];
+    ecert_walk_t walk;
+    ecert_err_t ignored;
     struct stat st;
+    int fd = -1;
 
-    if (slash == NULL || slash == file || slash - file >= LINE) {
-        return 0;
+    if (ecert_walk_parent(&walk, file, folder, &ignored) != 0) {
+        return -1;
     }
-    memcpy(folder, file, (size_t)(slash - file));
-    folder[slash - file] = '\0';
-    return stat(folder, &st) == 0 && (st.st_uid == 0 || st.st_uid == geteuid())
-           && (st.st_mode & 022) == 0;
-}
-
-static int open_anew(const char *file, const struct stat *named)
-{
-    return S_ISREG(named->st_mode) && folder_is_safe(file)
-               ? ecert_priv_log(file)
-               : -1;
+    if (!walk.shared
+        && fstatat(walk.dir, walk.name, &st, AT_SYMLINK_NOFOLLOW) == 0
+        && S_ISREG(st.st_mode)) {
+        fd = ecert_priv_log(walk.dir, walk.name);
+    }
+    ecert_walk_end(&walk);
+    return fd;
 }
 
 /* What was deleted goes on to take its room on the disk while it is open. */
@@ -79,7 +81,7 @@ void ecert_log_follow(void)
         return;
     }
     if (is_there) {
-        fd = open_anew(file, &named);
+        fd = open_anew(file);
     }
     if (fd < 0) {
         fd = open_none(&open_one);

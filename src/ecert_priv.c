@@ -40,7 +40,7 @@ static int drop_capabilities(void)
     return set_capabilities(kept, 0, kept, 0);
 }
 
-int ecert_priv_log(const char *file)
+int ecert_priv_log(int folder, const char *name)
 {
     cap_t before = cap_get_proc();
     cap_t raised = before ? cap_dup(before) : NULL;
@@ -50,7 +50,8 @@ int ecert_priv_log(const char *file)
         && cap_set_flag(raised, CAP_EFFECTIVE, 1, &kept[1], CAP_SET) == 0) {
         cap_set_proc(raised); /* refused where it is not permitted */
     }
-    fd = open(file, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    fd = openat(folder, name,
+                O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     saved = errno;
     if (before != NULL) {
         cap_set_proc(before);

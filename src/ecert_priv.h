@@ -22,9 +22,10 @@ int ecert_priv_keeper(ecert_err_t *err);
 
 /*
  * open(2) of the server's log for appending, which may belong to the workers'
- * user after a rotation: with CAP_DAC_OVERRIDE for this one call.  -1 with
+ * user after a rotation: with CAP_DAC_OVERRIDE for this one call, and in a
+ * folder that is held open, so that no link leads this right astray.  -1 with
  * errno.
  */
-int ecert_priv_log(const char *file);
+int ecert_priv_log(int folder, const char *name);
 
 #endif

@@ -213,6 +213,50 @@ static void test_not_followed(void **state)
     }
 }
 
+/* Whoever owns a folder above can put another one in the place of the log's. */
+static void test_swapped_ancestor(void **state)
+{
+    ecert_err_t err;
+
+    (void)state;
+    if (skipped(geteuid() != 0, "needs root")) {
+        return;
+    }
+    folders("tenant/sub");
+    folders("victim");
+    put("tenant/sub/error.log", "");
+    put("victim/error.log", "precious\n");
+    ecert_conf_set(&conf->log_file, at("tenant/sub/error.log"), &err);
+    ecert_log(ECERT_LOG_WARN, "one");
+    assert_non_null(strstr(content("tenant/sub/error.log"), "one\n"));
+    assert_int_equal(chown(at("tenant"), 65534, 65534), 0);
+    assert_int_equal(rename(at("tenant/sub"), at("tenant/old")), 0);
+    put_link(at("victim"), "tenant/sub");
+    assert_int_equal(lchown(at("tenant/sub"), 65534, 65534), 0);
+    ecert_log(ECERT_LOG_WARN, "two");
+    assert_string_equal(content("victim/error.log"), "precious\n");
+    assert_non_null(strstr(content("tenant/old/error.log"), "two\n"));
+    unlink(at("tenant/sub")); /* and a folder that he moves there himself */
+    assert_int_equal(rename(at("victim"), at("tenant/sub")), 0);
+    ecert_log(ECERT_LOG_WARN, "three");
+    assert_string_equal(content("tenant/sub/error.log"), "precious\n");
+    assert_non_null(strstr(content("tenant/old/error.log"), "three\n"));
+}
+
+/* A link of root's own on the way, as /var/log may be one. */
+static void test_own_link(void **state)
+{
+    ecert_err_t err;
+
+    (void)state;
+    put_link(at("logs"), "var");
+    ecert_conf_set(&conf->log_file, at("var/error.log"), &err);
+    rotate();
+    put("logs/error.log", "");
+    ecert_log(ECERT_LOG_WARN, "one");
+    assert_non_null(strstr(content("logs/error.log"), "one\n"));
+}
+
 static void test_no_file(void **state)
 {
     ecert_err_t err;
@@ -232,9 +276,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_prefix),       TEST(test_plain),   TEST(test_odd_prefixes),
-        TEST(test_long),         TEST(test_quiet),   TEST(test_rotation),
-        TEST(test_not_followed), TEST(test_no_file), TEST(test_deleted),
+        TEST(test_prefix),       TEST(test_plain),
+        TEST(test_odd_prefixes), TEST(test_long),
+        TEST(test_quiet),        TEST(test_rotation),
+        TEST(test_not_followed), TEST(test_no_file),
+        TEST(test_deleted),      TEST(test_swapped_ancestor),
+        TEST(test_own_link),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,7 +140,7 @@ static int check_root(const char *foreign_dir, const char *foreign_file)
         return READ;
     }
     /* a log that was rotated may belong to the workers' user */
-    return ecert_priv_log(foreign_file) >= 0 && !has_other_caps()
+    return ecert_priv_log(AT_FDCWD, foreign_file) >= 0 && !has_other_caps()
                    && open(foreign_file, O_WRONLY) < 0
                ? FINE
                : LOG;
