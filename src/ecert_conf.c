@@ -177,7 +177,6 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
     to->cross = from->cross;
     to->stapling = from->stapling;
     to->security_level = from->security_level;
-    ecert_site_identity(from, to->id);
     if (copy_value(&to->name, from->name, err) != 0
         || copy_value(&to->certificate, from->certificate, err) != 0
         || copy_value(&to->key, from->key, err) != 0
@@ -194,7 +193,7 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
 }
 
 static int add_new(ecert_conf_t *conf, const ecert_site_t *site,
-                   ecert_err_t *err)
+                   const unsigned char *id, ecert_err_t *err)
 {
     ecert_site_t *more;
     size_t n = conf->n_sites;
@@ -213,6 +212,7 @@ static int add_new(ecert_conf_t *conf, const ecert_site_t *site,
     if (copy_site(&conf->sites[n], site, err) != 0) {
         return -1;
     }
+    memcpy(conf->sites[n].id, id, sizeof(conf->sites[n].id));
     conf->n_sites++;
     return (int)n;
 }
@@ -228,14 +228,16 @@ int ecert_conf_add(ecert_conf_t *conf, const ecert_site_t *site,
         return ecert_err(err, ECERT_ERR_CONF, site->where,
                          "a site needs its name, or certificate and key");
     }
-    ecert_site_identity(site, id);
+    if (ecert_site_identity(site, id, err) != 0) {
+        return -1;
+    }
     for (i = 0; i < conf->n_sites; i++) {
         if (memcmp(conf->sites[i].id, id, sizeof(id)) == 0) {
             conf->sites[i].stapling |= site->stapling;
             return join_names(&conf->sites[i], site, err) == 0 ? (int)i : -1;
         }
     }
-    return add_new(conf, site, err);
+    return add_new(conf, site, id, err);
 }
 
 void ecert_conf_security(ecert_conf_t *conf, int site, int level)
@@ -315,16 +317,14 @@ static void digest_name(EVP_MD_CTX *ctx, const char *name)
     digest_string(ctx, text);
 }
 
-void ecert_site_identity(const ecert_site_t *site, unsigned char id[32])
+static int digest_site(EVP_MD_CTX *ctx, const ecert_site_t *site,
+                       unsigned char id[32])
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t i;
 
-    memset(id, 0, 32);
-    if (ctx == NULL) {
-        return;
+    if (EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1) {
+        return -1;
     }
-    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
     digest_name(ctx, site->name);
     digest_string(ctx, site->certificate);
     digest_string(ctx, site->key);
@@ -334,8 +334,20 @@ void ecert_site_identity(const ecert_site_t *site, unsigned char id[32])
     }
     EVP_DigestUpdate(ctx, &site->cross.kind, sizeof(site->cross.kind));
     EVP_DigestUpdate(ctx, &site->cross.until, sizeof(site->cross.until));
-    EVP_DigestFinal_ex(ctx, id, NULL);
+    return EVP_DigestFinal_ex(ctx, id, NULL) == 1 ? 0 : -1;
+}
+
+/* Without one all sites would be the same. */
+int ecert_site_identity(const ecert_site_t *site, unsigned char id[32],
+                        ecert_err_t *err)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int rc = ctx != NULL ? digest_site(ctx, site, id) : -1;
+
     EVP_MD_CTX_free(ctx);
+    return rc == 0 ? 0
+                   : ecert_err_openssl(err, ECERT_ERR_OPENSSL, site->where,
+                                       "SHA-256, to tell sites apart");
 }
 
 int ecert_cross_parse(const char *text, ecert_cross_t *cross, ecert_err_t *err)

@@ -58,11 +58,11 @@ typedef struct {
     const char *const *names; /* the vhost's names, as written */
     size_t n_names;
     ecert_cross_t cross;
-    int stapling;            /* a vhost of it answers with OCSP responses */
-    int security_level;      /* of its TLS contexts (SSL_CTX_get_security_level),
-                                the highest; 0: not known, OpenSSL's default */
-    const char *where;       /* "/etc/nginx/conf.d/a.conf:12" */
-    unsigned char id[32];    /* ecert_site_identity; set by ecert_conf_add */
+    int stapling;         /* a vhost of it answers with OCSP responses */
+    int security_level;   /* of its TLS contexts (SSL_CTX_get_security_level),
+                             the highest; 0: not known, OpenSSL's default */
+    const char *where;    /* "/etc/nginx/conf.d/a.conf:12" */
+    unsigned char id[32]; /* ecert_site_identity; set by ecert_conf_add */
     ecert_listen_t *listens; /* by ecert_conf_listen, later */
     size_t n_listens;
 } ecert_site_t;
@@ -156,9 +156,10 @@ const char *ecert_site_label(const ecert_site_t *site);
 
 /*
  * SHA-256 over what makes two sites the same one (see ecert_conf_add), so that
- * a new agent finds the records of the old one.
+ * a new agent finds the records of the old one.  OPENSSL where there is none.
  */
-void ecert_site_identity(const ecert_site_t *site, unsigned char id[32]);
+int ecert_site_identity(const ecert_site_t *site, unsigned char id[32],
+                        ecert_err_t *err);
 
 /* auto, on, off, until=YYYY-MM-DD; anything else: CONF, naming the choices. */
 int ecert_cross_parse(const char *text, ecert_cross_t *cross, ecert_err_t *err);

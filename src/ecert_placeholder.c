@@ -167,7 +167,8 @@ ecert_cred_t *ecert_placeholder_new(const ecert_site_t *site, ecert_err_t *err)
 
 /* The label, as far as it can stand in a file name, and what tells sites apart.
  */
-static void file_name(const ecert_site_t *site, char *out, size_t size)
+static int file_name(const ecert_site_t *site, char *out, size_t size,
+                     ecert_err_t *err)
 {
     const char *label = ecert_site_label(site);
     unsigned char id[32];
@@ -181,9 +182,12 @@ static void file_name(const ecert_site_t *site, char *out, size_t size)
                       : '_';
     }
     safe[i] = '\0';
-    ecert_site_identity(site, id);
+    if (ecert_site_identity(site, id, err) != 0) {
+        return -1;
+    }
     snprintf(out, size, "%s-%02x%02x%02x%02x%02x%02x.pem", safe, id[0], id[1],
              id[2], id[3], id[4], id[5]);
+    return 0;
 }
 
 /* A folder of ours: nobody else may put a file there. */
@@ -273,7 +277,9 @@ int ecert_placeholder_file(const char *dir, const ecert_site_t *site,
     size_t used;
     int folder, rc = 0;
 
-    file_name(site, name, sizeof(name));
+    if (file_name(site, name, sizeof(name), err) != 0) {
+        return -1;
+    }
     folder = open_folder(dir, path, size, err);
     if (folder < 0) {
         return -1;

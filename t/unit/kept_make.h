@@ -67,7 +67,8 @@ static inline void start(agent_t *agent, const ecert_site_t *site)
     memset(agent, 0, sizeof(*agent));
     agent->site = *site;
     agent->site.catalogue = strdup(at("ca.json"));
-    ecert_site_identity(&agent->site, agent->site.id);
+    assert_int_equal(ecert_site_identity(&agent->site, agent->site.id, &err),
+                     0);
     agent->keeper.store = strdup(at("store"));
     agent->keeper.loader = ecert_loader_new(agent->keeper.store, &err);
     assert_non_null(agent->keeper.loader);

@@ -8,6 +8,7 @@
 
 #include <openssl/err.h>
 
+#include "ecert_conf.h"
 #include "ecert_cred.h"
 #include "ecert_snap.h"
 #include "pki.h"
@@ -137,11 +138,38 @@ static void test_no_digest(void **state)
     close(fd);
 }
 
+/* Nor is a site taken for another one: all of them would be the same. */
+static void test_no_identity(void **state)
+{
+    const ecert_site_t a = {.name = "a.example.hk"},
+                       b = {.name = "b.example.hk"};
+    ecert_conf_t *conf = ecert_conf_new();
+    long all, refused = 0;
+    ecert_err_t err;
+
+    (void)state;
+    made = 0;
+    assert_int_equal(ecert_conf_add(conf, &a, &err), 0);
+    all = made;
+    for (long nth = 1; nth <= all; nth++) {
+        made = 0;
+        failing = nth;
+        int site = ecert_conf_add(conf, &b, &err);
+        failing = 0;
+        assert_true(site == 1 || (site == -1 && err.code == ECERT_ERR_OPENSSL));
+        refused += site < 0;
+    }
+    assert_uint_in_range(refused, 1, all);
+    assert_int_equal(ecert_conf_add(conf, &a, &err), 0);
+    ecert_conf_free(conf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_allocation),
         cmocka_unit_test(test_no_digest),
+        cmocka_unit_test(test_no_identity),
     };
 
     if (!starve_openssl()) {

@@ -124,7 +124,7 @@ static void test_renewed_while_read(void **state)
     put_site(names[0]);
     put_current(0);
     site.catalogue = strdup(at("ca.json"));
-    ecert_site_identity(&site, site.id);
+    assert_int_equal(ecert_site_identity(&site, site.id, &err), 0);
     keeper.store = strdup(at("store"));
     keeper.loader = ecert_loader_new(keeper.store, &err);
     fd = ecert_snap_create(1, &err);
