@@ -158,32 +158,33 @@ static int ending_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int ecert_agent_foreground(const char *store, const char *run)
+int ecert_agent_foreground(const char *store, const char *run, ecert_err_t *err)
 {
     ecert_agent_t agent = {.control = -1, .fetcher = -1};
-    ecert_err_t err;
     int fd;
 
     agent.conf = ecert_conf_new();
-    if (agent.conf == NULL
-        || ecert_conf_set(&agent.conf->store, store, &err) != 0
-        || ecert_conf_set(&agent.conf->run, run, &err) != 0
-        || ecert_conf_set(&agent.conf->server, "none", &err) != 0
-        || add_store_sites(agent.conf, store, &err) != 0) {
-        return fail(&err);
+    if (agent.conf == NULL) {
+        return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+    }
+    if (ecert_conf_set(&agent.conf->store, store, err) != 0
+        || ecert_conf_set(&agent.conf->run, run, err) != 0
+        || ecert_conf_set(&agent.conf->server, "none", err) != 0
+        || add_store_sites(agent.conf, store, err) != 0) {
+        return -1;
     }
     agent.conf->dcv = 1;
     agent.conf->fetch = 0; /* it only looks */
     agent.control = ending_signals();
     prepare_store(&agent);
-    fd = ecert_snap_create((uint32_t)agent.conf->n_sites, &err);
-    if (fd < 0 || ecert_priv_drop(&err) != 0) {
-        return fail(&err);
+    fd = ecert_snap_create((uint32_t)agent.conf->n_sites, err);
+    if (fd < 0 || ecert_priv_drop(err) != 0) {
+        return -1;
     }
-    agent.keeper.snap = ecert_snap_open_writer(fd, &err);
+    agent.keeper.snap = ecert_snap_open_writer(fd, err);
     close(fd);
-    if (agent.keeper.snap == NULL || ecert_agent_work(&agent, -1, &err) != 0) {
-        return fail(&err);
+    if (agent.keeper.snap == NULL || ecert_agent_work(&agent, -1, err) != 0) {
+        return -1;
     }
     return 0;
 }

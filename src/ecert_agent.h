@@ -19,7 +19,8 @@ int ecert_agent_inherit(void);
 int ecert_agent_test(void);
 
 /* For people: all sites of the store, without a server, until a signal; run:
- * where its status socket is, NULL for the store's. */
-int ecert_agent_foreground(const char *store, const char *run);
+ * where its status socket is, NULL for the store's.  0, or -1. */
+int ecert_agent_foreground(const char *store, const char *run,
+                           ecert_err_t *err);
 
 #endif

@@ -178,6 +178,9 @@ static int make_door(ecert_agent_t *agent, ecert_err_t *err)
         && ecert_door_open(&agent->door, run, err) == 0) {
         return 0;
     }
+    if (err->code == ECERT_ERR_UNSAFE) {
+        return -1; /* it has its own */
+    }
     return ecert_err_hint(err, "ecert status does not see this server until "
                                "this is corrected; or name another folder with "
                                "ecert_run (ECertRun)");

@@ -128,7 +128,8 @@ int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
 int ecert_err_refused(const ecert_err_t *err)
 {
     return err->code == ECERT_ERR_SYSTEM || err->code == ECERT_ERR_MEMORY
-           || err->code == ECERT_ERR_UNREADABLE;
+           || err->code == ECERT_ERR_UNREADABLE
+           || err->code == ECERT_ERR_UNSAFE;
 }
 
 int ecert_err_starved(const ecert_err_t *err)

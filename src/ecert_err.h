@@ -178,8 +178,9 @@ int ecert_err_file(ecert_err_t *err, const char *file);
 int ecert_err_hint(ecert_err_t *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* 1 when the system refused something, so that nothing is known of the file:
- * it must not be taken for one that is not there or is of no use. */
+/* 1 when the system refused something, or the path is one that may not be used
+ * (UNSAFE), so that nothing is known of the file: it must not be taken for one
+ * that is not there or is of no use. */
 int ecert_err_refused(const ecert_err_t *err);
 
 /* 1 when memory, descriptors or the like were lacking: a matter of the moment,

@@ -44,7 +44,8 @@ typedef struct {
  * Reads an absolute path.  Each component is opened by itself: a symbolic link
  * is followed (40 at most) and every folder on the way must belong to root or
  * to this user and be writable by nobody else (a sticky folder such as /tmp
- * passes when the entry in it is root's or ours); UNSAFE names the folder.
+ * passes when the entry in it is root's or ours; for another user than root,
+ * its own groups and root's may write); UNSAFE names the folder.
  * FIFOs, devices and folders: NOT_FILE, without waiting.  MISSING, UNREADABLE,
  * TOO_LARGE (over max), EMPTY, CHANGING (changed while it was read).
  * trail may be NULL; it is added to on failure, too.

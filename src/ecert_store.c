@@ -166,7 +166,8 @@ static char *site_name(const char *sites, const char *folder, int *rc,
     *rc = 0;
     if (ecert_name_unslug(folder, name, err) != 0
         || join(path, sites, folder, err) != 0
-        || is_folder(path, NULL, err) != 0) {
+        || (is_folder(path, NULL, err) != 0
+            && err->code != ECERT_ERR_UNSAFE)) { /* it is there, and is told */
         *rc = -ecert_err_refused(err);
         return NULL;
     }

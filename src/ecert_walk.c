@@ -11,7 +11,32 @@
 #include "ecert_trail.h"
 #include "ecert_walk.h"
 
-#define OTHERS (S_IWGRP | S_IWOTH)
+#define GROUPS_MAX 1024 /* of a process; with more, none of them counts */
+
+static int is_own_group(gid_t gid)
+{
+    gid_t groups[GROUPS_MAX];
+    int n = getgroups(GROUPS_MAX, groups);
+
+    for (int i = 0; i < n; i++) {
+        if (groups[i] == gid) {
+            return 1;
+        }
+    }
+    return gid == 0 || gid == getegid();
+}
+
+/*
+ * A server that does not run as root shares what it has with its groups, and
+ * with root's: in a pod its user may be any number, and what it is given is
+ * writable for group 0, or for the group of the volume (fsGroup).
+ */
+static int others_write(const ecert_walk_t *walk, const struct stat *st)
+{
+    return (st->st_mode & S_IWOTH)
+           || ((st->st_mode & S_IWGRP)
+               && (walk->uid == 0 || !is_own_group(st->st_gid)));
+}
 
 static int trusted(const ecert_walk_t *walk, const struct stat *st)
 {
@@ -50,19 +75,40 @@ static int fail_errno(ecert_walk_t *walk, const char *name, ecert_err_t *err)
     return ecert_err(err, code, walk->path, "the path leads to %s", where);
 }
 
+/* what is "the folder" or "the file"; path is where it is. */
+static int unsafe(const ecert_walk_t *walk, const struct stat *st,
+                  const char *what, const char *path, ecert_err_t *err)
+{
+    if (walk->uid == 0 && !trusted(walk, st)) {
+        return ecert_err_hint(err, "give the %s to root: chown root %s", what,
+                              path);
+    }
+    if (!trusted(walk, st)) {
+        return ecert_err_hint(err,
+                              "give the %s to the user that the server runs "
+                              "as: chown %u %s",
+                              what, (unsigned)walk->uid, path);
+    }
+    if (walk->uid == 0 && !(st->st_mode & S_IWOTH)) {
+        return ecert_err_hint(err,
+                              "chmod go-w %s (a pod's fsGroup sets it again: "
+                              "leave that out, or do not run the server as "
+                              "root)",
+                              path);
+    }
+    return ecert_err_hint(err, "chmod go-w %s", path);
+}
+
 static int unsafe_folder(ecert_walk_t *walk, const struct stat *st,
                          ecert_err_t *err)
 {
     const char *folder = folder_name(walk);
 
     ecert_err(err, ECERT_ERR_UNSAFE, walk->path,
-              "the folder %s belongs to uid %u and has mode %04o", folder,
-              (unsigned)st->st_uid, (unsigned)(st->st_mode & 07777));
-    if (!trusted(walk, st)) {
-        return ecert_err_hint(err, "give the folder to root: chown root %s",
-                              folder);
-    }
-    return ecert_err_hint(err, "chmod go-w %s", folder);
+              "the folder %s belongs to uid %u and gid %u and has mode %04o",
+              folder, (unsigned)st->st_uid, (unsigned)st->st_gid,
+              (unsigned)(st->st_mode & 07777));
+    return unsafe(walk, st, "folder", folder, err);
 }
 
 /*
@@ -73,7 +119,7 @@ static int check_folder(ecert_walk_t *walk, ecert_err_t *err)
 {
     const struct stat *st = &walk->st;
 
-    walk->shared = (st->st_mode & OTHERS) != 0;
+    walk->shared = others_write(walk, st);
     if (trusted(walk, st) && (!walk->shared || (st->st_mode & S_ISVTX))) {
         return 0;
     }
@@ -446,20 +492,20 @@ int ecert_walk_regular(const ecert_walk_t *walk, const struct stat *st,
 int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
                     ecert_err_t *err)
 {
+    char path[PATH_MAX + NAME_MAX + 2];
+
     if (ecert_walk_regular(walk, st, err) != 0) {
         return -1;
     }
-    if (trusted(walk, st) && !(st->st_mode & OTHERS)) {
+    if (trusted(walk, st) && !others_write(walk, st)) {
         return 0;
     }
     ecert_err(err, ECERT_ERR_UNSAFE, walk->path,
-              "the file belongs to uid %u and has mode %04o",
-              (unsigned)st->st_uid, (unsigned)(st->st_mode & 07777));
-    if (!trusted(walk, st)) {
-        return ecert_err_hint(err, "give the file to root: chown root %s/%s",
-                              walk->real, walk->name);
-    }
-    return ecert_err_hint(err, "chmod go-w %s/%s", walk->real, walk->name);
+              "the file belongs to uid %u and gid %u and has mode %04o",
+              (unsigned)st->st_uid, (unsigned)st->st_gid,
+              (unsigned)(st->st_mode & 07777));
+    snprintf(path, sizeof(path), "%s/%s", walk->real, walk->name);
+    return unsafe(walk, st, "file", path, err);
 }
 
 int ecert_walk_parent(ecert_walk_t *walk, const char *path, char *folder,

@@ -56,7 +56,8 @@ void ecert_walk_end(ecert_walk_t *walk);
 int ecert_walk_given(ecert_walk_t *walk, const char *path,
                      ecert_walk_want_t want, ecert_err_t *err);
 
-/* 0 when st is a regular file that only root and this user can change. */
+/* 0 when st is a regular file that nobody but those of ecert_file_read can
+ * change. */
 int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
                     ecert_err_t *err);
 

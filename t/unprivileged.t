@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Ecert::Client;
+use Ecert::Command;
 use Ecert::DCV;
 use Ecert::Life;
 use Ecert::Process;
@@ -30,8 +31,11 @@ for my $kind (servers()) {
         users($server);
         works($server, $store);
         says($server, $store);
+        roots_commands($store);
         ok $server->stop, 'stops, and the agent with it';
         is_deeply [glob $store->dir . '/run/*'], [], 'nothing is left';
+        by_group($server, $store, (getpwnam $user)[3], 'its own group');
+        by_group($server, $store, 0, "root's group");
     };
 }
 done_testing;
@@ -68,6 +72,60 @@ sub works ($server, $store) {
     kill 'KILL', (guard_and_worker($server))[1] || die 'no agent';
     swaps($server, $store, "after the agent's worker was killed, too");
     one_pair($server, 'which came back');
+}
+
+# Root's files would be of no use to this server, and a path that root does not
+# trust is not one that is not there.
+sub roots_commands ($store) {
+    my $before = of_root($store);
+    my $owner = "$user, whom the store belongs to";
+    my $sudo = "sudo -u $user ecert";
+    my $leaf = pki->leaf(names => [$site]);
+    my $cert = $leaf->file(tmp() . '/roots.pem', $leaf->chain);
+    my $key = $leaf->key_file(tmp() . '/roots.key');
+
+    for (
+        ['new', $site, '--org', 'X'], ['new', 'b.example.hk', '--org', 'X'],
+        ['csr', $site], ['dcv', 'list'], ['dcv', 'add', $site, $cert],
+        ['dcv', 'remove', $site], ['dcv', 'mail', $site],
+        ['dcv', 'check', $site], ['install', $cert, $key],
+        ['install', $site, $cert, $key], ['issuers', 'list'],
+        ['issuers', 'add', $cert], ['issuers', 'update'],
+        ['backup', $site, '-o', tmp() . '/roots.pfx'],
+        ['rollback', $site], ['status'], ['status', $site], ['check'],
+        ['check', $site], ['log'], ['calendar'], ['agent', '--foreground'],
+    ) {
+        my ($exit, $out) = ecert($store, @$_);
+        is $exit, 1, "root calls @$_: refused";
+        like $out, qr/unsafe-path: .*; call it as $owner: $sudo $_->[0]/,
+            'who is to call it';
+        unlike $out, qr/no-site|missing|chown/, 'and nothing else';
+    }
+    is of_root($store), $before, 'nothing more is root\'s';
+}
+
+sub of_root ($store) {
+    return (run('find', $store->dir, '-uid', 0))[1];
+}
+
+# As in a pod: the folders are root's, and the group may write.
+sub by_group ($server, $store, $gid, $what) {
+    run('chown', '-R', "0:$gid", $store->dir);
+    run('chmod', '-R', $gid ? 'g+rwX' : 'a+rX,g+w', $store->dir);
+    $server->mark;
+    $server->start;
+    like serves($server), qr/^[0-9A-F]{64}$/, "$what may write: served";
+    unlike $server->log, qr/unsafe-path/, 'without a word';
+    ok $server->stop, 'stops';
+
+    run('chgrp', '-R', (getgrnam 'daemon')[2], $store->dir);
+    run('chmod', '-R', 'a+rX', $store->dir);
+    $server->mark;
+    $server->start;
+    is serves($server), 'placeholder', 'another group may write: not served';
+    ok $server->wait_log(qr/site \Q$site\E: unsafe-path: .* mode 0\d{3}.*; chmod/),
+        'which is told';
+    ok $server->stop, 'stops';
 }
 
 sub as_user (@command) {

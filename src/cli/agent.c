@@ -32,6 +32,7 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t o = {0};
+    ecert_err_t err;
     int code,
         first = ecert_cli_parse(command, argc, argv, set_option, &o, &code);
 
@@ -42,8 +43,11 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("agent", "say --foreground");
     }
     if (o.foreground) {
-        return ecert_agent_foreground(ecert_cli_store(o.store),
-                                      ecert_cli_run());
+        return ecert_agent_foreground(ecert_cli_store(o.store), ecert_cli_run(),
+                                      &err)
+                       == 0
+                   ? ECERT_EXIT_DONE
+                   : ecert_cli_fail(NULL, &err);
     }
     return o.test ? ecert_agent_test() : ecert_agent_inherit();
 }

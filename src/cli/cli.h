@@ -108,8 +108,9 @@ int ecert_cli_fail(const char *site, const ecert_err_t *err);
 /* The same for something that does not stop the command. */
 void ecert_cli_warn(const char *site, const ecert_err_t *err);
 
-/* Where this user may not do it: who may, in place of the hint.  Rights are not
- * to be given away, as a server may need them, for a store has keys. */
+/* Where this user may not do it: who may, in place of the hint, which is the
+ * store's owner before root.  Rights are not to be given away, as a server may
+ * need them, for a store has keys. */
 void ecert_cli_remedy(ecert_err_t *err);
 
 /* "ecert NAME: MESSAGE; see ecert NAME --help"; returns USAGE. */

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,12 +62,16 @@ static int help(FILE *out)
     return out == stdout ? ECERT_EXIT_DONE : ECERT_EXIT_USAGE;
 }
 
+static const char *store = ECERT_STORE_DEFAULT;
+
 const char *ecert_cli_store(const char *option)
 {
     const char *value = option ? option : getenv("ECERT_STORE");
 
-    return value != NULL && value[0] != '\0' ? ecert_cli_absolute(value)
-                                             : ECERT_STORE_DEFAULT;
+    if (value != NULL && value[0] != '\0') {
+        store = ecert_cli_absolute(value);
+    }
+    return store;
 }
 
 const char *ecert_cli_absolute(const char *path)
@@ -82,10 +87,55 @@ const char *ecert_cli_absolute(const char *path)
     return made[n++];
 }
 
+static int is_denied(const ecert_err_t *err)
+{
+    return ecert_err_refused(err) && (err->sys == EACCES || err->sys == EPERM);
+}
+
+/* About the store itself, or what is in it. */
+static int is_stores(const ecert_err_t *err)
+{
+    char start[sizeof(err->file)];
+    size_t len;
+
+    ecert_escape(start, sizeof(start), store, strlen(store));
+    len = strlen(start);
+    return strncmp(err->file, start, len) == 0
+           && (err->file[len] == '\0' || err->file[len] == '/');
+}
+
+/* Its server runs as its owner, and could do nothing with root's files. */
+static void call_as(uid_t owner, ecert_err_t *err)
+{
+    const struct passwd *user = getpwuid(owner);
+    char name[40], number[24];
+
+    if (user) {
+        snprintf(name, sizeof(name), "%s", user->pw_name);
+    } else {
+        snprintf(name, sizeof(name), "uid %u", (unsigned)owner);
+    }
+    snprintf(number, sizeof(number), "'#%u'", (unsigned)owner);
+    ecert_err_hint(err,
+                   "call it as %s, whom the store belongs to: sudo -u %s %s "
+                   "...%s",
+                   name, user ? name : number, called,
+                   geteuid() == 0 ? "; or, where root starts the server, give "
+                                    "the store back to root"
+                                  : "");
+}
+
 void ecert_cli_remedy(ecert_err_t *err)
 {
-    if (geteuid() != 0 && ecert_err_refused(err)
-        && (err->sys == EACCES || err->sys == EPERM)) {
+    struct stat st;
+
+    if (!is_denied(err) && err->code != ECERT_ERR_UNSAFE) {
+        return;
+    }
+    if (is_stores(err) && stat(store, &st) == 0 && st.st_uid != geteuid()
+        && (geteuid() == 0 || st.st_uid != 0)) {
+        call_as(st.st_uid, err);
+    } else if (geteuid() != 0 && err->code != ECERT_ERR_UNSAFE) {
         ecert_err_hint(err,
                        "call it as root: sudo %s ..., or as the owner of the "
                        "store",

@@ -129,6 +129,7 @@ static void test_sites(void **state)
     folders("sites/_.a.hk");
     folders("sites/not a name");
     put("sites/readme.txt", "");
+    chmod(at("sites/B.hk"), 0777); /* may not be used, but is no absent one */
     assert_int_equal(ecert_store_sites(scratch, &names, &n, &err), 0);
     assert_int_equal(n, 3);
     for (size_t i = 0; i < n; i++) {
