@@ -56,6 +56,7 @@ static int fill(const ecert_errand_ask_t *ask, ecert_errand_wire_t *wire,
     wire->kind = ask->kind;
     wire->progress = ask->progress != 0;
     wire->target = ask->target;
+    wire->get = ask->get != 0;
     wire->post_len = (uint32_t)ask->post_len;
     snprintf(wire->url, sizeof(wire->url), "%s", ask->url);
     if (ask->post_len > 0) {

@@ -224,6 +224,7 @@ int ecert_fetch(const ecert_fetch_t *what, ecert_fetched_t *out,
     hop.deadline = ecert_hop_now() + (int64_t)what->seconds * 1000;
     if (follow(&hop, err) != 0 || judge(&hop, err) != 0) {
         free(hop.bytes);
+        out->status = hop.status;
         return -1;
     }
     out->status = hop.status;

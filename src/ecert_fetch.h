@@ -27,7 +27,7 @@ typedef struct {
 } ecert_fetch_t;
 
 typedef struct {
-    long status;          /* 200 */
+    long status;          /* 200; of a failure what was answered, 0: nothing */
     unsigned char *bytes; /* free() */
     size_t len;
 } ecert_fetched_t;

@@ -59,8 +59,9 @@ static int parse_certificates(const ecert_fetched_t *got, const char *url,
     return rc;
 }
 
+/* success: a responder's refusal is not enough. */
 static int parse_response(const ecert_fetched_t *got, const char *url,
-                          ecert_frames_t *out, ecert_err_t *err)
+                          int success, ecert_frames_t *out, ecert_err_t *err)
 {
     const unsigned char *p = got->bytes;
     OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &p, (long)got->len);
@@ -68,7 +69,10 @@ static int parse_response(const ecert_fetched_t *got, const char *url,
     int len;
 
     ERR_clear_error();
-    if (response == NULL || p != got->bytes + got->len) {
+    if (response == NULL || p != got->bytes + got->len
+        || (success
+            && OCSP_response_status(response)
+                   != OCSP_RESPONSE_STATUS_SUCCESSFUL)) {
         OCSP_RESPONSE_free(response);
         return ecert_err(err, ECERT_ERR_OCSP, url, "it is no OCSP response");
     }
@@ -124,21 +128,23 @@ static int look(const ecert_target_t *target, ecert_frames_t *out,
     return rc == 0 ? ecert_sent_write(&got, out, err) : -1;
 }
 
-static int fetch(const ecert_fetcher_t *fetcher,
-                 const ecert_errand_wire_t *wire, ecert_frames_t *out,
-                 ecert_err_t *err)
+static ecert_fetch_t describe(const ecert_fetcher_t *fetcher,
+                              const ecert_errand_wire_t *wire, size_t max)
 {
-    int ocsp = wire->kind == ECERT_ERRAND_OCSP;
-    ecert_fetch_t what = {
+    return (ecert_fetch_t){
         .url = wire->url,
-        .post = ocsp ? wire->post : NULL,
-        .post_len = wire->post_len,
-        .post_type = "application/ocsp-request",
-        .max = ocsp ? ECERT_OCSP_MAX : ECERT_ISSUER_MAX,
+        .max = max,
         .seconds = ECERT_ERRAND_SECONDS - 2,
         .allowed = fetcher->allowed,
         .n_allowed = fetcher->n_allowed,
     };
+}
+
+static int fetch_certificates(const ecert_fetcher_t *fetcher,
+                              const ecert_errand_wire_t *wire,
+                              ecert_frames_t *out, ecert_err_t *err)
+{
+    ecert_fetch_t what = describe(fetcher, wire, ECERT_ISSUER_MAX);
     ecert_fetched_t got = {0};
     int64_t next = 0;
     int rc;
@@ -148,22 +154,67 @@ static int fetch(const ecert_fetcher_t *fetcher,
         what.ctx = &next;
     }
     rc = ecert_fetch(&what, &got, err);
-
     if (rc == 0) {
-        rc = ocsp ? parse_response(&got, wire->url, out, err)
-                  : parse_certificates(&got, wire->url, out, err);
+        rc = parse_certificates(&got, wire->url, out, err);
     }
     free(got.bytes);
     return rc;
+}
+
+/* 1: the responder has answered to GET, but not as is wanted. */
+static int get_response(const ecert_fetch_t *what, ecert_frames_t *out,
+                        ecert_err_t *err)
+{
+    int by_get = what->post == NULL;
+    ecert_fetched_t got = {0};
+    int rc = ecert_fetch(what, &got, err);
+
+    if (rc == 0) {
+        rc = parse_response(&got, what->url, by_get, out, err);
+    }
+    free(got.bytes);
+    return rc != 0 && by_get && got.status != 0 ? 1 : rc;
+}
+
+static int fetch_response(const ecert_fetcher_t *fetcher,
+                          const ecert_errand_wire_t *wire, ecert_frames_t *out,
+                          ecert_err_t *err)
+{
+    ecert_fetch_t what = describe(fetcher, wire, ECERT_OCSP_MAX);
+    int64_t begin = ecert_hop_now();
+    char url[ECERT_OCSP_GET];
+    unsigned gone;
+    int rc = 1;
+
+    if (wire->get
+        && ecert_ocsp_get(wire->url, wire->post, wire->post_len, url)) {
+        what.url = url;
+        rc = get_response(&what, out, err);
+    }
+    what.url = wire->url;
+    what.post = wire->post;
+    what.post_len = wire->post_len;
+    what.post_type = "application/ocsp-request";
+    gone = (unsigned)((ecert_hop_now() - begin) / 1000);
+    if (rc == 1 && gone < what.seconds) {
+        what.seconds -= gone;
+        rc = get_response(&what, out, err);
+    }
+    return rc == 0 ? 0 : ecert_err_file(err, wire->url);
 }
 
 static int run_errand(const ecert_fetcher_t *fetcher,
                       const ecert_errand_wire_t *wire, ecert_frames_t *out,
                       ecert_err_t *err)
 {
-    return wire->kind == ECERT_ERRAND_LOOK
-               ? look(&fetcher->targets.list[wire->target], out, err)
-               : fetch(fetcher, wire, out, err);
+    switch (wire->kind) {
+    case ECERT_ERRAND_LOOK:
+        return look(&fetcher->targets.list[wire->target], out, err);
+    case ECERT_ERRAND_OCSP:
+        return fetch_response(fetcher, wire, out, err);
+    default:
+        return fetch_certificates(fetcher, wire, out, err);
+    }
 }
 
 static _Noreturn void child(const ecert_fetcher_t *fetcher,

@@ -22,12 +22,13 @@
 #define ECERT_LOOK_SECONDS    5
 #define ECERT_ERRAND_URL_MAX  2048
 #define ECERT_ERRAND_POST_MAX 1024
-#define ECERT_ISSUER_MAX      (64 * 1024) /* bytes of a file with CA certificates \
-                                           */
+#define ECERT_ISSUER_MAX                                                       \
+    (64 * 1024) /* bytes of a file with CA certificates                        \
+                 */
 
 typedef enum {
     ECERT_ERRAND_CERTIFICATES = 1, /* frames: DER, one each; PEM, DER, PKCS#7 */
-    ECERT_ERRAND_OCSP,             /* POST; one frame: the response's DER */
+    ECERT_ERRAND_OCSP,             /* one frame: the response's DER */
     ECERT_ERRAND_LOOK              /* a handshake with a target of our own;
                                       frames: ecert_sent.h */
 } ecert_errand_kind_t;
@@ -38,6 +39,8 @@ typedef struct {
     const char *url; /* of a look: for messages alone */
     const unsigned char *post;
     size_t post_len;
+    int get;      /* OCSP by GET where that is short enough, and POST when the
+                     responder refuses it; 0: POST */
     int progress; /* got and total of the errand are wanted */
 } ecert_errand_ask_t;
 

@@ -16,6 +16,7 @@ typedef struct {
     uint32_t kind;
     uint32_t progress; /* 1: told while it comes, see below */
     uint32_t target;   /* of a look */
+    uint32_t get;      /* as in ecert_errand_ask_t */
     uint32_t post_len;
     char url[ECERT_ERRAND_URL_MAX];
     unsigned char post[ECERT_ERRAND_POST_MAX];

@@ -282,6 +282,7 @@ int ecert_net_staple_ask(ecert_net_t *net, ecert_net_staple_t *staple,
         return -1;
     }
     ask.post = der;
+    ask.get = staple->want.failures == 0; /* a cache may be what is wrong */
     rc = ecert_errand_begin(net->fetcher, &ask, net->keeper->ms,
                             &errand->errand, err);
     OPENSSL_free(der);

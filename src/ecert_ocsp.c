@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
 #include "ecert_ocsp_work.h"
@@ -93,4 +94,39 @@ int ecert_ocsp_request(X509 *leaf, X509 *issuer, unsigned char **der,
     *der = bytes;
     *len = (size_t)n;
     return 0;
+}
+
+/* Of Base64's signs these three mean something else in a URL. */
+static const char *url_encoded(char c)
+{
+    return c == '+' ? "%2B" : c == '/' ? "%2F" : c == '=' ? "%3D" : NULL;
+}
+
+int ecert_ocsp_get(const char *responder, const unsigned char *der, size_t len,
+                   char out[ECERT_OCSP_GET])
+{
+    unsigned char base64[ECERT_OCSP_GET];
+    size_t used = strlen(responder);
+
+    if (strpbrk(responder, "?#") != NULL || used + 1 >= ECERT_OCSP_GET
+        || (len + 2) / 3 * 4 >= sizeof(base64)) {
+        return 0;
+    }
+    memcpy(out, responder, used);
+    if (out[used - 1] != '/') {
+        out[used++] = '/';
+    }
+    EVP_EncodeBlock(base64, der, (int)len);
+    for (const char *p = (const char *)base64; *p != '\0'; p++) {
+        const char *code = url_encoded(*p);
+        size_t n = code ? 3 : 1;
+
+        if (used + n >= ECERT_OCSP_GET) {
+            return 0;
+        }
+        memcpy(out + used, code ? code : p, n);
+        used += n;
+    }
+    out[used] = '\0';
+    return 1;
 }

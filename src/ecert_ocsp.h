@@ -42,12 +42,22 @@ char *ecert_ocsp_url(X509 *leaf);
 int ecert_ocsp_request(X509 *leaf, X509 *issuer, unsigned char **der,
                        size_t *len, ecert_err_t *err);
 
+#define ECERT_OCSP_GET 256 /* bytes of a URL for GET, with its end */
+
+/*
+ * The URL that asks the responder by GET: its own, a slash, the request in
+ * Base64, URL-encoded (RFC 6960, A.1); 1.  0 where that is longer than 255
+ * bytes (RFC 5019, 5), or its own has a query: then it is POST.
+ */
+int ecert_ocsp_get(const char *responder, const unsigned char *der, size_t len,
+                   char out[ECERT_OCSP_GET]);
+
 /*
  * Whether these bytes are an answer about this leaf, by its issuer or by a
  * responder to whom the issuer delegated it (RFC 6960, 4.2.2.2: issued by the
  * same key, extended key usage OCSPSigning, in its time), in its own time at
- * `now` (both may begin within the skew), and not older than `held`
- * (this_update of the one in hand; 0: none).
+ * `now` (both may begin within the skew), not made before the leaf's notBefore,
+ * and not older than `held` (this_update of the one in hand; 0: none).
  * An answer without nextUpdate is refused: nobody knows when it ends.
  * OCSP, saying what is wrong.  A revoked or unknown certificate is no failure:
  * see out->status.

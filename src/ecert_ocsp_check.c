@@ -7,6 +7,7 @@
 
 #include "ecert_conf.h"
 #include "ecert_ocsp_work.h"
+#include "ecert_x509.h"
 
 #define DAY     86400
 #define LONGEST 366 /* days that an answer may be good for */
@@ -261,6 +262,23 @@ static int check_times(const ecert_ocsp_t *got, int64_t produced, int64_t now,
     return 0;
 }
 
+/* Nobody could say anything of a certificate that was not there yet: its serial
+ * number was another's, or "good" is said of whatever is not revoked. */
+static int check_begin(const ecert_ocsp_t *got, int64_t produced,
+                       const X509 *leaf, ecert_err_t *err)
+{
+    int64_t from = ecert_x509_not_before(leaf);
+    int64_t made = produced < got->this_update ? produced : got->this_update;
+    char a[32], b[32];
+
+    if (made >= from) {
+        return 0;
+    }
+    return ecert_err(err, ECERT_ERR_OCSP, NULL,
+                     "it is of %s, and the certificate begins on %s",
+                     ecert_date_format(made, a), ecert_date_format(from, b));
+}
+
 static int check_extensions(OCSP_BASICRESP *basic, OCSP_SINGLERESP *single,
                             ecert_err_t *err)
 {
@@ -286,6 +304,7 @@ static int check_basic(OCSP_BASICRESP *basic, X509 *leaf, X509 *issuer,
         || take_time(OCSP_resp_get0_produced_at(basic), "producedAt", &produced,
                      err)
                != 0
+        || check_begin(out, produced, leaf, err) != 0
         || check_times(out, produced, now, held, err) != 0) {
         return -1;
     }

@@ -25,6 +25,7 @@ my $pki = Ecert::PKI->new;
 my %answer;
 my $web = Ecert::Web->new(answer => sub ($method, $path, $body) {
     Time::HiRes::sleep(0.05); # so that requests meet
+    ($path, $body) = Ecert::Web::asked($method, $path, $body);
     my ($serial) = $path =~ m{^/([0-9a-f]+)} or return Ecert::Web::status(404);
     index($body, pack 'H*', $serial) >= 0 or return Ecert::Web::status(400);
     return Ecert::Web::ok(slurp(tmp() . "/$serial.der"));

@@ -113,6 +113,7 @@ sub responders ($t) {
     my $responder = Ecert::Responder->new(pki->sub);
     my $good = tmp() . "/$t->{name}-good";
     my $web = Ecert::Web->new(answer => sub ($method, $path, $body) {
+        ($path, $body) = Ecert::Web::asked($method, $path, $body);
         return passed_on($responder, $body) if $path eq '/error' && -e $good;
         return $answer{ $path =~ s{^/}{}r } // Ecert::Web::status(404);
     });

@@ -109,6 +109,33 @@ static void test_url(void **state)
     }
 }
 
+/* RFC 5019, 5: 255 bytes in all; what Base64 has that a URL has not. */
+static void test_get(void **state)
+{
+    static const unsigned char der[] = {0xfb, 0xff, 0xfe, 0x01};
+    unsigned char longer[180] = {0};
+    char url[ECERT_OCSP_GET];
+
+    (void)state;
+    assert_int_equal(ecert_ocsp_get("http://a", der, sizeof(der), url), 1);
+    assert_string_equal(url, "http://a/%2B%2F%2F%2BAQ%3D%3D");
+    assert_int_equal(ecert_ocsp_get("http://a/b/", der, 3, url), 1);
+    assert_string_equal(url, "http://a/b/%2B%2F%2F%2B");
+    assert_int_equal(ecert_ocsp_get("http://a/b?c", der, 3, url), 0);
+    assert_int_equal(ecert_ocsp_get("http://a/123456789", longer, 177, url), 1);
+    assert_int_equal(strlen(url), 255);
+    assert_int_equal(ecert_ocsp_get("http://a/12345678/", longer, 177, url), 1);
+    assert_int_equal(ecert_ocsp_get("http://a/1234567890", longer, 177, url),
+                     0);
+    assert_int_equal(ecert_ocsp_get("http://a/1234567890/", longer, 177, url),
+                     0);
+    for (size_t n = 0; n < sizeof(longer); n++) { /* in whatever length */
+        if (ecert_ocsp_get("http://a/", longer, n, url)) {
+            assert_true(strlen(url) < ECERT_OCSP_GET);
+        }
+    }
+}
+
 /* A list that cannot be read, and a URL with a NUL in it. */
 static void test_url_hostile(void **state)
 {
@@ -470,6 +497,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_url),
+        cmocka_unit_test(test_get),
         cmocka_unit_test(test_url_hostile),
         cmocka_unit_test(test_request),
         cmocka_unit_test(test_good),

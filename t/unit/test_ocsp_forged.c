@@ -378,6 +378,14 @@ static void test_times(void **state)
     make.produced = NOW + ECERT_OCSP_SKEW + 1;
     assert_refused(make, "it was made on 2026-11-23T00:05:01Z, which is not");
     make = usual;
+    make.from -= 1; /* the leaf begins then */
+    make.produced = NOW;
+    assert_refused(make, "it is of 2026-11-21T23:59:59Z, and the certificate "
+                         "begins on 2026-11-22T00:00:00Z");
+    make = usual;
+    make.produced = make.from - 1;
+    assert_refused(make, "it is of 2026-11-21T23:59:59Z, and the certificate");
+    make = usual;
     make.to = 0;
     assert_refused(make, "no nextUpdate");
     make.to = make.from;

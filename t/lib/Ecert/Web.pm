@@ -11,6 +11,7 @@ use v5.36;
 
 use Fcntl qw(:flock);
 use IO::Socket::INET;
+use MIME::Base64 ();
 use POSIX ();
 use Time::HiRes ();
 
@@ -48,6 +49,15 @@ sub ok ($body, $type = 'application/octet-stream') {
 sub status ($code, @headers) {
     return join "\r\n", "HTTP/1.1 $code Word", @headers, 'Content-Length: 0',
         'Connection: close', '', '';
+}
+
+# Of a request to a responder: its URL's path, and the OCSP request, which GET has
+# in the path (RFC 6960, A.1).
+sub asked ($method, $path, $body) {
+    return ($path, $body) if $method ne 'GET';
+    my ($own, $request) = $path =~ m{^(.*)/([^/]*)\z} or return ($path, '');
+    $request =~ s/%([0-9A-F]{2})/chr hex $1/ge;
+    return ($own, MIME::Base64::decode_base64($request));
 }
 
 # ([time, how many connections were open with it, method, path], ...)
