@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ecert_entry.h"
 #include "ecert_file.h"
 #include "ecert_generation.h"
 #include "ecert_json.h"
@@ -153,6 +154,9 @@ static int drop_record(const char *site_dir, ecert_err_t *err)
     rc = unlinkat(walk.dir, RECORD, 0);
     if (rc != 0) {
         ecert_err(err, ECERT_ERR_SYSTEM, site_dir, "remove " RECORD);
+    } else if (ecert_entry_sync(walk.dir) != 0) { /* it would be carried on */
+        rc = ecert_err(err, ECERT_ERR_SYSTEM, site_dir,
+                       "write the folder to the disk");
     }
     ecert_walk_end(&walk);
     return rc;

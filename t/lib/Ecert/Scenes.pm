@@ -11,16 +11,19 @@ package Ecert::Scenes;
 #
 # again: so many requests may come from a second run; once: a second run finds
 # nothing to do (missing); swaps: what is served and site.json change together;
-# bare: there is no store yet.
+# bare: there is no store yet; network: it downloads, and only who asks for such
+# scenes gets them.
 
 use v5.36;
 
 use File::Path ();
+use JSON::PP ();
 
 use Ecert::Command;
 use Ecert::PKI;
 use Ecert::Store;
 use Ecert::Test;
+use Ecert::Web;
 
 my $site = 'www.example.hk';
 my @new = ('new', $site, '--key', 'ec:P-256');
@@ -71,9 +74,20 @@ my @scenes = (
         $s->('issuers', 'add', 'in/ev.pem');
     }, ['issuers', 'remove', sub { substr $pki->ev->fingerprint, 0, 16 }],
         once => 1],
+    ['issuers update', sub ($s) { catalogue($s) },
+        ['issuers', 'update', '--allow', '127.0.0.1', '--catalogue',
+            'in/catalogue.json'], network => 1],
 );
 
-sub names ($class) { return map { $_->[0] } @scenes }
+sub names ($class, %o) {
+    return map { $_->[0] } grep { my ($name, $make, $command, %is) = @$_;
+        !$is{network} || $o{network} } @scenes;
+}
+
+# The words of the commands that they run.
+sub commands ($class) {
+    return map { join ' ', grep { /^[a-z]+$/ } $_->[2]->@[0, 1] } @scenes;
+}
 
 sub site { return $site }
 
@@ -137,6 +151,18 @@ sub asked ($s, $name, @more) {
 sub installed ($s) {
     asked($s, 'first');
     $s->('install', $site, 'in/first.pem');
+}
+
+# in/catalogue.json with a Sub CA that is still to be downloaded.
+sub catalogue ($s) {
+    my $ev = $pki->ev;
+    state $web = Ecert::Web->new(
+        answer => sub (@) { return Ecert::Web::ok($ev->pem) });
+    put($s->() . '/in/catalogue.json', JSON::PP::encode_json({
+        schema => 'ecert-ca', version => 1, updated => '2026-01-01',
+        name => 'Test', entries => [{ id => 'sub-ev', role => 'sub',
+            name => $ev->cn, sha256 => $ev->fingerprint,
+            status => 'current', url => $web->url('/ev') }] }));
 }
 
 # in/other.pfx with a certificate that lives longer, in/key.pfx with a key.

@@ -72,10 +72,15 @@ sub _changes ($call) {
     return $name =~ /^(?:$changing)$/;
 }
 
+my $temporary = qr/\.(?:stage-[0-9a-f]{8}|[^\/"<>]+\.ecert-\w{8})(?![^\/"<>])/;
+
 sub _hidden ($call) {
-    return $call->{name} !~ /^(?:rename|link)/ && $call->{text}
-        =~ m{[/"]\.(?:stage-[0-9a-f]{8}|[^/"<>]+\.ecert-\w{8})(?![^/"<>])};
+    return $call->{name} !~ /^(?:rename|link)/
+        && $call->{text} =~ m{[/"]$temporary};
 }
+
+# A path that no reader looks at: it has a temporary name, or is below one.
+sub temporary ($class, $path) { return $path =~ m{/$temporary} }
 
 # Of what is done to temporary names in a row the first and the last call: in
 # between nothing comes that anybody looks for.
