@@ -263,7 +263,7 @@ static int san_covers(const char *san, size_t len, const char *ascii)
     if (strlen(ascii) == len && strncasecmp(san, ascii, len) == 0) {
         return 1;
     }
-    if (len < 3 || san[0] != '*' || san[1] != '.' || ascii[0] == '*') {
+    if (len < 3 || san[0] != '*' || san[1] != '.') {
         return 0;
     }
     const char *rest = strchr(ascii, '.');
