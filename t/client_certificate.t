@@ -74,8 +74,11 @@ sub full ($server, $when, $way) {
     my $good = ask($server, $closed, $way, client => $client);
     is "$good->{status} $good->{body}", "200 $closed\n",
         "$when, $way: with the right one there is" or diag $good->{error};
-    is ask($server, $closed, $way, session => $good->{session})->{status}, 200,
-        "$when, $way: and with its session" if $good->{session};
+    ok $good->{session}, "$when, $way: a session comes with it";
+    my $again = ask($server, $closed, $way, session => $good->{session});
+    is $again->{status}, 200, "$when, $way: and with that there is, too";
+    ok $again->{resumed}, "$when, $way: which was resumed"
+        or diag $again->{error};
 }
 
 # Sessions made at one virtual host and offered at another, where no
@@ -86,6 +89,7 @@ sub offers ($server, $when, $way) {
     for my $from ($open, $closed, $other) {
         my $session = ask($server, $from, $way, client => $with{$from})
             ->{session};
+        ok $session, "$when, $way: a session of $from";
         for my $to (grep { $_ ne $from } $closed, $other, $open) {
             my $got = ask($server, $to, $way, session => $session);
             my $status = $got->{status} || 'refused';

@@ -56,13 +56,21 @@ sub government ($guide) {
     my $form = $guide->portal->apply(server_name => $gov, government => 1,
         organisation => 'Hong Kong SAR Government', chinese => $organisation);
     my $csr = $guide->request($gov, '--org', $organisation, '--unit', 'HKPO');
+    is_deeply [@{ subject($csr) }{qw(organizationName
+        organizationalUnitName commonName)}], [$organisation, 'HKPO', $gov],
+        'the request names the department, in Chinese';
     $guide->enter($form, chinese => 1);
-    is_deeply [$guide->portal->methods], [], 'the portal asks for no proof';
     my $leaf = $guide->submit($csr);
-    $guide->stands($gov, '+key-made +key-backed-up ~validation-file-up '
-        . '+csr-submitted -certificate-received => certificate-awaited',
-        'status: the validation file need not be');
+    my $next = $guide->stands($gov, '+key-made +key-backed-up '
+        . '~validation-file-up +csr-submitted -certificate-received '
+        . '=> certificate-awaited', 'status: the validation file need not be');
+    unlike $next->{text}, qr/validation/, 'nor is it asked for';
     $guide->install($gov, $leaf, 'p7b');
+    $guide->stands($gov, '+installed +chain-complete +served '
+        . '-certificate-backed-up ~renewal => back-up',
+        'status: served, and nothing was ever validated');
+    is_deeply [glob $guide->store->dir . "/dcv/$gov/*"], [],
+        'no validation file was put up';
     like slurp($leaf->file(tmp() . '/gov.pem')), qr/BEGIN/, 'a certificate';
     my ($status, $text) = run('openssl', 'x509', '-in', tmp() . '/gov.pem',
         '-noout', '-subject', '-nameopt', 'utf8,-esc_msb,sep_comma_plus');
@@ -203,16 +211,18 @@ sub chinese ($guide) {
     is $second->cn, $alabel, 'the certificate has the A-label';
 }
 
-sub common_name ($csr) {
-    my $file = tmp() . '/cn.csr';
+# { what => value } of a request's subject.
+sub subject ($csr) {
+    my $file = tmp() . '/subject.csr';
     open my $out, '>', $file or die "$file: $!";
     print $out $csr;
     close $out;
     my ($status, $text) = run('openssl', 'req', '-in', $file, '-noout',
         '-subject', '-nameopt', 'multiline,utf8,-esc_msb');
-    my ($cn) = Encode::decode('UTF-8', $text) =~ /commonName += (.*)/;
-    return $cn;
+    return { Encode::decode('UTF-8', $text) =~ /^ +(\w+) += (.*)$/mg };
 }
+
+sub common_name ($csr) { return subject($csr)->{commonName} }
 
 sub by_mail ($guide, $site) {
     my $portal = $guide->portal;

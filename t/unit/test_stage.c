@@ -17,6 +17,9 @@
 #include "ecert_stage.h"
 #include "pki.h"
 
+#define OFTEN   50 /* what is seen of something that goes on */
+#define LONGEST 60 /* seconds until then */
+
 static ecert_err_t err;
 
 static ecert_stage_t begun(const char *parent)
@@ -312,10 +315,40 @@ static void test_link(void **state)
     assert_int_equal(entries("s"), 3);
 }
 
-/* A reader at the same time finds the one or the other. */
+/* In a process of its own, until it is killed; a failure ends it. */
+static pid_t go_on(int (*once)(int i))
+{
+    pid_t pid = fork();
+
+    for (int i = 0; pid == 0; i++) {
+        if (once(i) != 0) {
+            _exit(1);
+        }
+    }
+    return pid;
+}
+
+/* Whether it went on until now. */
+static int went_on(pid_t pid)
+{
+    int status;
+
+    kill(pid, SIGKILL);
+    return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status);
+}
+
+static int link_again(int i)
+{
+    return ecert_stage_link(at("s"), "current", i % 2 ? "a" : "b", &err);
+}
+
+/* A reader at the same time finds the one or the other, and sees it change
+ * often enough. */
 static void test_link_is_never_missing(void **state)
 {
-    int status, bad = 0;
+    time_t end = time(NULL) + LONGEST;
+    int changes = 0, bad = 0;
+    char last = '?';
     pid_t pid;
 
     (void)state;
@@ -324,21 +357,19 @@ static void test_link_is_never_missing(void **state)
     put("s/a/f", "a");
     put("s/b/f", "b");
     assert_int_equal(ecert_stage_link(at("s"), "current", "a", &err), 0);
-    pid = fork();
-    if (pid == 0) {
-        for (int i = 0; i < 300; i++) {
-            if (ecert_stage_link(at("s"), "current", i % 2 ? "a" : "b", &err)
-                != 0) {
-                _exit(1);
-            }
-        }
-        _exit(0);
+    pid = go_on(link_again);
+    while (changes < OFTEN && time(NULL) < end) {
+        int fd = open(at("s/current/f"), O_RDONLY | O_CLOEXEC);
+        char c = '?';
+
+        bad += fd < 0 || read(fd, &c, 1) != 1;
+        changes += c != last;
+        last = c;
+        close(fd);
     }
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        bad += access(at("s/current/f"), R_OK) != 0;
-    }
-    assert_int_equal(status, 0);
+    assert_true(went_on(pid));
     assert_int_equal(bad, 0);
+    assert_true(changes >= OFTEN);
 }
 
 static void test_remove(void **state)
@@ -376,49 +407,54 @@ static void test_remove(void **state)
     assert_int_equal(entries("p"), 1); /* the folder in it is kept */
 }
 
-/* By its path a reader sees all of it, or that it is not there. */
+static int put_and_remove(int i)
+{
+    ecert_stage_t stage;
+
+    (void)i;
+    return ecert_stage_begin(&stage, at("p"), &err) != 0
+           || ecert_stage_put(&stage, "a", "a", 1, 0600, &err) != 0
+           || ecert_stage_put(&stage, "b", "b", 1, 0600, &err) != 0
+           || ecert_stage_commit(&stage, "1", &err) != 0
+           || ecert_stage_remove(at("p"), "1", &err) != 0;
+}
+
+/* Opened as p/1: 1 when something is missing in it that is still called so. */
+static int is_half(int dir)
+{
+    struct stat a, b;
+    int one = fstatat(dir, "a", &a, 0), two = fstatat(dir, "b", &b, 0);
+    char where[64], real[PATH_MAX];
+    ssize_t n;
+
+    snprintf(where, sizeof(where), "/proc/self/fd/%d", dir);
+    n = readlink(where, real, sizeof(real) - 1);
+    real[n > 0 ? n : 0] = '\0';
+    return (one != 0 || two != 0) && strcmp(real, at("p/1")) == 0;
+}
+
+/* By its path a reader sees all of it, or that it is not there; it comes and
+ * goes often enough. */
 static void test_remove_while_read(void **state)
 {
-    int status, half = 0;
+    time_t end = time(NULL) + LONGEST;
+    int changes = 0, there = 0, half = 0;
     pid_t pid;
 
     (void)state;
     folders("p");
-    pid = fork();
-    if (pid == 0) {
-        for (int i = 0; i < 200; i++) {
-            ecert_stage_t stage;
-
-            if (ecert_stage_begin(&stage, at("p"), &err) != 0
-                || ecert_stage_put(&stage, "a", "a", 1, 0600, &err) != 0
-                || ecert_stage_put(&stage, "b", "b", 1, 0600, &err) != 0
-                || ecert_stage_commit(&stage, "1", &err) != 0
-                || ecert_stage_remove(at("p"), "1", &err) != 0) {
-                _exit(1);
-            }
-        }
-        _exit(0);
-    }
-    while (waitpid(pid, &status, WNOHANG) == 0) {
+    pid = go_on(put_and_remove);
+    while (changes < OFTEN && time(NULL) < end) {
         int dir = open(at("p/1"), O_PATH | O_DIRECTORY | O_CLOEXEC);
-        struct stat a, b;
 
-        if (dir >= 0) {
-            int one = fstatat(dir, "a", &a, 0), two = fstatat(dir, "b", &b, 0);
-            char where[64], real[PATH_MAX];
-            ssize_t n;
-
-            snprintf(where, sizeof(where), "/proc/self/fd/%d", dir);
-            n = readlink(where, real, sizeof(real) - 1);
-            real[n > 0 ? n : 0] = '\0';
-            half += (one != 0 || two != 0) && strcmp(real, at("p/1")) == 0;
-        }
-        if (dir >= 0) {
-            close(dir);
-        }
+        changes += there != (dir >= 0);
+        there = dir >= 0;
+        half += there && is_half(dir);
+        close(dir);
     }
-    assert_int_equal(status, 0);
+    assert_true(went_on(pid));
     assert_int_equal(half, 0);
+    assert_true(changes >= OFTEN);
 }
 
 static void test_sweep(void **state)
@@ -461,42 +497,44 @@ static void test_sweep(void **state)
     ecert_stage_sweep(at("none"));
 }
 
-/* Whoever is killed at any moment leaves nothing that sweep does not find. */
+static int all_of_it(int i)
+{
+    ecert_stage_t stage;
+    char name[16];
+
+    snprintf(name, sizeof(name), "%d", i);
+    return ecert_stage_begin(&stage, at("p"), &err) != 0
+           || ecert_stage_put(&stage, "a", "a", 1, 0600, &err) != 0
+           || ecert_file_write(at("p/f"), "f", 1, 0600, &err) != 0
+           || ecert_stage_link(at("p"), "l", "a", &err) != 0
+           || ecert_stage_commit(&stage, name, &err) != 0
+           || ecert_stage_remove(at("p"), name, &err) != 0;
+}
+
+/* Whoever is killed at any moment leaves nothing that sweep does not find.
+ * Until some were in the midst of it, and some behind a commit. */
 static void test_killed(void **state)
 {
-    int wait = 0, caught = 0;
+    time_t end = time(NULL) + LONGEST;
+    int kills = 0, begun_some = 0, committed = 0;
 
     (void)state;
     folders("p");
-    for (int i = 0; i < 40; i++) {
-        struct timespec pause = {0, 50000L * wait++};
-        int status;
-        pid_t pid = fork();
+    while ((kills < 40 || begun_some < 5 || committed < 2)
+           && time(NULL) < end) {
+        struct timespec pause = {0, 50000L * (kills++ % 100)};
+        pid_t pid = go_on(all_of_it);
 
-        if (pid == 0) {
-            for (int k = 0;; k++) {
-                ecert_stage_t stage;
-                char name[16];
-
-                snprintf(name, sizeof(name), "%d", k);
-                ecert_stage_begin(&stage, at("p"), &err);
-                ecert_stage_put(&stage, "a", "a", 1, 0600, &err);
-                ecert_file_write(at("p/f"), "f", 1, 0600, &err);
-                ecert_stage_link(at("p"), "l", "a", &err);
-                ecert_stage_commit(&stage, name, &err);
-                ecert_stage_remove(at("p"), name, &err);
-            }
-        }
         nanosleep(&pause, NULL);
-        kill(pid, SIGKILL);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(went_on(pid));
+        begun_some += entries("p") > 0;
         ecert_stage_sweep(at("p"));
         unlink(at("p/f"));
         unlink(at("p/l"));
         if (entries("p") == 1) { /* committed, not yet removed: whole */
             char command[200];
 
-            caught++;
+            committed++;
             snprintf(command, sizeof(command),
                      "test \"$(ls -A %s/p/*)\" = a && rm -r %s/p/*", scratch,
                      scratch);
@@ -504,7 +542,7 @@ static void test_killed(void **state)
         }
         assert_int_equal(entries("p"), 0);
     }
-    print_message("# killed 40 times, %d times behind a commit\n", caught);
+    assert_true(begun_some >= 5 && committed >= 2);
 }
 
 static void test_temporary(void **state)
