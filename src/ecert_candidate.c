@@ -90,7 +90,7 @@ static int collect_roots(ecert_work_t *work)
 }
 
 /* What speaks against an element by itself. */
-static ecert_why_t judge(const ecert_work_t *work, const ecert_candidate_t *c)
+static ecert_why_t judge(const ecert_work_t *work, ecert_candidate_t *c)
 {
     int cross = c->role == ECERT_CA_CROSS;
     if (c->entry && c->entry->denied) {
@@ -101,6 +101,12 @@ static ecert_why_t judge(const ecert_work_t *work, const ecert_candidate_t *c)
     }
     if (!ecert_x509_ca(c->cert)) {
         return ECERT_WHY_NOT_CA;
+    }
+    if (work->in->security != NULL
+        && ecert_security_element(work->in->security, c->cert, c->fault,
+                                  sizeof(c->fault))
+               != 0) {
+        return ECERT_WHY_TOO_WEAK;
     }
     /* For an old leaf its old Sub CA will do; a dead cross-certificate never.
      */

@@ -92,8 +92,9 @@ static int consider(ecert_search_t *search, const ecert_path_t *path,
         search->exhausted = 1;
         return 1;
     }
-    int how = work->unsigned_leaf ? ECERT_PATH_UNSIGNED_LEAF : 0;
-    if (ecert_path_verify(path, how, work->at, &err) != 0) {
+    if ((path->root == NULL
+         && ecert_chain_forged(work, path->certs[path->n - 1], &err))
+        || ecert_path_verify(path, work->how, work->at, &err) != 0) {
         remember_fault(work, path, &err);
         return err.code == ECERT_ERR_OPENSSL;
     }
@@ -275,6 +276,9 @@ static int fill(ecert_chain_t *chain, ecert_work_t *work)
     if (chain->served == NULL || fill_considered(chain, work) != 0) {
         return -1;
     }
+    if (work->chosen == NULL && !work->unsigned_leaf) {
+        ecert_chain_invalid(work, chain->invalid, sizeof(chain->invalid));
+    }
     for (size_t i = 1; i < work->served; i++) {
         X509 *cert = work->chosen->certs[i];
         if (!sk_X509_push(chain->served, cert)) {
@@ -285,7 +289,9 @@ static int fill(ecert_chain_t *chain, ecert_work_t *work)
     chain->complete =
         work->direct.complete
         || (work->chosen == &work->cross.path && work->cross.complete);
-    if (!chain->complete) {
+    if (chain->invalid[0] != '\0') {
+        snprintf(chain->missing, sizeof(chain->missing), "%s", chain->invalid);
+    } else if (!chain->complete) {
         ecert_chain_missing(work, chain->missing, sizeof(chain->missing));
     }
     chain->next_change = next_change(work);
@@ -301,10 +307,21 @@ static int64_t moment(const ecert_chain_t *chain, int64_t now)
     return now > chain->not_after ? chain->not_after : now;
 }
 
+/* Who lowers the server's level has older clients than browsers. */
+static int how_to_verify(const ecert_chain_in_t *in, int unsigned_leaf)
+{
+    int how = unsigned_leaf ? ECERT_PATH_UNSIGNED_LEAF : 0;
+    return in->security != NULL && ecert_security_level(in->security) < 2
+               ? how | ECERT_PATH_LEVEL_1
+               : how;
+}
+
 ecert_chain_t *ecert_chain_assemble(const ecert_chain_in_t *in,
                                     int unsigned_leaf, ecert_err_t *err)
 {
-    ecert_work_t work = {.in = in, .unsigned_leaf = unsigned_leaf};
+    ecert_work_t work = {.in = in,
+                         .unsigned_leaf = unsigned_leaf,
+                         .how = how_to_verify(in, unsigned_leaf)};
     ecert_chain_t *chain = calloc(1, sizeof(*chain));
     int rc = -1;
 

@@ -14,6 +14,7 @@
 #include "ecert_ca.h"
 #include "ecert_conf.h"
 #include "ecert_err.h"
+#include "ecert_security.h"
 
 #define ECERT_CHAIN_NODES 500 /* budget of the search */
 #define ECERT_CHAIN_DEPTH 12
@@ -35,6 +36,7 @@
     X(SIGNATURE, "signature",                                                  \
       "same name, but it did not sign the element below")                      \
     X(INVALID, "invalid", "the path through it does not verify")               \
+    X(TOO_WEAK, "too-weak", "the TLS library refuses to send it")              \
     X(CROSS_OFF, "cross-off", "cross-certificates are switched off")           \
     X(CROSS_PAST, "cross-past", "the cross-certificate is no longer useful")   \
     X(OTHER_PATH, "other-path", "a better path was taken")                     \
@@ -66,6 +68,8 @@ typedef struct {
     int complete;                  /* leads to a known root, or to the name of
                                       one: no proof, see proven */
     char missing[256];             /* when not complete: which issuer */
+    char invalid[256];             /* why no client takes the leaf, whatever is
+                                      missing and whenever; "": one may */
     int64_t not_before, not_after; /* of the leaf */
     int64_t next_change;           /* next second at which the answer may be
                                       another one; 0: never */
@@ -79,6 +83,7 @@ typedef struct {
     const ecert_ca_t *ca; /* may be NULL */
     ecert_cross_t cross;
     int64_t now;
+    ecert_security_t *security; /* at the level in force; NULL: not asked */
 } ecert_chain_in_t;
 
 /*
@@ -91,7 +96,9 @@ void ecert_chain_free(ecert_chain_t *chain);
 /*
  * What a client makes of a served chain: 0 when leaf verifies to one of roots
  * at that time with the purpose SSL server, else -1 and CHAIN with OpenSSL's
- * reason.  Searches depth-first, as browsers do (81 of 81 BetterTLS cases).
+ * reason.  A browser: RFC 5280's rules for CAs and policies, keys and digests
+ * of the Baseline Requirements; of roots only name, key, time and constraints.
+ * Searches depth-first, as browsers do (81 of 81 BetterTLS cases).
  * host may be NULL, else it is compared, too (NAMES).
  */
 int ecert_chain_verify(X509 *leaf, const STACK_OF(X509) *served,

@@ -47,15 +47,14 @@ static ecert_candidate_t *served_twin(ecert_work_t *work, X509 *cert)
 /* Whether it signed any element that could stand below it. */
 static int signed_something(ecert_work_t *work, X509 *cert)
 {
-    if (ecert_x509_names_issuer(work->in->leaf, cert)
+    if (ecert_x509_may_issue(cert, work->in->leaf)
         && (work->unsigned_leaf
             || ecert_path_signed(work->search, work->in->leaf, cert))) {
         return 1;
     }
     for (size_t i = 0; i < work->n; i++) {
         const ecert_candidate_t *c = &work->all[i];
-        if (c->usable && c->cert != cert
-            && ecert_x509_names_issuer(c->cert, cert)
+        if (c->usable && c->cert != cert && ecert_x509_may_issue(cert, c->cert)
             && ecert_path_signed(work->search, c->cert, cert)) {
             return 1;
         }
@@ -170,6 +169,7 @@ static void note(ecert_work_t *work, ecert_candidate_t *c,
                  c->self_signed ? "a self-signed root" : "");
         break;
     case ECERT_WHY_INVALID:
+    case ECERT_WHY_TOO_WEAK:
         snprintf(c->note, sizeof(c->note), "%s", c->fault);
         break;
     case ECERT_WHY_CROSS_PAST:
@@ -198,13 +198,26 @@ void ecert_chain_explain(ecert_work_t *work)
     }
 }
 
-/* The catalogue's current entry of this name, with its address. */
-static const ecert_ca_entry_t *download(const ecert_ca_t *ca, const char *name)
+static int is_here(const ecert_work_t *work, const ecert_ca_entry_t *entry)
 {
+    for (size_t i = 0; i < work->n; i++) {
+        if (work->all[i].entry == entry) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The catalogue's current entry of this name, with its address; not one that is
+ * here, and was of no use. */
+static const ecert_ca_entry_t *download(const ecert_work_t *work,
+                                        const char *name)
+{
+    const ecert_ca_t *ca = work->in->ca;
     for (size_t i = 0; i < ecert_ca_count(ca); i++) {
         const ecert_ca_entry_t *entry = ecert_ca_entry(ca, i);
         if (!entry->denied && entry->url && entry->role == ECERT_CA_SUB
-            && strcmp(entry->name, name) == 0) {
+            && strcmp(entry->name, name) == 0 && !is_here(work, entry)) {
             return entry;
         }
     }
@@ -232,6 +245,8 @@ static const char *only_as(const ecert_work_t *work, X509 *top)
         case ECERT_WHY_NOT_CA:
             only = " (the one that is there may not issue certificates)";
             break;
+        case ECERT_WHY_TOO_WEAK:
+            return " (the one that is there is too weak for the TLS library)";
         case ECERT_WHY_SIGNATURE:
             only = " (the one that is there has another key)";
             break;
@@ -269,7 +284,7 @@ void ecert_chain_missing(ecert_work_t *work, char *out, size_t size)
                  ecert_candidate_of(work, top)->fault);
         return;
     }
-    const ecert_ca_entry_t *entry = download(work->in->ca, issuer);
+    const ecert_ca_entry_t *entry = download(work, issuer);
     snprintf(out, size, "the certificate of \"%s\"%s%s%s", issuer,
              only_as(work, top), entry ? "; the right one: " : "",
              entry ? entry->url : "");

@@ -1,6 +1,7 @@
 /*
  * The workings of ecert_chain_build, between the files that do it: candidates
- * (ecert_candidate.c), the choice (ecert_chain.c), reasons (ecert_chain_why.c).
+ * (ecert_candidate.c), the choice (ecert_chain.c), reasons (ecert_chain_why.c),
+ * a leaf that no client takes (ecert_chain_invalid.c).
  */
 
 #ifndef ECERT_CHAIN_WORK_H
@@ -51,6 +52,7 @@ typedef struct {
     const ecert_path_t *chosen;
     int cut_top;     /* the topmost was taken to be a cross-certificate */
     char fault[160]; /* of the first path that did not verify */
+    int how;         /* to look at paths: ECERT_PATH_LEVEL_1, _UNSIGNED_LEAF */
 } ecert_work_t;
 
 /* Fills all, roots, plain, crosses.  -1 without memory. */
@@ -64,6 +66,15 @@ ecert_why_t ecert_cross_why(const ecert_work_t *work,
 
 /* Decides why for all that are still undecided, and writes every note. */
 void ecert_chain_explain(ecert_work_t *work);
+
+/* 1 when the issuer that cert means is here, and did not sign it; err. */
+int ecert_chain_forged(ecert_work_t *work, X509 *cert, ecert_err_t *err);
+
+/*
+ * Nothing was found to serve: why no client takes the leaf, whatever else may
+ * come into the pool and whenever, into out; "" when something may be missing.
+ */
+void ecert_chain_invalid(ecert_work_t *work, char *out, size_t size);
 
 /* What is missing, into out. */
 void ecert_chain_missing(ecert_work_t *work, char *out, size_t size);

@@ -68,6 +68,8 @@
       "request a certificate signed with SHA-256 or better")                   \
     X(CHAIN, "chain-incomplete", "no path leads to a root",                    \
       "put the missing CA certificate into the store's issuers folder")        \
+    X(INVALID, "invalid", "the certificate is accepted by no client",          \
+      "install it as the CA issued it; if it is that, have it issued again")   \
     X(CATALOGUE, "catalogue", "the catalogue of the CA cannot be used",        \
       "correct the file or leave it to the built-in default")                  \
     X(SITE, "site-json", "the site's description cannot be used",              \

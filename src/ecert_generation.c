@@ -31,7 +31,7 @@ static int read_certificates(const char *dir, const char *name,
 static X509 *take_leaf(STACK_OF(X509) *list)
 {
     for (int i = 0; i < sk_X509_num(list); i++) {
-        if (!ecert_x509_ca(sk_X509_value(list, i))) {
+        if (ecert_x509_is_leaf(sk_X509_value(list, i), list)) {
             return sk_X509_delete(list, i);
         }
     }

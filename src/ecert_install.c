@@ -25,11 +25,15 @@ static const char *source(const ecert_install_t *in)
 static int uncovered(const ecert_install_t *in, ecert_err_t *err)
 {
     char list[400] = "";
+    const char *why = "";
     size_t used = 0, n = 0, named = 0;
 
     for (size_t i = 0; i < in->n_names; i++) {
         if (ecert_name_covered(in->leaf, in->names[i])) {
             continue;
+        }
+        if (why[0] == '\0') {
+            why = ecert_name_uncovered(in->leaf, in->names[i]);
         }
         if (n++ == named && used + strlen(in->names[i]) + 3 < sizeof(list)) {
             used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
@@ -42,12 +46,12 @@ static int uncovered(const ecert_install_t *in, ecert_err_t *err)
     }
     if (named < n) {
         return ecert_err(err, ECERT_ERR_NAMES, source(in),
-                         "%s and %zu more are not in the certificate", list,
-                         n - named);
+                         "%s and %zu more are not in the certificate%s", list,
+                         n - named, why);
     }
     return ecert_err(err, ECERT_ERR_NAMES, source(in),
-                     "%s %s not in the certificate", list,
-                     n == 1 ? "is" : "are");
+                     "%s %s not in the certificate%s", list,
+                     n == 1 ? "is" : "are", why);
 }
 
 static void take_facts(const ecert_loaded_t *loaded, ecert_installed_t *out)

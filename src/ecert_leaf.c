@@ -24,18 +24,16 @@ X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
     return leaf;
 }
 
+/* What security level 1 refuses would fail in any handshake. */
 static int check_signature(X509 *leaf, const char *file, ecert_err_t *err)
 {
-    int digest = NID_undef;
+    int digest = NID_undef, bits = 0;
+    int known = X509_get_signature_info(leaf, &digest, NULL, &bits, NULL) == 1;
 
-    /* what OpenSSL's security level 1 refuses would fail in the handshake */
-    if (X509_get_signature_info(leaf, &digest, NULL, NULL, NULL) == 1
-        && (digest == NID_sha1 || digest == NID_md5)) {
-        return ecert_err(err, ECERT_ERR_SIGNATURE, file, "%s",
-                         OBJ_nid2sn(digest));
-    }
     ERR_clear_error();
-    return 0;
+    return !known || bits >= 80 ? 0
+                                : ecert_err(err, ECERT_ERR_SIGNATURE, file,
+                                            "%s", OBJ_nid2sn(digest));
 }
 
 static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
@@ -44,7 +42,9 @@ static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
         X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf))
         == 0;
 
-    if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) != 1) {
+    /* Server Gated Cryptography, which OpenSSL takes for it, is not enough */
+    if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) != 1
+        || ecert_x509_no_server(leaf)) {
         ERR_clear_error();
         return ecert_err(err, ECERT_ERR_PURPOSE, file,
                          "its key usages do not allow serverAuth");
@@ -55,7 +55,7 @@ static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
                          "needs");
     }
     /* whoever makes his own certificate with openssl gets a CA by default */
-    if (X509_check_ca(leaf) == 1 && !self_signed) {
+    if ((X509_get_extension_flags(leaf) & EXFLAG_CA) != 0 && !self_signed) {
         ERR_clear_error();
         return ecert_err(err, ECERT_ERR_PURPOSE, file, "it is a CA's");
     }

@@ -6,6 +6,7 @@
 #include "ecert_leaf.h"
 #include "ecert_load_work.h"
 #include "ecert_loaded.h"
+#include "ecert_x509.h"
 
 /* ---- which files ------------------------------------------------------- */
 
@@ -86,8 +87,9 @@ static int check_names(const ecert_load_t *load, X509 *leaf, const char *file,
 
     for (i = 0; i < load->json.n_names; i++) {
         if (!ecert_name_covered(leaf, load->json.names[i])) {
-            return ecert_err(err, ECERT_ERR_NAMES, file, "%s is not in it",
-                             load->json.names[i]);
+            return ecert_err(err, ECERT_ERR_NAMES, file, "%s is not in it%s",
+                             load->json.names[i],
+                             ecert_name_uncovered(leaf, load->json.names[i]));
         }
     }
     return 0;
@@ -162,11 +164,63 @@ int ecert_load_chain(ecert_load_t *load, X509 *leaf, const STACK_OF(X509) *pool,
         .cross = load->site->cross.kind != ECERT_CROSS_UNSET ? load->site->cross
                                                              : load->json.cross,
         .now = load->now,
+        .security = load->loader->security,
     };
 
+    ecert_security_set(in.security, load->site->security_level);
     load->out->cross = in.cross;
     load->out->chain = ecert_chain_build(&in, err);
     return load->out->chain != NULL ? 0 : -1;
+}
+
+static int has_twin(const ecert_chain_t *chain, X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(chain->served); i++) {
+        if (ecert_x509_same_identity(sk_X509_value(chain->served, i), cert)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Elements that no handshake would survive, where nothing stands in. */
+static void note_weak(ecert_load_t *load)
+{
+    const ecert_chain_t *chain = load->out->chain;
+    char name[128];
+    ecert_err_t err;
+
+    for (size_t i = 1; i < chain->n_considered; i++) {
+        const ecert_considered_t *one = &chain->considered[i];
+
+        if (one->why != ECERT_WHY_TOO_WEAK || has_twin(chain, one->cert)) {
+            continue;
+        }
+        ecert_err(&err, ECERT_ERR_SIGNATURE, load->out->source,
+                  "%s is left out: the TLS library refuses it: %s",
+                  ecert_x509_label(one->cert, name, sizeof(name)), one->note);
+        ecert_err_hint(&err, "get a certificate of this CA with a stronger "
+                             "signature and key");
+        ecert_loaded_complain(load->out, &err);
+    }
+}
+
+/* What no client takes must not take the place of something good. */
+static int check_valid(const ecert_load_t *load, X509 *leaf, const char *file,
+                       ecert_err_t *err)
+{
+    const char *why = load->out->chain->invalid;
+
+    if (why[0] == '\0') {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_INVALID, file, "%s", why);
+    if (X509_get_ext_by_NID(leaf, NID_ct_precert_poison, -1) >= 0) {
+        ecert_err_hint(err, "it is the precertificate, made for the logs of "
+                            "Certificate Transparency alone: install the "
+                            "certificate itself");
+    }
+    return -1;
 }
 
 /* Loud, but served: half a chain is better than none. */
@@ -175,7 +229,12 @@ static void note_incomplete(ecert_load_t *load)
     const ecert_chain_t *chain = load->out->chain;
     ecert_err_t err;
 
-    if (!chain->complete) {
+    note_weak(load);
+    if (chain->invalid[0] != '\0') {
+        ecert_err(&err, ECERT_ERR_INVALID, load->out->source, "%s",
+                  chain->invalid);
+        ecert_loaded_complain(load->out, &err);
+    } else if (!chain->complete) {
         ecert_err(&err, ECERT_ERR_CHAIN, load->out->source, "%s",
                   chain->missing);
         ecert_loaded_complain(load->out, &err);
@@ -186,6 +245,11 @@ static void note_incomplete(ecert_load_t *load)
 static int finish(ecert_load_t *load, X509 *leaf, const ecert_bundle_t *bundle,
                   ecert_err_t *err)
 {
+    if (ecert_security_check(load->loader->security, leaf,
+                             load->out->chain->served, load->out->source, err)
+        != 0) {
+        return -1;
+    }
     load->out->cred =
         ecert_cred_new(leaf, bundle->key, load->out->chain->served, err);
     if (load->out->cred == NULL) {
@@ -206,6 +270,7 @@ static int use_leaf(ecert_load_t *load, X509 *leaf,
     if (ecert_leaf_check(leaf, file, err) != 0
         || check_names(load, leaf, file, err) != 0
         || ecert_load_chain(load, leaf, bundle->pool, err) != 0
+        || check_valid(load, leaf, file, err) != 0
         || check_time(load, file, err) != 0) {
         return -1;
     }

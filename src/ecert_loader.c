@@ -66,7 +66,8 @@ ecert_loader_t *ecert_loader_new(const char *store, ecert_err_t *err)
     }
     loader->shelf = ecert_shelf_new();
     loader->anchors = read_anchors();
-    loader->ca = ecert_ca_builtin(err);
+    loader->security = ecert_security_new(err);
+    loader->ca = loader->security ? ecert_ca_builtin(err) : NULL;
     if (loader->ca == NULL || loader->shelf == NULL || loader->anchors == NULL
         || (store != NULL && loader->store == NULL)) {
         if (loader->ca != NULL) {
@@ -87,5 +88,6 @@ void ecert_loader_free(ecert_loader_t *loader)
     ecert_ca_free(loader->ca);
     sk_X509_pop_free(loader->anchors, X509_free);
     ecert_shelf_free(loader->shelf);
+    ecert_security_free(loader->security);
     free(loader);
 }

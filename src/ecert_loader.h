@@ -11,6 +11,7 @@ struct ecert_loader_s {
     ecert_ca_t *ca;
     STACK_OF(X509) *anchors;
     ecert_shelf_t *shelf;
+    ecert_security_t *security;
 };
 
 #endif

@@ -288,3 +288,35 @@ int ecert_name_covered(X509 *leaf, const char *ascii)
     ERR_clear_error(); /* of a SAN that cannot be read: it covers nothing */
     return covered;
 }
+
+/* The common name is that name, in any spelling. */
+static int cn_is(const X509_NAME *subject, const char *ascii)
+{
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    unsigned char *text = NULL;
+    char cn[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+    int len = -1, is;
+
+    if (at >= 0) {
+        len = ASN1_STRING_to_UTF8(
+            &text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    }
+    is = len > 0 && strlen((char *)text) == (size_t)len
+         && ecert_name_ascii((char *)text, cn, &ignored) == 0
+         && strcmp(cn, ascii) == 0;
+    OPENSSL_free(text);
+    ERR_clear_error();
+    return is;
+}
+
+const char *ecert_name_uncovered(X509 *leaf, const char *ascii)
+{
+    if (cn_is(X509_get_subject_name(leaf), ascii)) {
+        return " (it is the common name alone, at which no client looks; it "
+               "has to be among the subject alternative names, SAN)";
+    }
+    return X509_get_ext_by_NID(leaf, NID_subject_alt_name, -1) < 0
+               ? " (it has no subject alternative names, SAN)"
+               : "";
+}

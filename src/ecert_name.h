@@ -40,4 +40,10 @@ int ecert_name_unslug(const char *folder, char *out, ecert_err_t *err);
  */
 int ecert_name_covered(X509 *leaf, const char *ascii);
 
+/*
+ * Why a name that is not covered is not, where a person could think that it
+ * were: " (...)", for a message; "" otherwise.
+ */
+const char *ecert_name_uncovered(X509 *leaf, const char *ascii);
+
 #endif

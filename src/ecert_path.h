@@ -57,13 +57,25 @@ int ecert_path_search(ecert_search_t *search, ecert_path_t *path);
 /* 1 when issuer signed cert; 0 also when the budget has ended. */
 int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer);
 
+/*
+ * 1 when issuer is the one that cert means, by name and key identifier, and did
+ * not sign it: then nobody did.  0 also where that cannot be told.
+ */
+int ecert_path_forged(ecert_search_t *search, X509 *cert, X509 *issuer);
+
 /* How to look at a path. */
 #define ECERT_PATH_UNSIGNED_LEAF 1 /* leave out the leaf, and the purpose */
-#define ECERT_PATH_STRICT        2 /* all of RFC 5280, and ecert_path_profile */
+#define ECERT_PATH_STRICT                                                      \
+    2                         /* as browsers do: what RFC 5280 demands of      \
+                                 CAs (X509_V_FLAG_X509_STRICT), policies,      \
+                                 and ecert_path_profile */
+#define ECERT_PATH_TIMELESS 4 /* whenever its elements are valid */
+#define ECERT_PATH_LEVEL_1  8 /* at security level 1: SHA-1 fails still */
 
 /*
- * One path as a TLS client sees it: 0, or -1 and CHAIN with the reason.
- * Without a root the last element is taken as trusted.
+ * One path as a TLS client sees it that asks for security level 2 (see
+ * SSL_CTX_set_security_level(3)): 0, or -1 and CHAIN with the reason.  Without
+ * a root the last element is taken as trusted, but for its own digest.
  */
 int ecert_path_verify(const ecert_path_t *path, int how, int64_t at,
                       ecert_err_t *err);

@@ -1,4 +1,6 @@
 #include <ctype.h>
+#include <string.h>
+#include <strings.h>
 
 #include <openssl/asn1.h>
 #include <openssl/err.h>
@@ -55,12 +57,19 @@ static int names_ok(const X509 *leaf)
     return ok;
 }
 
-static int key_ok(X509 *leaf)
+/* Anywhere in a path; how strong it is, is OpenSSL's to say but for an RSA key
+ * of 2,047 bits, which it rounds up (BR 6.1.5). */
+static const char *key_fault(X509 *cert)
 {
-    EVP_PKEY *key = X509_get0_pubkey(leaf);
+    EVP_PKEY *key = X509_get0_pubkey(cert);
+    if (key != NULL && EVP_PKEY_is_a(key, "RSA")) {
+        return EVP_PKEY_get_bits(key) >= 2048 ? NULL : "its key is too small";
+    }
     return key != NULL
-           && (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "EC")
-               || EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448"));
+                   && (EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "ED25519")
+                       || EVP_PKEY_is_a(key, "ED448"))
+               ? NULL
+               : "TLS clients do not take this kind of key";
 }
 
 static int aia_ok(const X509 *leaf)
@@ -92,9 +101,6 @@ static const char *leaf_fault(X509 *leaf)
     if (!ecert_x509_signs_handshakes(leaf)) {
         return "its key usage has no digitalSignature (RFC 8446, 4.4.2.2)";
     }
-    if (!key_ok(leaf)) {
-        return "TLS clients do not take this kind of key";
-    }
     if (has_ext(leaf, NID_subject_alt_name) && !names_ok(leaf)) {
         return "one of its names is not a host name (RFC 5280, 4.2.1.6)";
     }
@@ -116,6 +122,60 @@ static int constraints_ok(const X509 *cert)
     return ok;
 }
 
+/* "*.example.hk" would serve for a.example.hk, if that is what is excluded. */
+static int wildcard_meets(const ASN1_STRING *name, const ASN1_STRING *excluded)
+{
+    const char *n = (const char *)ASN1_STRING_get0_data(name);
+    const char *x = (const char *)ASN1_STRING_get0_data(excluded);
+    int n_len = ASN1_STRING_length(name), x_len = ASN1_STRING_length(excluded);
+    const char *dot = x_len > 0 ? memchr(x, '.', (size_t)x_len) : NULL;
+    return n_len > 2 && n[0] == '*' && n[1] == '.' && dot != NULL
+           && x + x_len - dot == n_len - 1
+           && strncasecmp(dot, n + 1, (size_t)n_len - 1) == 0;
+}
+
+static int excludes(const NAME_CONSTRAINTS *nc, const GENERAL_NAMES *names)
+{
+    for (int i = 0; i < sk_GENERAL_SUBTREE_num(nc->excludedSubtrees); i++) {
+        const GENERAL_NAME *base =
+            sk_GENERAL_SUBTREE_value(nc->excludedSubtrees, i)->base;
+        for (int k = 0; k < sk_GENERAL_NAME_num(names); k++) {
+            const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, k);
+            if (base->type == GEN_DNS && name->type == GEN_DNS
+                && wildcard_meets(name->d.dNSName, base->d.dNSName)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* OpenSSL compares a wildcard as it is written, browsers by what it covers. */
+static int excluded_by(const X509 *ca, const X509 *leaf)
+{
+    NAME_CONSTRAINTS *nc =
+        X509_get_ext_d2i(ca, NID_name_constraints, NULL, NULL);
+    GENERAL_NAMES *names =
+        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    int rc = nc != NULL && names != NULL && excludes(nc, names);
+    NAME_CONSTRAINTS_free(nc);
+    GENERAL_NAMES_free(names);
+    return rc;
+}
+
+static const char *ca_fault(const X509 *ca, const X509 *leaf)
+{
+    if (!has_ext(ca, NID_name_constraints)) {
+        return NULL;
+    }
+    if (!constraints_ok(ca)) {
+        return "its name constraints are empty";
+    }
+    return excluded_by(ca, leaf)
+               ? "it excludes a name that the certificate's wildcard covers"
+               : NULL;
+}
+
 static int refuse(const X509 *cert, const char *fault, ecert_err_t *err)
 {
     char label[128];
@@ -127,16 +187,18 @@ static int refuse(const X509 *cert, const char *fault, ecert_err_t *err)
 int ecert_path_profile(const ecert_path_t *path, ecert_err_t *err)
 {
     const char *fault = leaf_fault(path->certs[0]);
-    if (fault != NULL) {
-        return refuse(path->certs[0], fault, err);
-    }
-    for (size_t i = 1; i < path->n; i++) {
-        if (has_ext(path->certs[i], NID_name_constraints)
-            && !constraints_ok(path->certs[i])) {
-            return refuse(path->certs[i], "its name constraints are empty",
-                          err);
+    X509 *cert = path->certs[0];
+
+    for (size_t i = 0; fault == NULL && i <= path->n; i++) {
+        cert = i < path->n ? path->certs[i] : path->root;
+        if (cert == NULL) {
+            break;
+        }
+        fault = key_fault(cert);
+        if (fault == NULL && i > 0 && i < path->n) {
+            fault = ca_fault(cert, path->certs[0]);
         }
     }
     ERR_clear_error();
-    return 0;
+    return fault == NULL ? 0 : refuse(cert, fault, err);
 }

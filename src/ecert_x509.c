@@ -86,6 +86,25 @@ int ecert_x509_ca(X509 *cert)
     return rc;
 }
 
+int ecert_x509_is_leaf(X509 *cert, const STACK_OF(X509) *list)
+{
+    if (ecert_x509_ca(cert)) {
+        return 0;
+    }
+    if ((X509_get_extension_flags(cert) & EXFLAG_BCONS) != 0
+        || sk_X509_num(list) == 1) {
+        return 1;
+    }
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        X509 *other = sk_X509_value(list, i);
+        if (X509_cmp(other, cert) != 0
+            && ecert_x509_names_issuer(other, cert)) {
+            return 0;
+        }
+    }
+    return !ecert_x509_names_issuer(cert, cert);
+}
+
 int ecert_x509_server_auth(X509 *cert)
 {
     uint32_t flags = X509_get_extension_flags(cert);
@@ -93,6 +112,12 @@ int ecert_x509_server_auth(X509 *cert)
              && (X509_get_extended_key_usage(cert) & XKU_SSL_SERVER) != 0;
     ERR_clear_error();
     return rc;
+}
+
+int ecert_x509_no_server(X509 *cert)
+{
+    return (X509_get_extension_flags(cert) & EXFLAG_XKUSAGE) != 0
+           && !ecert_x509_server_auth(cert);
 }
 
 int ecert_x509_signs_handshakes(X509 *cert)
@@ -117,6 +142,29 @@ int ecert_x509_names_issuer(X509 *cert, X509 *issuer)
     return X509_NAME_cmp(X509_get_issuer_name(cert),
                          X509_get_subject_name(issuer))
            == 0;
+}
+
+int ecert_x509_may_issue(X509 *issuer, X509 *cert)
+{
+    int why = X509_check_issued(issuer, cert);
+    ERR_clear_error();
+    switch (why) {
+    case X509_V_ERR_SUBJECT_ISSUER_MISMATCH:
+    case X509_V_ERR_AKID_SKID_MISMATCH:
+    case X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH:
+        return 0;
+    default: /* that it must not sign is for the path to say */
+        return ecert_x509_names_issuer(cert, issuer);
+    }
+}
+
+int ecert_x509_is_named(X509 *issuer, X509 *cert)
+{
+    int rc = X509_get0_subject_key_id(issuer) != NULL
+             && X509_get0_authority_key_id(cert) != NULL
+             && ecert_x509_may_issue(issuer, cert);
+    ERR_clear_error();
+    return rc;
 }
 
 char *ecert_x509_pem(X509 *cert, ecert_err_t *err)

@@ -13,8 +13,18 @@ int ecert_x509_self_signed(X509 *cert);
 /* May issue certificates (basicConstraints CA). */
 int ecert_x509_ca(X509 *cert);
 
+/*
+ * It is no CA's among these certificates (one of them).  Those of version 1, and
+ * others without basicConstraints, do not say what they are: one that issued
+ * itself, or is named as the issuer of another, is a CA's.
+ */
+int ecert_x509_is_leaf(X509 *cert, const STACK_OF(X509) *list);
+
 /* Has an extended key usage with serverAuth (anyExtendedKeyUsage is none). */
 int ecert_x509_server_auth(X509 *cert);
+
+/* Has an extended key usage, and serverAuth is not in it. */
+int ecert_x509_no_server(X509 *cert);
 
 /*
  * May sign a handshake (digitalSignature, or no key usage at all), as TLS 1.3
@@ -27,6 +37,15 @@ int ecert_x509_same_identity(X509 *a, X509 *b);
 
 /* issuer's subject is the name that cert gives as its issuer. */
 int ecert_x509_names_issuer(X509 *cert, X509 *issuer);
+
+/*
+ * The same, and the authority key identifier of cert does not speak against it
+ * (RFC 5280, 4.2.1.1): among issuers of one name the key identifier counts.
+ */
+int ecert_x509_may_issue(X509 *issuer, X509 *cert);
+
+/* The same, and both have the same key identifier: it is this one or none. */
+int ecert_x509_is_named(X509 *issuer, X509 *cert);
 
 /* As ecert_x509_label, for any name. */
 char *ecert_x509_name_label(const X509_NAME *name, char *out, size_t size);

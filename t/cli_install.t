@@ -20,6 +20,8 @@ my $site = 'www.example.hk';
 my $pki = Ecert::PKI->new;
 my ($sub, $cross) = ($pki->sub, $pki->cross);
 my $password = password_file('geheim');
+my $v1_root = $pki->issue(subject => [[CN => 'Old Root']], version => 1,
+    not_before => time - $day, not_after => time + $day);
 my $n = 0;
 
 subtest 'forms' => \&forms;
@@ -102,6 +104,8 @@ sub forms {
         ['with the root and twins',
             sub { pem('full.pem', $pki->root, $pki->sub_old, $sub, $_[1],
                 $_[1], $cross) }, 2],
+        ['with a root of version 1, which does not say that it is a CA',
+            sub { pem('full.pem', $v1_root, $cross, $_[1], $sub) }, 2],
         ['PKCS#7, PEM', sub { pkcs7('PEM', $sub, $_[1], $cross) }, 2],
         ['PKCS#7, DER', sub { pkcs7('DER', $_[1], $sub, $cross) }, 2],
         ['PFX', sub { (pfx($_[0], $_[1], $sub, $cross), '--password-file',
@@ -161,6 +165,31 @@ sub key_beside {
             qr/\[x\] installed/]);
 }
 
+# It would be served with the hint to add a Sub CA that is there; and what is
+# served would be lost.
+sub never_verifies {
+    my ($store, $cert) = awaited();
+    my $der = $cert->der;
+    my $install = sub ($file) { ['install', $site, $file] };
+    substr($der, -1) ^.= "\x01";
+    says($store, [$install->(bytes('damaged.der', $der)), 1,
+        qr/: invalid: .*signature is not that of .* 17.*; install it as/,
+        [qr/issuers add|next:/]]);
+    says($store, [$install->(pem('leaf.pem', $cert)), 0]);
+    is +(ecert($store, 'check', $site))[0], 0, 'the real one, of the same key';
+
+    # its only issuer is signed with SHA-1, by a root that nobody knows
+    my $other = $pki->stranger('Company Root');
+    my $weak = $pki->issue(subject => [[CN => 'Company CA']], ca => 1,
+        issuer => $other, digest => 'sha1', not_before => time - $day,
+        not_after => time + 100 * $day);
+    for my $root ([$other], []) {
+        my ($s, $c) = awaited(cert => { issuer => $weak });
+        says($s, [$install->(pem('all.pem', $c, $weak, @$root)), 1,
+            qr/: invalid: .*Company CA: .*too weak/]);
+    }
+}
+
 sub refused {
     my %later = (not_before => time - 90 * $day);
     my @table = (
@@ -170,6 +199,12 @@ sub refused {
             qr/: expired: .*on \S+Z\); request and install a new/],
         ['of a client', { eku => 'clientAuth' }, qr/: purpose: .*; install/],
         ['SHA-1', { digest => 'sha1' }, qr/: signature: .*SHA-256 or better$/m],
+        ['the name in the common name alone', { san => '' },
+            qr/: names: .*common name alone.*SAN/],
+        ['no names at all', { san => '', subject => [[CN => 'Web']] },
+            qr/: names: .*no subject alternative names, SAN/],
+        ['a precertificate', { extensions => [952, 'critical,DER:0500'] },
+            qr/: invalid: .*Poison.*: install the certificate itself$/m],
     );
     for (@table) {
         my ($what, $cert, $why) = @$_;
@@ -181,6 +216,7 @@ sub refused {
         ok !-e $store->site_dir($site) . '/current', "$what: not installed";
         ok -e $store->site_dir($site) . '/pending/1/key.pem', 'the key waits';
     }
+    never_verifies();
     my ($store, $cert) = awaited(names => [$site, 'a.hk', 'b.hk', 'c.hk'],
         cert => { names => [$site, 'b.hk'] });
     says($store, [['install', $site, pem('leaf.pem', $cert)], 1,

@@ -36,6 +36,7 @@ typedef struct {
     STACK_OF(X509) *anchors;
     ecert_bundle_t bundle;
     X509 *leaf;
+    ecert_security_t *security;
     ecert_chain_t *chain;
 } work_t;
 
@@ -100,7 +101,7 @@ static int take_leaf(work_t *work, const char *file, ecert_err_t *err)
 {
     STACK_OF(X509) *list = work->bundle.certificates;
     for (int i = 0; i < sk_X509_num(list); i++) {
-        if (!ecert_x509_ca(sk_X509_value(list, i))) {
+        if (ecert_x509_is_leaf(sk_X509_value(list, i), list)) {
             work->leaf = sk_X509_delete(list, i);
             break;
         }
@@ -121,8 +122,19 @@ static int build(work_t *work, const options_t *options, ecert_err_t *err)
         || take_leaf(work, options->file, err) != 0) {
         return -1;
     }
-    ecert_chain_in_t in = {work->leaf, work->bundle.pool, work->anchors,
-                           work->ca,   options->cross,    options->at};
+    work->security = ecert_security_new(err);
+    if (work->security == NULL) {
+        return -1;
+    }
+    ecert_chain_in_t in = {
+        .leaf = work->leaf,
+        .pool = work->bundle.pool,
+        .anchors = work->anchors,
+        .ca = work->ca,
+        .cross = options->cross,
+        .now = options->at,
+        .security = work->security,
+    };
     work->chain = ecert_chain_build(&in, err);
     return work->chain ? 0 : -1;
 }
@@ -186,7 +198,10 @@ static int print(const work_t *work, const options_t *options)
     for (int i = 0; i < sk_X509_num(chain->served); i++) {
         PEM_write_X509(stdout, sk_X509_value(chain->served, i));
     }
-    if (!chain->complete) {
+    if (chain->invalid[0] != '\0') {
+        fprintf(stderr, "ecert: no client accepts the certificate: %s\n",
+                chain->invalid);
+    } else if (!chain->complete) {
         fprintf(stderr, "ecert: no path leads to a known root; missing: %s\n",
                 chain->missing);
     }
@@ -211,6 +226,7 @@ static int build_and_print(const options_t *options)
     int rc = build(&work, options, &err) == 0 ? print(&work, options)
                                               : ecert_cli_fail(NULL, &err);
     ecert_chain_free(work.chain);
+    ecert_security_free(work.security);
     ecert_bundle_free(&work.bundle);
     X509_free(work.leaf);
     sk_X509_pop_free(work.anchors, X509_free);

@@ -87,7 +87,8 @@ X509 *ecert_handed_leaf(const ecert_handed_t *handed, const char *file,
     for (int i = 0; i < sk_X509_num(handed->certificates); i++) {
         X509 *cert = sk_X509_value(handed->certificates, i);
 
-        if (ecert_x509_ca(cert) || (leaf && X509_cmp(leaf, cert) == 0)) {
+        if (!ecert_x509_is_leaf(cert, handed->certificates)
+            || (leaf && X509_cmp(leaf, cert) == 0)) {
             continue;
         }
         if (leaf != NULL) {

@@ -143,6 +143,18 @@ static void add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
     X509_EXTENSION_free(ext);
 }
 
+static void add_named(X509 *cert, X509 *issuer, const char *name,
+                      const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+    X509_EXTENSION *ext = X509V3_EXT_conf(NULL, &ctx, name, value);
+    must(ext != NULL, value);
+    must(X509_add_ext(cert, ext, -1), "X509_add_ext");
+    X509_EXTENSION_free(ext);
+}
+
 static void set_subject(X509 *cert, const char *cn)
 {
     X509_NAME *name = X509_get_subject_name(cert);
@@ -168,7 +180,9 @@ static void set_times(X509 *cert, int64_t not_before, int64_t not_after)
 static void add_extensions(X509 *cert, X509 *issuer, const pki_spec_t *spec)
 {
     add_ext(cert, issuer, NID_basic_constraints,
-            spec->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+            spec->basic ? spec->basic
+            : spec->ca  ? "critical,CA:TRUE"
+                        : "critical,CA:FALSE");
     if (spec->key_usage == NULL) {
         add_ext(cert, issuer, NID_key_usage,
                 spec->ca ? "critical,keyCertSign,cRLSign"
@@ -176,8 +190,10 @@ static void add_extensions(X509 *cert, X509 *issuer, const pki_spec_t *spec)
     } else if (spec->key_usage[0] != '\0') {
         add_ext(cert, issuer, NID_key_usage, spec->key_usage);
     }
-    add_ext(cert, issuer, NID_subject_key_identifier, "hash");
-    if (spec->issuer != NULL) {
+    if (!spec->no_key_id) {
+        add_ext(cert, issuer, NID_subject_key_identifier, "hash");
+    }
+    if (spec->issuer != NULL && !spec->no_key_id) {
         add_ext(cert, issuer, NID_authority_key_identifier, "keyid:always");
     }
     if (spec->server_auth || spec->eku != NULL) {
@@ -186,6 +202,9 @@ static void add_extensions(X509 *cert, X509 *issuer, const pki_spec_t *spec)
     }
     if (spec->names != NULL) {
         add_ext(cert, issuer, NID_subject_alt_name, spec->names);
+    }
+    if (spec->ext[0] != NULL) {
+        add_named(cert, issuer, spec->ext[0], spec->ext[1]);
     }
 }
 
@@ -210,6 +229,19 @@ X509 *pki_issue(const pki_spec_t *spec)
     }
     must(X509_sign(cert, signer, md) > 0, "X509_sign");
     return cert;
+}
+
+X509 *pki_damaged(X509 *cert)
+{
+    unsigned char *der = NULL;
+    int len = i2d_X509(cert, &der);
+    must(len > 0, "i2d_X509");
+    der[len - 1] ^= 1;
+    const unsigned char *at = der;
+    X509 *damaged = d2i_X509(NULL, &at, len);
+    must(damaged != NULL, "d2i_X509");
+    OPENSSL_free(der);
+    return damaged;
 }
 
 X509 *pki_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,

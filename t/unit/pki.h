@@ -30,9 +30,15 @@ typedef struct {
     const char *key_usage; /* another key usage, likewise; "": none */
     const char *names;     /* SAN in the words of openssl.cnf: "DNS:a,DNS:b" */
     const EVP_MD *md;      /* SHA-256 unless set */
+    const char *basic; /* other basicConstraints, in the words of openssl.cnf */
+    const char *ext[2]; /* one more extension, likewise: name and value */
+    int no_key_id;      /* no key identifiers */
 } pki_spec_t;
 
 X509 *pki_issue(const pki_spec_t *spec);
+
+/* The same with one bit of its signature flipped. */
+X509 *pki_damaged(X509 *cert);
 
 /* A CA's; self-signed without an issuer. */
 X509 *pki_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,

@@ -52,7 +52,12 @@ static ecert_chain_t *build(STACK_OF(X509) *pool, STACK_OF(X509) *anchors,
                             const ecert_ca_t *known, const char *cross,
                             int64_t now)
 {
-    ecert_chain_in_t in = {pki->leaf, pool, anchors, known, policy(cross), now};
+    ecert_chain_in_t in = {.leaf = pki->leaf,
+                           .pool = pool,
+                           .anchors = anchors,
+                           .ca = known,
+                           .cross = policy(cross),
+                           .now = now};
     ecert_err_t err;
     ecert_chain_t *chain = ecert_chain_build(&in, &err);
     assert_non_null(chain);
@@ -251,7 +256,12 @@ static void nothing_there(void **state)
     ecert_chain_free(chain);
     pki_stack_free(pool);
 
-    ecert_chain_in_t in = {pki->leaf, NULL, NULL, NULL, policy("auto"), NOW};
+    ecert_chain_in_t in = {.leaf = pki->leaf,
+                           .pool = NULL,
+                           .anchors = NULL,
+                           .ca = NULL,
+                           .cross = policy("auto"),
+                           .now = NOW};
     ecert_err_t err;
     chain = ecert_chain_build(&in, &err);
     assert_non_null(chain);
@@ -390,7 +400,12 @@ static void self_signed_leaf(void **state)
                        .server_auth = 1,
                        .names = "DNS:www.example.hk"};
     X509 *leaf = pki_issue(&spec);
-    ecert_chain_in_t in = {leaf, NULL, NULL, ca, policy("auto"), NOW};
+    ecert_chain_in_t in = {.leaf = leaf,
+                           .pool = NULL,
+                           .anchors = NULL,
+                           .ca = ca,
+                           .cross = policy("auto"),
+                           .now = NOW};
     ecert_err_t err;
     ecert_chain_t *chain = ecert_chain_build(&in, &err);
     assert_non_null(chain);
@@ -451,7 +466,12 @@ static void hostile_pool(void **state)
     assert_int_equal(ecert_chain_verify(leaf, pool, roots, NULL, NOW, &err),
                      -1);
     assert_int_equal(err.code, ECERT_ERR_CHAIN);
-    ecert_chain_in_t in = {leaf, pool, roots, ca, policy("auto"), NOW};
+    ecert_chain_in_t in = {.leaf = leaf,
+                           .pool = pool,
+                           .anchors = roots,
+                           .ca = ca,
+                           .cross = policy("auto"),
+                           .now = NOW};
     ecert_chain_t *chain = ecert_chain_build(&in, &err);
     assert_non_null(chain);
     assert_int_equal(chain->complete, 0);

@@ -66,7 +66,12 @@ static ecert_chain_t *build(STACK_OF(X509) *pool, X509 *anchor,
 {
     STACK_OF(X509) *anchors = pki_stack(anchor, NULL);
     ecert_cross_t cross = {ECERT_CROSS_AUTO, 0};
-    ecert_chain_in_t in = {pki->leaf, pool, anchors, known, cross, NOW};
+    ecert_chain_in_t in = {.leaf = pki->leaf,
+                           .pool = pool,
+                           .anchors = anchors,
+                           .ca = known,
+                           .cross = cross,
+                           .now = NOW};
     ecert_err_t err;
     ecert_chain_t *chain = ecert_chain_assemble(&in, unsigned_leaf, &err);
     assert_non_null(chain);

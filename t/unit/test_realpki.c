@@ -142,8 +142,11 @@ static void at_date(const char *date, int with_pool_roots, int cross_served)
     }
     for (int i = 0; i < 2; i++) {
         X509 *leaf = name_leaf(subs[i][0], at);
-        ecert_chain_in_t in = {leaf, given, NULL, ca, {ECERT_CROSS_AUTO, 0},
-                               at};
+        ecert_chain_in_t in = {.leaf = leaf,
+                               .pool = given,
+                               .ca = ca,
+                               .cross = {ECERT_CROSS_AUTO, 0},
+                               .now = at};
         ecert_chain_t *chain = ecert_chain_assemble(&in, 1, &err);
         assert_non_null(chain);
         assert_int_equal(ERR_peek_error(), 0);
@@ -206,7 +209,11 @@ static void the_switch(void **state)
     ecert_date_parse("2027-04-10", &at, &err);
     ecert_date_parse("2027-04-16", &next, &err);
     X509 *leaf = name_leaf(sub_new, at);
-    ecert_chain_in_t in = {leaf, pool, NULL, ca, {ECERT_CROSS_AUTO, 0}, at};
+    ecert_chain_in_t in = {.leaf = leaf,
+                           .pool = pool,
+                           .ca = ca,
+                           .cross = {ECERT_CROSS_AUTO, 0},
+                           .now = at};
     ecert_chain_t *chain = ecert_chain_assemble(&in, 1, &err);
     assert_int_equal(chain->next_change, next);
     ecert_chain_free(chain);

@@ -106,12 +106,12 @@ sub _ca ($pki, %o) {
 
 # Signs anything.  subject => [[C => 'HK'], ...], issuer => certificate (none:
 # self-signed), key, not_before, not_after, ca, pathlen, eku, san, digest,
-# serial (hex), extensions => [NID => value, ...].
+# serial (hex), extensions => [NID => value, ...]; version => 1: without any.
 sub issue ($pki, %o) {
     my $key = $pki->key($o{key} // 'P-256');
     my $x = Net::SSLeay::X509_new();
 
-    Net::SSLeay::X509_set_version($x, 2);
+    Net::SSLeay::X509_set_version($x, ($o{version} // 3) - 1);
     Net::SSLeay::P_ASN1_INTEGER_set_hex(
         Net::SSLeay::X509_get_serialNumber($x), $o{serial} // _serial());
     Net::SSLeay::ASN1_TIME_set(Net::SSLeay::X509_get_notBefore($x),
@@ -124,7 +124,8 @@ sub issue ($pki, %o) {
     my $issuer = $o{issuer} ? $o{issuer}->x509 : $x;
     Net::SSLeay::X509_set_issuer_name($x,
         Net::SSLeay::X509_get_subject_name($issuer));
-    Net::SSLeay::P_X509_add_extensions($x, $issuer, _extensions(%o))
+    ($o{version} // 3) == 1
+        or Net::SSLeay::P_X509_add_extensions($x, $issuer, _extensions(%o))
         or die 'extensions: ' . _reason();
 
     my $signer = $o{issuer} ? $o{issuer}->key : $key;
