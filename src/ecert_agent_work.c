@@ -375,13 +375,29 @@ static void say(int fd, char byte)
     (void)n; /* a server that waits no longer needs no word */
 }
 
-/* Says that it is alive about ten times a second. */
-static void load_all(ecert_agent_t *agent, int ready)
+/* The server has gone, or has another configuration by now. */
+static int is_over(const ecert_agent_t *agent)
+{
+    struct pollfd fd = {.fd = agent->control, .events = POLLIN};
+
+    return poll(&fd, 1, 0) > 0;
+}
+
+/*
+ * Of all sites those of which a record of the process before is served
+ * (inherited), or the others.  Says that it is alive about ten times a second.
+ */
+static void load_sites(ecert_agent_t *agent, int inherited, int ready)
 {
     int64_t last = 0;
     size_t i;
 
-    for (i = 0; i < agent->conf->n_sites; i++) {
+    for (i = 0; i < agent->conf->n_sites && !is_over(agent); i++) {
+        ecert_kept_t *kept = &agent->kept[i];
+
+        if (ecert_kept_is_inherited(&agent->keeper, kept) != inherited) {
+            continue;
+        }
         ecert_agent_clocks(agent);
         if (agent->keeper.ms - last > 100) {
             say(ready, '.');
@@ -390,12 +406,18 @@ static void load_all(ecert_agent_t *agent, int ready)
         load_site(agent, i);
     }
     ecert_agent_clocks(agent);
-    ecert_agent_load_dcv(agent);
+}
+
+static int has_inherited_dcv(const ecert_agent_t *agent)
+{
+    const ecert_snap_t *snap = agent->keeper.snap;
+
+    return ecert_snap_generation(snap, ecert_snap_dcv_slot(snap)) > 0;
 }
 
 /*
  * The first handshake is to have its staple: the server waits a moment for
- * those that the store does not keep.
+ * those that the store does not keep, of the sites that were loaded by now.
  */
 static void await_staples(ecert_agent_t *agent, int ready)
 {
@@ -409,6 +431,28 @@ static void await_staples(ecert_agent_t *agent, int ready)
         poll(fds, ecert_net_fds(agent->net, fds), 100);
         ecert_agent_clocks(agent);
         ecert_net_work(agent->net, touch, agent);
+    }
+}
+
+/*
+ * A server that is reloaded takes no connections until the agent is ready: it
+ * does not wait for what the configuration before had, which is served from
+ * its records until its files have been looked at.
+ */
+static void load_new(ecert_agent_t *agent, int ready)
+{
+    load_sites(agent, 0, ready);
+    if (!has_inherited_dcv(agent)) {
+        ecert_agent_load_dcv(agent);
+    }
+    await_staples(agent, ready);
+}
+
+static void load_inherited(ecert_agent_t *agent)
+{
+    load_sites(agent, 1, -1);
+    if (!agent->dcv.published) {
+        ecert_agent_load_dcv(agent);
     }
 }
 
@@ -488,13 +532,12 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
     open_eyes(agent);
     ecert_agent_clocks(agent);
     agent->stepped = 0;
-    load_all(agent, ready);
-    await_staples(agent, ready);
+    load_new(agent, ready);
     say(ready, 'R');
     if (ready >= 0) {
         close(ready);
     }
-    ecert_agent_clocks(agent);
+    load_inherited(agent);
     agent->rescan_at = agent->keeper.ms + RESCAN_MS;
     look_at_touched(agent);
     run_loop(agent);

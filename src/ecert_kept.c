@@ -373,18 +373,48 @@ static int stands_in(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
                   == 0;
 }
 
-/* Another leaf is to come, and something that belongs to it is on its way. */
-static int is_held_off(const ecert_keeper_t *keeper, ecert_kept_t *kept,
-                       const ecert_loaded_t *next)
+int ecert_kept_is_inherited(const ecert_keeper_t *keeper,
+                            const ecert_kept_t *kept)
+{
+    return !kept->published && keeper->snap != NULL
+           && ecert_snap_generation(keeper->snap, kept->slot) > 0;
+}
+
+/* Whether clients get another leaf until this one is published. */
+static int replaces(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
+                    X509 *leaf)
 {
     const ecert_chain_t *held = kept->held.chain;
+    ecert_cred_t *cred = NULL;
+    int rc;
 
-    if (keeper->hold_off == NULL || !kept->published
-        || (held->n_considered > 0
-            && X509_cmp(held->considered[0].cert,
-                        next->chain->considered[0].cert)
-                   == 0)
-        || !keeper->hold_off(keeper->ctx, kept, next)) {
+    if (kept->published) {
+        return held->n_considered == 0
+               || X509_cmp(held->considered[0].cert, leaf) != 0;
+    }
+    if (ecert_kept_is_inherited(keeper, kept)) {
+        cred = read_record(keeper->snap, kept->slot);
+    }
+    rc = cred != NULL && X509_cmp(cred->leaf, leaf) != 0;
+    ecert_cred_free(cred);
+    return rc;
+}
+
+/*
+ * Another leaf is to come, and something that belongs to it is on its way.
+ * Until then the one before goes on, also when it is another process's.
+ */
+static int is_held_off(ecert_keeper_t *keeper, ecert_kept_t *kept,
+                       const ecert_loaded_t *next)
+{
+    if (keeper->hold_off == NULL
+        || !replaces(keeper, kept, next->chain->considered[0].cert)) {
+        return 0;
+    }
+    if (!kept->published) {
+        take_over(keeper, kept);
+    }
+    if (!kept->published || !keeper->hold_off(keeper->ctx, kept, next)) {
         return 0;
     }
     kept->retry_at = keeper->ms + ECERT_SETTLE_MS;

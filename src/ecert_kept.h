@@ -49,6 +49,11 @@ void ecert_kept_init(ecert_kept_t *kept, const ecert_site_t *site,
                      uint32_t slot);
 void ecert_kept_free(ecert_kept_t *kept);
 
+/* Whether its slot has a record that another process left, which this one has
+ * not looked at yet: it is served until then. */
+int ecert_kept_is_inherited(const ecert_keeper_t *keeper,
+                            const ecert_kept_t *kept);
+
 /* Looks at the site's files and publishes what should be served; logs. */
 void ecert_kept_load(ecert_keeper_t *keeper, ecert_kept_t *kept);
 
