@@ -306,6 +306,10 @@ static void seed(int snap, int previous, const ecert_conf_t *conf)
                       ecert_snap_staple_slot(from, (uint32_t)old));
         }
     }
+    if (to != NULL) {
+        copy_slot(to, ecert_snap_failures_slot(to), from,
+                  ecert_snap_failures_slot(from));
+    }
     if (to != NULL && conf->dcv) {
         copy_slot(to, ecert_snap_dcv_slot(to), from, ecert_snap_dcv_slot(from));
         copy_slot(to, ecert_snap_evidence_slot(to), from,

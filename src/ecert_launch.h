@@ -32,9 +32,9 @@ void ecert_launch_init(ecert_launch_t *launch);
  * which snap and visits are looked at, or NULL: its records of the same sites
  * come first, so that nothing served is lost if the agent fails or finds the
  * files broken; and its pages for visits are used on. Returns 0 when the agent
- * said that everything is published; 1 when it did not within
- * ECERT_LAUNCH_PATIENCE (err tells; the server goes on with placeholders); -1
- * when there is no shared memory (the server cannot start).
+ * said that everything is published that previous did not have; 1 when it did
+ * not within ECERT_LAUNCH_PATIENCE (err tells; the server goes on with
+ * placeholders); -1 when there is no shared memory (the server cannot start).
  */
 int ecert_launch(ecert_launch_t *launch, const ecert_conf_t *conf, int log_fd,
                  const ecert_launch_t *previous, ecert_err_t *err);

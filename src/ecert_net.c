@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,12 +44,20 @@ int64_t ecert_net_backoff(unsigned failures)
     return ms - ms / 5 + ecert_net_any_below(ms * 2 / 5);
 }
 
+char *ecert_net_hex(const unsigned char digest[32], char hex[65])
+{
+    for (size_t i = 0; i < 32; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    }
+    return hex;
+}
+
 const char *ecert_net_label(const ecert_net_site_t *site)
 {
     return ecert_site_label(site->kept->site);
 }
 
-void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
+void ecert_net_failed(ecert_net_t *net, const ecert_net_site_t *site,
                       ecert_want_t *want, const ecert_err_t *err)
 {
     if (want->error.code != err->code
@@ -58,12 +67,13 @@ void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
     ecert_net_note(net, want, err);
 }
 
-void ecert_net_note(const ecert_net_t *net, ecert_want_t *want,
+void ecert_net_note(ecert_net_t *net, ecert_want_t *want,
                     const ecert_err_t *err)
 {
     if (want->error.code == ECERT_OK) {
         want->error_at = net->keeper->now;
     }
+    net->is_changed = 1;
     want->error = *err;
     want->busy = 0;
     if (want->failures < 1000) {
@@ -100,6 +110,7 @@ ecert_net_t *ecert_net_new(ecert_keeper_t *keeper, const ecert_conf_t *conf,
     net->conf = conf;
     net->fetcher = conf->fetch ? fetcher : -1;
     ecert_net_abandon(net); /* 0 is a descriptor, too */
+    ecert_net_failures_read(net);
     if (ecert_net_served_new(net, err) != 0) {
         ecert_net_free(net);
         return NULL;
@@ -122,6 +133,7 @@ void ecert_net_free(ecert_net_t *net)
         ecert_net_issuers_free(&net->sites[i]);
     }
     ecert_net_places_free(net);
+    ecert_net_failures_free(net);
     free(net->sites);
     free(net);
 }
@@ -420,6 +432,7 @@ void ecert_net_work(ecert_net_t *net, void (*touch)(void *ctx, uint32_t site),
         send_due(net);
         ecert_net_served_send(net);
     }
+    ecert_net_failures_save(net);
 }
 
 void ecert_net_hasten(ecert_net_t *net)
@@ -458,6 +471,9 @@ int64_t ecert_net_due(const ecert_net_t *net)
         } else {
             has_free |= i < ECERT_ERRANDS_MAX;
         }
+    }
+    if (net->is_changed && net->keeper->snap != NULL) {
+        sooner(&when, net->save_at);
     }
     if (net->fetcher < 0) {
         return when;

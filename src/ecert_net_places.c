@@ -99,9 +99,22 @@ void ecert_net_place_failed(ecert_net_t *net, const char *url,
     if (place == NULL || place->due > net->keeper->ms) {
         return;
     }
+    net->is_changed = 1;
     place->failures += place->failures < 1000;
     place->due = net->keeper->ms + ecert_net_backoff(place->failures);
     place->error = *err;
+}
+
+void ecert_net_place_again(ecert_net_t *net, const char *url,
+                           const ecert_want_t *want)
+{
+    ecert_net_place_t *place = find(net, url) == NULL ? add(net, url) : NULL;
+
+    if (place != NULL) {
+        place->failures = want->failures;
+        place->due = want->due;
+        place->error = want->error;
+    }
 }
 
 void ecert_net_place_came(ecert_net_t *net, const char *url)

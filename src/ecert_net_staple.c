@@ -43,10 +43,8 @@ static int path_of(const ecert_net_t *net, const ecert_net_staple_t *staple,
     if (net->keeper->store == NULL) {
         return -1;
     }
-    for (size_t i = 0; i < 32; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", staple->digest[i]);
-    }
-    snprintf(path, PATH_MAX, "%.3900s/ocsp/%s.der", net->keeper->store, hex);
+    snprintf(path, PATH_MAX, "%.3900s/ocsp/%s.der", net->keeper->store,
+             ecert_net_hex(staple->digest, hex));
     return 0;
 }
 
@@ -251,7 +249,9 @@ void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
         }
         return;
     }
-    staple->want.due = net->keeper->ms;
+    if (!ecert_net_failures_take(net, staple)) {
+        staple->want.due = net->keeper->ms;
+    }
 }
 
 void ecert_net_staple_hasten(const ecert_net_t *net, ecert_net_staple_t *staple)

@@ -108,6 +108,10 @@ struct ecert_net_s {
     size_t n_places;
     ecert_targets_t targets;
     ecert_net_served_t *served; /* targets.n */
+    json_t *past;    /* leaf (hex) to how the agent before failed with it */
+    int is_changed;  /* something failed since they were saved */
+    int64_t save_at; /* monotonic ms; not before it */
+    char *saved;     /* as published; NULL: nothing */
     /* looks have the places behind the others', so that none waits for them */
     ecert_net_errand_t errands[ECERT_NET_ERRANDS];
 };
@@ -125,12 +129,15 @@ int64_t ecert_net_spread(int64_t ms);
 ecert_net_errand_t *ecert_net_slot(ecert_net_t *net, size_t from, size_t to);
 
 /* Notes a failure; tells it when it is another one than before. */
-void ecert_net_failed(const ecert_net_t *net, const ecert_net_site_t *site,
+void ecert_net_failed(ecert_net_t *net, const ecert_net_site_t *site,
                       ecert_want_t *want, const ecert_err_t *err);
 /* The same without a word. */
-void ecert_net_note(const ecert_net_t *net, ecert_want_t *want,
+void ecert_net_note(ecert_net_t *net, ecert_want_t *want,
                     const ecert_err_t *err);
 void ecert_net_came(ecert_want_t *want);
+
+/* 64 digits and the end into hex; returns it. */
+char *ecert_net_hex(const unsigned char digest[32], char hex[65]);
 
 const char *ecert_net_label(const ecert_net_site_t *site);
 
@@ -167,9 +174,20 @@ const ecert_net_place_t *ecert_net_place(const ecert_net_t *net,
 void ecert_net_place_failed(ecert_net_t *net, const char *url,
                             const ecert_err_t *err);
 void ecert_net_place_came(ecert_net_t *net, const char *url);
+/* One of the agent before: its pause goes on. */
+void ecert_net_place_again(ecert_net_t *net, const char *url,
+                           const ecert_want_t *want);
 void ecert_net_places_free(ecert_net_t *net);
 /* FNV-1a. */
 uint32_t ecert_net_hash(const char *text);
+
+/* Failures over a reload: ecert_net_failures.c. */
+void ecert_net_failures_read(ecert_net_t *net);
+/* Publishes them when they have changed, once a second at most. */
+void ecert_net_failures_save(ecert_net_t *net);
+/* How the agent before failed with this leaf's response; 0: it did not. */
+int ecert_net_failures_take(ecert_net_t *net, ecert_net_staple_t *staple);
+void ecert_net_failures_free(ecert_net_t *net);
 
 /* CA certificates: ecert_net_issuers.c. */
 void ecert_net_issuers_look(ecert_net_t *net, ecert_net_site_t *site);

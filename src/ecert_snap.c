@@ -18,14 +18,14 @@
 #endif
 
 #define MAGIC      "ecertsnp"
-#define VERSION    4
+#define VERSION    5
 #define PAGE       4096
 #define READ_TRIES 100
 
 /*
  *  0        head_t
- *  4096     slot_t[2 * sites + 2]  sites, validation files, OCSP responses,
- *                                 evidence
+ *  4096     slot_t[2 * sites + 3]  sites, validation files, OCSP responses,
+ *                                 evidence, failures
  *  data     for each slot two buffers of its capacity, page-aligned
  */
 typedef struct {
@@ -60,7 +60,7 @@ static size_t page_up(size_t n)
 
 static size_t data_offset(uint32_t sites)
 {
-    return PAGE + page_up((2 * (size_t)sites + 2) * sizeof(slot_t));
+    return PAGE + page_up((2 * (size_t)sites + 3) * sizeof(slot_t));
 }
 
 static size_t capacity(uint32_t sites, uint32_t slot)
@@ -71,6 +71,9 @@ static size_t capacity(uint32_t sites, uint32_t slot)
     if (slot == 2 * sites + 1) {
         return ECERT_SNAP_EVIDENCE_MAX;
     }
+    if (slot == 2 * sites + 2) {
+        return ECERT_SNAP_FAILURES_MAX;
+    }
     return slot < sites ? ECERT_SNAP_RECORD_MAX : ECERT_SNAP_STAPLE_MAX;
 }
 
@@ -79,12 +82,18 @@ static size_t map_size(uint32_t sites)
     return data_offset(sites)
            + (size_t)sites * 2
                  * (ECERT_SNAP_RECORD_MAX + (size_t)ECERT_SNAP_STAPLE_MAX)
-           + 2 * ((size_t)ECERT_SNAP_DCV_MAX + ECERT_SNAP_EVIDENCE_MAX);
+           + 2
+                 * ((size_t)ECERT_SNAP_DCV_MAX + ECERT_SNAP_EVIDENCE_MAX
+                    + ECERT_SNAP_FAILURES_MAX);
 }
 
 /* Where a slot's two buffers begin, behind data_offset. */
 static size_t buffers_offset(uint32_t sites, uint32_t slot)
 {
+    if (slot == 2 * sites + 2) {
+        return buffers_offset(sites, slot - 1)
+               + 2 * (size_t)ECERT_SNAP_EVIDENCE_MAX;
+    }
     if (slot <= sites) {
         return (size_t)slot * 2 * ECERT_SNAP_RECORD_MAX;
     }
@@ -243,9 +252,14 @@ uint32_t ecert_snap_evidence_slot(const ecert_snap_t *snap)
     return 2 * snap->sites + 1;
 }
 
+uint32_t ecert_snap_failures_slot(const ecert_snap_t *snap)
+{
+    return 2 * snap->sites + 2;
+}
+
 static int is_slot(const ecert_snap_t *snap, uint32_t slot)
 {
-    return slot <= 2 * snap->sites + 1;
+    return slot <= 2 * snap->sites + 2;
 }
 
 uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot)
@@ -340,6 +354,12 @@ static int too_large(const ecert_snap_t *snap, uint32_t slot, size_t len,
                   "room for %zu",
                   len, room);
         return ecert_err_hint(err, "remove those that are done with");
+    }
+    if (slot > 2 * snap->sites + 1) {
+        return ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,
+                         "what is known of failures takes %zu bytes; there is "
+                         "room for %zu",
+                         len, room);
     }
     if (slot > 2 * snap->sites) {
         return ecert_err(err, ECERT_ERR_TOO_LARGE, NULL,

@@ -3,8 +3,8 @@
  * workers can only read.  docs/snapshot.md draws the layout.
  *
  * One slot per site, one for validation files, one per site for its OCSP
- * response, and one for what the agent knows of fetches.  A slot has two
- * buffers; the writer fills the idle one, then raises the generation by one.
+ * response, one for what the agent knows of fetches and one for what it failed
+ * to get.  A slot has two buffers; the writer fills the idle one, then raises the generation by one.
  * A reader copies the buffer of the generation it saw and looks again: the
  * copy is whole if the generation has not moved.  A writer that is killed half
  * way has touched only the idle buffer.  The reader trusts no length in here,
@@ -26,6 +26,7 @@
     (4 * 1024 * 1024) /* bytes of all validation files                         \
                        */
 #define ECERT_SNAP_EVIDENCE_MAX (2 * 1024 * 1024) /* bytes of the fetches */
+#define ECERT_SNAP_FAILURES_MAX (2 * 1024 * 1024) /* bytes of what failed */
 
 typedef struct ecert_snap_s ecert_snap_t;
 
@@ -54,8 +55,9 @@ uint32_t ecert_snap_sites(const ecert_snap_t *snap);
 uint32_t ecert_snap_dcv_slot(const ecert_snap_t *snap);
 uint32_t ecert_snap_staple_slot(const ecert_snap_t *snap, uint32_t site);
 
-/* No worker reads it: it is there for the agent that comes next. */
+/* No worker reads these: they are there for the agent that comes next. */
 uint32_t ecert_snap_evidence_slot(const ecert_snap_t *snap);
+uint32_t ecert_snap_failures_slot(const ecert_snap_t *snap);
 
 /* 0: nothing published yet.  One atomic load; out of range: 0. */
 uint64_t ecert_snap_generation(const ecert_snap_t *snap, uint32_t slot);

@@ -345,6 +345,8 @@ static void test_previous(void **state)
     ecert_snap_publish(old, 2, (const void *)"tokens", 6, &err);
     ecert_snap_publish(old, ecert_snap_evidence_slot(old),
                        (const void *)"evidence", 8, &err);
+    ecert_snap_publish(old, ecert_snap_failures_slot(old),
+                       (const void *)"failures", 8, &err);
     assert_int_equal(ecert_snap_seal(previous.snap, &err), 0);
     ecert_launch_init(&other);
     other.snap = other.visits = log_fd; /* no memory of ours */
@@ -354,6 +356,7 @@ static void test_previous(void **state)
     assert_record(1, "b's");
     assert_record(2, "tokens");
     assert_record(5, "evidence");
+    assert_record(6, "failures");
     assert_int_equal(fstat(launch.visits, &there), 0);
     assert_int_equal(fstat(previous.visits, &here), 0);
     assert_true(here.st_ino == there.st_ino);

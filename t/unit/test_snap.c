@@ -136,15 +136,17 @@ static void test_sizes(void **state)
     publish(pair.writer, 1, "neighbour");
     assert_int_equal(ecert_snap_staple_slot(pair.writer, 1), 4);
     assert_int_equal(ecert_snap_evidence_slot(pair.writer), 5);
+    assert_int_equal(ecert_snap_failures_slot(pair.writer), 6);
     for (int i = 0; i < 3; i++) {
         assert_limit(&pair, 0, big, ECERT_SNAP_RECORD_MAX, "key");
         assert_limit(&pair, 2, big, ECERT_SNAP_DCV_MAX, "validation files");
         assert_limit(&pair, 4, big, ECERT_SNAP_STAPLE_MAX, "OCSP response");
         assert_limit(&pair, 5, big, ECERT_SNAP_EVIDENCE_MAX, "fetches");
+        assert_limit(&pair, 6, big, ECERT_SNAP_FAILURES_MAX, "failures");
     }
     assert_record(pair.reader, 1, "neighbour", 1);
     assert_int_equal(ecert_snap_publish(pair.writer, 0, big, 0, &err), -1);
-    assert_int_equal(ecert_snap_publish(pair.writer, 6, big, 1, &err), -1);
+    assert_int_equal(ecert_snap_publish(pair.writer, 7, big, 1, &err), -1);
     assert_int_equal(ecert_snap_publish(pair.writer, UINT32_MAX, big, 1, &err),
                      -1);
     /* what was refused has changed nothing */
