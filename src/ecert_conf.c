@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include "ecert_addr.h"
+#include "ecert_text.h"
 
 #define VALUE_MAX 4096
 #define NAMES_MAX 4096
@@ -170,6 +171,20 @@ static int join_names(ecert_site_t *to, const ecert_site_t *from,
     return 0;
 }
 
+/* A name as people paste it into a configuration. */
+static int copy_name(const char **copy, const char *name, ecert_err_t *err)
+{
+    if (copy_value(copy, name, err) != 0) {
+        return -1;
+    }
+    if (*copy != NULL) {
+        char *text = (char *)(uintptr_t)*copy, *bare = ecert_text_pasted(text);
+
+        memmove(text, bare, strlen(bare) + 1);
+    }
+    return 0;
+}
+
 static int copy_site(ecert_site_t *to, const ecert_site_t *from,
                      ecert_err_t *err)
 {
@@ -177,7 +192,7 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
     to->cross = from->cross;
     to->stapling = from->stapling;
     to->security_level = from->security_level;
-    if (copy_value(&to->name, from->name, err) != 0
+    if (copy_name(&to->name, from->name, err) != 0
         || copy_value(&to->certificate, from->certificate, err) != 0
         || copy_value(&to->key, from->key, err) != 0
         || copy_value(&to->catalogue, from->catalogue, err) != 0
@@ -304,6 +319,9 @@ static void digest_name(EVP_MD_CTX *ctx, const char *name)
     char text[VALUE_MAX + 1] = "";
     size_t i, len = name ? strlen(name) : 0;
 
+    if (name != NULL) {
+        ecert_text_bare(&name, &len);
+    }
     if (len > VALUE_MAX) {
         len = VALUE_MAX;
     }

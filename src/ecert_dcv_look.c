@@ -144,13 +144,3 @@ const char *ecert_dcv_look_text(const char *text)
     return is_bare_base64(text) ? "a certificate, request or key (Base64)"
                                 : NULL;
 }
-
-int ecert_dcv_blank(unsigned long sign)
-{
-    return sign == ' ' || (sign >= '\t' && sign <= '\r') || sign == 0x85
-           || sign == 0xa0 || sign == 0x1680
-           || (sign >= 0x2000 && sign <= 0x200f)
-           || (sign >= 0x2028 && sign <= 0x202f)
-           || (sign >= 0x205f && sign <= 0x206f) || sign == 0x3000
-           || sign == 0xfeff;
-}

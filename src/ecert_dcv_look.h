@@ -14,7 +14,4 @@ const char *ecert_dcv_look_bytes(const unsigned char *bytes, size_t len);
  */
 const char *ecert_dcv_look_text(const char *text);
 
-/* White space of Unicode, and what is not seen and of no width. */
-int ecert_dcv_blank(unsigned long sign);
-
 #endif

@@ -3,13 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <openssl/asn1.h>
 #include <openssl/crypto.h>
 
 #include "ecert_dcv.h"
 #include "ecert_dcv_look.h"
-
-#define BOM 0xfeff
+#include "ecert_text.h"
 
 /* The text on its way, in UTF-8, with a zero byte behind it. */
 typedef struct {
@@ -39,89 +37,30 @@ char *ecert_dcv_mended(unsigned set, char *out, size_t size)
     return out;
 }
 
-/* Bytes of the sign at p; 0: not UTF-8. */
-static size_t sign_at(const unsigned char *p, size_t len, unsigned long *sign)
-{
-    int step = UTF8_getc(p, len > 4 ? 4 : (int)len, sign);
-
-    if (step <= 0 || *sign > 0x10ffff || (*sign >= 0xd800 && *sign <= 0xdfff)) {
-        return 0;
-    }
-    return (size_t)step;
-}
-
-/* 1: little endian, 2: big endian, 0: not UTF-16. */
-static int utf16_order(const unsigned char *bytes, size_t len)
-{
-    if (len >= 2 && bytes[0] == 0xff && bytes[1] == 0xfe) {
-        return 1;
-    }
-    if (len >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) {
-        return 2;
-    }
-    if (len < 4 || (bytes[0] == 0) != (bytes[2] == 0)
-        || (bytes[1] == 0) != (bytes[3] == 0)) {
-        return 0;
-    }
-    if (bytes[0] != 0 && bytes[1] == 0) {
-        return 1;
-    }
-    return bytes[0] == 0 && bytes[1] != 0 ? 2 : 0;
-}
-
-static unsigned long unit_at(const unsigned char *p, int order)
-{
-    return order == 1 ? (unsigned long)p[0] | (unsigned long)p[1] << 8
-                      : (unsigned long)p[1] | (unsigned long)p[0] << 8;
-}
-
-/* Into room for three bytes a unit. */
-static int from_utf16(text_t *text, const unsigned char *bytes, size_t len,
-                      int order)
-{
-    for (size_t i = 0; i + 1 < len; i += 2) {
-        unsigned long sign = unit_at(bytes + i, order);
-
-        if (sign >= 0xd800 && sign <= 0xdbff && i + 3 < len) {
-            unsigned long low = unit_at(bytes + i + 2, order);
-
-            if (low < 0xdc00 || low > 0xdfff) {
-                return -1;
-            }
-            sign = 0x10000 + ((sign - 0xd800) << 10) + (low - 0xdc00);
-            i += 2;
-        }
-        int n = UTF8_putc(text->bytes + text->len, 4, sign);
-
-        if (n <= 0) {
-            return -1;
-        }
-        text->len += (size_t)n;
-    }
-    text->mended |= ECERT_MENDED_UTF16;
-    return len % 2 == 0 ? 0 : -1;
-}
-
 static int decode(text_t *text, const unsigned char *bytes, size_t len,
                   const char *file, ecert_err_t *err)
 {
-    int order = utf16_order(bytes, len);
+    ecert_text_order_t order = ecert_text_order(bytes, len);
 
     text->room = len / 2 * 3 + len % 2 + 4;
     text->bytes = OPENSSL_zalloc(text->room);
     if (text->bytes == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
     }
-    if (order == 0) {
+    if (order == ECERT_TEXT_BYTES) {
         if (len > 0) {
             memcpy(text->bytes, bytes, len);
         }
         text->len = len;
-    } else if (from_utf16(text, bytes, len, order) != 0) {
-        return ecert_err(err, ECERT_ERR_TOKEN, file,
-                         "it is cut off or damaged UTF-16");
+        return 0;
     }
-    return 0;
+    text->mended |= ECERT_MENDED_UTF16;
+    return ecert_text_from_utf16(bytes, len, order, (char *)text->bytes,
+                                 &text->len)
+                   == 0
+               ? 0
+               : ecert_err(err, ECERT_ERR_TOKEN, file,
+                           "it is cut off or damaged UTF-16");
 }
 
 static int check_signs(const text_t *text, const char *file, ecert_err_t *err)
@@ -130,13 +69,13 @@ static int check_signs(const text_t *text, const char *file, ecert_err_t *err)
     size_t step;
 
     for (size_t i = 0; i < text->len; i += step) {
-        step = sign_at(text->bytes + i, text->len - i, &sign);
+        step = ecert_text_sign(text->bytes + i, text->len - i, &sign);
         if (step == 0) {
             return ecert_err(err, ECERT_ERR_TOKEN, file,
                              "it is not text: byte %zu is not UTF-8", i + 1);
         }
         if (sign < 0xa0 && (sign < 0x20 || sign > 0x7e)
-            && !ecert_dcv_blank(sign)) {
+            && !ecert_text_blank(sign)) {
             return ecert_err(err, ECERT_ERR_TOKEN, file,
                              "it is not text: byte %zu is 0x%02lx", i + 1,
                              sign);
@@ -152,11 +91,12 @@ static void strip_start(text_t *text)
     size_t start = 0, step;
 
     while (start < text->len) {
-        step = sign_at(text->bytes + start, text->len - start, &sign);
-        if (!ecert_dcv_blank(sign)) {
+        step = ecert_text_sign(text->bytes + start, text->len - start, &sign);
+        if (!ecert_text_blank(sign)) {
             break;
         }
-        text->mended |= sign == BOM ? ECERT_MENDED_BOM : ECERT_MENDED_LEADING;
+        text->mended |=
+            sign == ECERT_TEXT_BOM ? ECERT_MENDED_BOM : ECERT_MENDED_LEADING;
         start += step;
     }
     text->len -= start;
@@ -191,7 +131,7 @@ static void strip_ends(text_t *text)
     int ended = 0;
 
     for (size_t i = 0; i < before; i += step) {
-        step = sign_at(text->bytes + i, before - i, &sign);
+        step = ecert_text_sign(text->bytes + i, before - i, &sign);
         if (sign == '\n') {
             n = seen;
             text->bytes[n++] = '\n';
@@ -201,7 +141,7 @@ static void strip_ends(text_t *text)
         }
         memmove(text->bytes + n, text->bytes + i, step);
         n += step;
-        if (!ecert_dcv_blank(sign)) {
+        if (!ecert_text_blank(sign)) {
             seen = last = n;
             ended = 0;
         }
@@ -225,14 +165,14 @@ static int check_code(const text_t *text, const char *file, ecert_err_t *err)
     unsigned long sign = 0;
 
     for (size_t i = 0; i < len; i += step) {
-        step = sign_at(text->bytes + i, len - i, &sign);
+        step = ecert_text_sign(text->bytes + i, len - i, &sign);
         if (sign > 0x7e) {
             return ecert_err(err, ECERT_ERR_TOKEN, file,
                              "sign %zu of its first line, U+%04lX, is not of "
                              "ASCII, as every code is",
                              i + 1, sign);
         }
-        if (alone && ecert_dcv_blank(sign)) {
+        if (alone && ecert_text_blank(sign)) {
             return ecert_err(err, ECERT_ERR_TOKEN, file,
                              "its only line has a space: a sentence, not a "
                              "code");

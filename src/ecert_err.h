@@ -79,9 +79,12 @@
     X(TOKEN, "validation-file", "the validation file cannot be served",        \
       "save the file again as the CA's portal offers it")                      \
     X(PASSWORD, "password", "the password does not open this file",            \
-      "use the password that was given when the file was exported")            \
+      "use the password that was given when the file was exported, from the "  \
+      "same --password-file if it came from one")                              \
     X(NO_PASSWORD, "no-password", "a password is needed",                      \
       "call it at a terminal, or with --password-file FILE")                   \
+    X(PASSWORD_REFUSED, "password-refused", "this password is not taken",      \
+      "choose another one")                                                    \
     X(ALGORITHM, "algorithm",                                                  \
       "the file is protected with an algorithm that is not available here",    \
       "install OpenSSL's legacy provider, or export the file with another "    \

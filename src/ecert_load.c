@@ -24,7 +24,12 @@ int ecert_load_open(ecert_load_t *load, ecert_err_t *err)
     }
     if (ecert_name_ascii(load->site->name, load->ascii, err) != 0) {
         if (load->site->where != NULL) {
-            ecert_err_hint(err, "correct the name in %s", load->site->where);
+            char what[sizeof(err->hint)];
+
+            memcpy(what, err->hint, sizeof(what));
+            ecert_err_hint(err, "%.160s in %s",
+                           what[0] ? what : "correct the name",
+                           load->site->where);
         }
         return -1;
     }

@@ -93,14 +93,17 @@ static const char *plain_fault(const char *name, const char *rest)
     if (*name == '\0') {
         return "it is empty";
     }
-    if (strstr(rest, "://") || strchr(rest, '/')) {
-        return "it looks like a URL; only the host's name is wanted";
+    if (strstr(rest, "://")) {
+        return "it looks like a URL";
+    }
+    if (strchr(rest, '/')) {
+        return "it looks like a URL: it has a path";
     }
     if (ecert_addr_is(rest)) {
         return "it is an address, not a name";
     }
     if (strchr(rest, ':')) {
-        return "it has a colon; only the host's name is wanted, without port";
+        return "it has a colon, as before a port";
     }
     if (strchr(rest, '*')) {
         return "a wildcard stands alone as the first label, as in *.example.hk";
@@ -181,6 +184,44 @@ static int to_ascii(const char *name, const char *rest, char *out, size_t size,
     return 0;
 }
 
+/* The host in what looks like a URL (RFC 3986, 3): between "//" and "@" and
+ * the path, without its port. */
+static void host_of(const char *url, char *out, size_t size)
+{
+    const char *colon = strchr(url, ':'), *at;
+    size_t len;
+
+    if (strstr(url, "://")) {
+        url = strstr(url, "://") + 3;
+    } else if (strncasecmp(url, "http:", 5) == 0
+               || strncasecmp(url, "https:", 6) == 0) {
+        url = colon + 1;
+    }
+    url += strspn(url, "/");
+    len = strcspn(url, "/?#");
+    at = memchr(url, '@', len);
+    url = at ? at + 1 : url;
+    snprintf(out, size, "%.*s", (int)strcspn(url, "/?#:"), url);
+}
+
+/* A URL, a path or a port around a name: what is meant can be told. */
+static int no_host(const char *name, const char *fault, ecert_err_t *err)
+{
+    char host[ECERT_NAME_MAX * 4], ascii[ECERT_NAME_MAX];
+    ecert_err_t ignored;
+
+    ecert_err(err, ECERT_ERR_NAME, name, "%s", fault);
+    if (strpbrk(name, ":/") == NULL) {
+        return -1;
+    }
+    host_of(name, host, sizeof(host));
+    return strpbrk(host, ":/") == NULL
+                   && ecert_name_ascii(host, ascii, &ignored) == 0
+               ? ecert_err_hint(
+                   err, "NAME is a host name, not a URL; say %.250s", host)
+               : -1;
+}
+
 int ecert_name_ascii(const char *name, char *out, ecert_err_t *err)
 {
     char converted[ECERT_NAME_MAX];
@@ -188,7 +229,7 @@ int ecert_name_ascii(const char *name, char *out, ecert_err_t *err)
     const char *fault = plain_fault(name, name + skip);
 
     if (fault != NULL) {
-        return ecert_err(err, ECERT_ERR_NAME, name, "%s", fault);
+        return no_host(name, fault, err);
     }
     if (to_ascii(name, name + skip, converted, sizeof(converted), err) != 0) {
         return -1;

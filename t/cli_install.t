@@ -28,6 +28,7 @@ subtest 'forms' => \&forms;
 subtest 'the key beside it' => \&key_beside;
 subtest 'refused' => \&refused;
 subtest 'its key' => \&whose_key;
+subtest 'issued again' => \&issued_again;
 subtest 'the chain' => \&chain;
 subtest 'not valid yet' => \&not_yet;
 subtest 'twice' => \&twice;
@@ -271,8 +272,10 @@ sub whose_key {
 
     ecert($store, 'new', $site);
     my $again = $pki->leaf(names => [$site], key => $cert->{key});
+    my $used = $store->site_dir($site) . '/generations/1/key.pem';
     says($store, [['install', $site, pem('l.pem', $again)], 1,
         qr/: older-request: .*its key is that of generation 1\); submit the new/,
+        qr/ \(or, .* add its key to the command: \Q$used\E\): ecert csr/,
         qr/: ecert csr \Q$site\E$/m]);
     ecert($store, 'new', $site, '--key', 'ec:P-256');
     my $next = signed($pki, csr_of($store, $site, '--no-backup'));
@@ -287,15 +290,49 @@ sub whose_key {
     my $wild = '*.example.hk';
     ($store, $cert) = awaited(names => [$wild]);
     ecert($store, 'install', $wild, pem('l.pem', $cert));
-    $again = $pki->leaf(names => [$wild], key => $cert->{key});
-    says($store, [['install', $wild, pem('l.pem', $again)], 1,
-        qr/: older-request: .* make a request .*: ecert new '\Q$wild\E'$/m]);
     ecert($store, 'new', $wild, '--key', 'ec:P-256');
     $next = signed($pki, csr_of($store, $wild, '--no-backup'),
         names => [$wild]);
     ecert($store, 'install', $wild, pem('n.pem', $next));
-    says($store, [['install', $wild, pem('l.pem', $cert)], 1,
-        qr/: ecert rollback '\Q$wild\E' 1; .*: ecert new '\Q$wild\E'$/m]);
+    $again = $pki->leaf(names => [$wild], key => $cert->{key});
+    says($store,
+        [['install', $wild, pem('l.pem', $cert)], 1,
+            qr/: ecert rollback '\Q$wild\E' 1; .*: ecert new '\Q$wild\E'$/m],
+        [['install', $wild, pem('l.pem', $again)], 1,
+            qr/: older-request: .*its key is that of generation 1\); make a/,
+            qr/ add its key .*key\.pem\): ecert new '\Q$wild\E'$/m]);
+}
+
+# The CA issues again for the same request.
+sub issued_again {
+    my ($store, $cert) = awaited(names => [$site], cert =>
+        { not_before => time - 3 * $day });
+    my %again = (names => [$site], key => $cert->{key});
+    my $again = $pki->leaf(%again, not_before => time - 2 * $day);
+    my $later = $pki->leaf(%again, not_before => time - $day,
+        not_after => time + 9 * $day);
+    my $older = $pki->leaf(%again, not_before => time - 4 * $day);
+    says($store,
+        [['install', $site, pem('l.pem', $cert)], 0,
+            qr/installed +generation 1/],
+        [['install', $site, pem('again.pem', $again)], 0,
+            qr/installed +generation 2/],
+        [['install', pem('later.pem', $later)], 0, # found by its key
+            qr/installed +generation 3/],
+        [['install', $site, pem('later.pem', $later)], 0,
+            qr/^It was there already, as generation 3/m]);
+    is certificates($store, 'certificate.pem'), $later->pem, 'the newest';
+    is +(ecert($store, 'check', $site))[0], 0, '... with its key';
+    says($store,
+        [['install', $site, pem('older.pem', $older)], 1,
+            qr/: older-request: .*generation 3, whose certificate is newer\)/,
+            qr{generations/3/key\.pem\): ecert new \Q$site\E$}m],
+        [['install', $site, pem('again.pem', $again)], 1,
+            qr/: older-request: .*ecert rollback \Q$site\E 2;/]);
+    is certificates($store, 'certificate.pem'), $later->pem, 'it stays';
+    my ($key) = glob $store->site_dir($site) . '/generations/3/key.pem';
+    says($store, [['install', $site, pem('older.pem', $older), $key], 0,
+        qr/installed +generation 4/]);
 }
 
 sub chain {

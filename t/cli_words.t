@@ -39,6 +39,8 @@ subtest 'fifty names in 79 columns' => \&widths;
 subtest 'a key that takes its time' => \&slow_key;
 subtest 'one after the other' => \&serialised;
 subtest 'passwords' => \&passwords;
+subtest 'what is pasted' => \&pasted;
+subtest 'URLs in place of names' => \&urls;
 subtest 'without root' => \&without_root;
 subtest 'servers that cannot be asked' => \&hidden_servers;
 done_testing;
@@ -243,6 +245,75 @@ sub serialised {
 }
 
 # From a prompt, a file or a descriptor; never where others could read them.
+# Blanks and quotes that come along, and stay where they belong to the value.
+sub pasted {
+    my $store = Ecert::Store->new;
+    my ($left, $right, $nbsp) = ("\xe2\x80\x9c", "\xe2\x80\x9d", "\xc2\xa0");
+    my ($status, $out, $err) = parts($store, 'new', "$nbsp$left$site$right ",
+        '--org', "$nbsp\"Lucky\" Ltd ", '--name', "'example.hk'",
+        '--key', ' ec:P-256', '--unit', "\xe3\x80\x80IT\xe2\x80\x8b");
+    is $status, 0, 'new' or diag $err;
+    my ($file) = glob $store->site_dir($site) . '/pending/1/request.json';
+    my $json = JSON::PP->new->decode(slurp($file));
+    is_deeply $json->{names}, [$site, 'example.hk'], '... its names';
+    is $json->{site}{subject}{organization}, '"Lucky" Ltd',
+        '... quotes of the value stay';
+    is $json->{site}{subject}{unit}, 'IT', '... its unit';
+
+    my $pasted = "\"$site\"$nbsp";
+    for my $command (['csr', '--no-backup'], ['dcv list'], ['dcv mail'],
+        ['log'], ['calendar'], ['check'], ['status'], ['rollback'],
+        ['dcv sectigo', '--unique', '" 123 "'],
+        ['backup', '--pending', '-o', tmp() . '/pasted.pfx',
+            '--password-file', password_file()])
+    {
+        my ($name, @more) = @$command;
+        (undef, $out, $err) = parts($store, split(/ /, $name), $pasted, @more);
+        unlike "$out$err", qr/\bname: |no-site/, $name;
+    }
+    for my $code ('20261130-abc ', "$nbsp 20261130-abc", '"20261130-abc"',
+        "${left}20261130-abc$right", "\xe2\x80\x9820261130-abc\xe2\x80\x99")
+    {
+        (undef, $out) = parts($store, 'dcv', 'dns', $site, $code);
+        like $out, qr/ TXT "20261130-abc"$/m, 'dcv dns';
+    }
+    for my $none (' ', '""', "$left$nbsp$right") {
+        ($status, undef, $err) = parts($store, 'dcv', 'dns', $site, $none);
+        is $status, 2, 'no code';
+        like $err, qr/CODE is empty/, '... why';
+    }
+    (undef, undef, $err) = parts($store, 'install', $pasted, '/nowhere.pem');
+    like $err, qr{missing: /nowhere\.pem: }, 'install: the site is known';
+    (undef, undef, $err) = parts($store, 'restore', ' /nowhere.pfx');
+    like $err, qr{missing: \x20/nowhere\.pfx: }, 'paths are taken as they are';
+}
+
+sub urls {
+    my $store = Ecert::Store->new;
+    my $say = 'NAME is a host name, not a URL; say';
+    ecert($store, 'new', $site, '--key', 'ec:P-256');
+    for my $url ("https://$site/login", "http://$site:8080", "$site:443",
+        "$site/")
+    {
+        for my $command (['csr'], ['dcv list'], ['dcv add', 'f'],
+            ['dcv dns', 'c'], ['dcv mail'], ['dcv remove'], ['dcv check'],
+            ['dcv sectigo'], ['install', tmp() . '/none'], ['rollback'],
+            ['log'], ['status'], ['check'], ['calendar'], ['new'],
+            ['backup', '-o', tmp() . '/url.pfx'])
+        {
+            my ($name, @more) = @$command;
+            my ($status, $out, $err) = parts($store, split(/ /, $name), $url,
+                @more);
+            isnt $status, 0, "$name $url";
+            like "$out$err", qr/\bname: .*(?:URL|colon).*; $say \Q$site\E$/m,
+                '... what to say';
+        }
+        (undef, undef, my $err) = parts($store, 'verify', $url);
+        like $err, qr/give HOST\[:PORT\], (?:not an address|without a path)/,
+            "verify $url" if $url =~ m{/};
+    }
+}
+
 sub passwords {
     my $store = filled();
     my $pfx = tmp() . '/password.pfx';

@@ -132,6 +132,12 @@ my @refused = (
 my @told = (
     [server => 'ecert "a b"', qr/: name: .*it has a space.*; correct the name/],
     [server => 'ecert 192.0.2.1', qr/: name: .*an address, not a name/],
+    [server => 'ecert https://www.example.hk:443/x',
+        qr/: name: .*a URL\); .*, not a URL; say www\.example\.hk in \S+:\d+/],
+    [server => 'ecert www.example.hk:443',
+        qr/: name: .*as before a port\); .* say www\.example\.hk in \S+:\d+/],
+    [server => "ecert \"\xc2\xa0\xe2\x80\x9cnone.hk\xe2\x80\x9d \"",
+        qr/site none\.hk: no-site: /],
     [server => 'ecert none.example.hk', qr/site none.example.hk: no-site: /],
     [server => 'ecert on; ecert_issuers /nonexistent',
         qr{missing: /nonexistent: }],

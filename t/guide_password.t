@@ -20,11 +20,12 @@ my $n = 0;
 is +(ecert($store, 'new', $site))[0], 0, 'a request';
 subtest 'typed twice' => \&twice;
 subtest 'differing ones' => \&differing;
+subtest 'refused ones, then a good one' => \&refused_first;
 subtest 'none' => \&none;
 subtest 'given up' => \&given_up;
 subtest 'given up at once' => \&at_once;
 subtest 'suspended' => \&suspended;
-subtest 'restore asks once' => \&restore;
+subtest 'restore' => \&restore;
 subtest 'without a terminal' => \&no_terminal;
 done_testing;
 
@@ -69,27 +70,45 @@ sub twice () {
 
 sub differing () {
     my ($pfx, $terminal) = backup();
-    answers($terminal, qr/Password for .*: $/, "$password\n");
-    answers($terminal, qr/The same again .*: $/, "battery staple\n");
-    is $terminal->ends, 1, 'refused';
+    for my $try (1 .. 3) {
+        answers($terminal, qr/Password for .*: $/, "$password\n");
+        answers($terminal, qr/The same again .*: $/, "battery staple\n");
+    }
+    is $terminal->ends, 1, 'refused after three tries';
     like $terminal->shown,
         qr/no-password: .*\(the two passwords differ\); try again/, 'why';
+    is scalar(() = $terminal->shown =~ /^Not taken: the two passwords differ/mg),
+        2, 'and after each of the others, too';
     nothing_shown($terminal, $password, 'battery staple');
     ok !-e $pfx, 'and no file is made';
 }
 
+# Each kind of refusal is one try, and the third one may be right.
+sub refused_first () {
+    my ($pfx, $terminal) = backup();
+    answers($terminal, qr/Password for .*: $/, "\xa4\xa4\xa4\xe5 battery\n");
+    ok $terminal->waits_for(qr/^Not taken: it is not UTF-8/m), 'Big5 is refused';
+    answers($terminal, qr/Password for .*: $/, "seven77\n");
+    ok $terminal->waits_for(qr/^Not taken: it has 7 characters, 8 are/m),
+        'a short one, too';
+    answers($terminal, qr/Password for .*: $/, "$password\n");
+    answers($terminal, qr/The same again .*: $/, "$password\n");
+    is $terminal->ends, 0, 'then a good one is taken' or diag $terminal->shown;
+    ok opens($pfx, $password), 'it opens the file';
+    nothing_shown($terminal, $password, 'seven77');
+}
+
 sub none () {
     my ($pfx, $terminal) = backup();
-    answers($terminal, qr/Password for .*: $/, "\n");
-    answers($terminal, qr/The same again .*: $/, "\n");
+    answers($terminal, qr/Password for .*: $/, "\n") for 1 .. 3;
     is $terminal->ends, 1, 'an empty one is refused';
     like $terminal->shown, qr/no-password: .*it may not be empty/, 'why';
     ok !-e $pfx, 'and no file is made';
 
     ($pfx, $terminal) = backup();
     answers($terminal, qr/Password for .*: $/, "\x04");
-    answers($terminal, qr/The same again .*: $/, "\x04");
-    is $terminal->ends, 1, 'an end of the input, too';
+    is $terminal->ends, 1, 'an end of the input ends it at once';
+    like $terminal->shown, qr/no-password: .*none was typed/, 'why';
     nothing_shown($terminal);
 }
 
@@ -135,16 +154,21 @@ sub restore () {
     my @restore = ('restore', $pfx, '--store', $new->dir);
 
     my $terminal = at_terminal(@restore);
-    answers($terminal, qr/Password of \Q$pfx\E: $/, "wrong\n");
-    is $terminal->ends, 1, 'a wrong password';
+    answers($terminal, qr/Password of \Q$pfx\E: $/, "wrong\n") for 1 .. 3;
+    is $terminal->ends, 1, 'three wrong passwords';
     like $terminal->shown, qr/password: .*use the password that was given/,
         'its words';
     nothing_shown($terminal, 'wrong');
 
     $terminal = at_terminal(@restore);
+    answers($terminal, qr/Password of .*: $/, "wrong\n") for 1 .. 2;
+    answers($terminal, qr/Password of .*: $/, "$password\n");
+    is $terminal->ends, 0, 'the third one is right' or diag $terminal->shown;
+    nothing_shown($terminal, $password);
+
+    $terminal = at_terminal(@restore);
     answers($terminal, qr/Password of .*: $/, "$password\n");
     is $terminal->ends, 0, 'the right one' or diag $terminal->shown;
-    nothing_shown($terminal, $password);
     is scalar(() = $terminal->shown =~ /Password/g), 1, 'it is asked for once';
 }
 

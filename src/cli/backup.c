@@ -440,7 +440,7 @@ static int backup(const options_t *options)
     rc = options->pending ? take_pending(&site, options, &goods, &err)
                           : take_installed(&site, options, &goods, &err);
     if (rc == 0) {
-        rc = ecert_password_get(&options->password, options->file, 1, password,
+        rc = ecert_password_new(&options->password, options->file, password,
                                 &err);
     }
     if (rc == 0) {
@@ -490,6 +490,9 @@ static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
         return 0;
     case 'd':
         return ecert_password_fd(value, &options->password, err);
+    case 'w':
+        options->password.weak = 1;
+        return 0;
     default:
         options->store = value;
         return 0;
@@ -533,6 +536,8 @@ static const ecert_cli_option_t options[] = {
     ECERT_CLI_CATALOGUE,
     ECERT_CLI_PASSWORD_FILE('f'),
     ECERT_CLI_PASSWORD_FD('d'),
+    {"weak-password", 'w', NULL,
+     "take a password of fewer than 8 characters, too", 0},
     ECERT_CLI_STORE,
     {0},
 };

@@ -75,7 +75,9 @@ extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
 
 /*
  * Parses argv (argv[0] is the subcommand) by the command's table: set is called
- * for each option (its error is a wrong usage); --help is answered.  Returns
+ * for each option (its error is a wrong usage); --help is answered.  Values and
+ * operands that are no paths (FILE, DIR, PATH) lose what was pasted along with
+ * them (ecert_text_pasted), but operands behind one that may be missing.  Returns
  * the index of the first operand in argv, or -1 with *code to end with.
  */
 int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,

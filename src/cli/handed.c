@@ -32,24 +32,35 @@ static int take(ecert_handed_t *handed, ecert_parcel_t *parcel,
     return 0;
 }
 
+/* What an attempt to open a PFX is about. */
+typedef struct {
+    const ecert_file_t *file;
+    const char *path;
+    ecert_parcel_t *parcel;
+} locked_t;
+
+static int attempt(void *ctx, const char *password, ecert_err_t *err)
+{
+    const locked_t *locked = ctx;
+
+    return ecert_parcel_open(locked->file, locked->path, password,
+                             locked->parcel, err);
+}
+
 static int open_one(ecert_handed_t *handed, const char *path,
                     const ecert_password_from_t *from, ecert_err_t *err)
 {
-    char password[ECERT_PASSWORD_MAX] = "";
     ecert_parcel_t parcel;
     ecert_file_t file;
-    int locked, rc;
+    locked_t locked = {&file, path, &parcel};
+    int rc;
 
     if (ecert_parcel_read(path, &file, err) != 0) {
         return -1;
     }
-    locked = ecert_parcel_locked(&file);
-    rc = locked ? ecert_password_get(from, path, 0, password, err) : 0;
-    if (rc == 0) {
-        rc = ecert_parcel_open(&file, path, locked ? password : NULL, &parcel,
-                               err);
-    }
-    ecert_password_wipe(password);
+    rc = ecert_parcel_locked(&file)
+             ? ecert_password_open(from, path, attempt, &locked, err)
+             : attempt(&locked, NULL, err);
     ecert_file_free(&file);
     if (rc == 0) {
         rc = take(handed, &parcel, path, err);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "ecert_text.h"
 #include "say.h"
 
 #define OPTIONS_MAX 32
@@ -109,6 +110,77 @@ static int option_of(const ecert_cli_command_t *command, int c)
     return c;
 }
 
+static const ecert_cli_option_t *find_option(const ecert_cli_command_t *command,
+                                             int c)
+{
+    const ecert_cli_option_t *o = command->options;
+
+    while (o->name && o->c != c) {
+        o++;
+    }
+    return o;
+}
+
+/* A word of a command's form, or an option's argument, that is a path: it is
+ * taken as it is. */
+static int is_path(const char *word)
+{
+    static const char *const paths[] = {"FILE", "DIR", "PATH"};
+    size_t len = strcspn(word, " \n");
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (memmem(word, len, paths[i], strlen(paths[i])) != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Nothing but blanks and quotes stays a blank: "" may mean something else. */
+static char *bare(char *value)
+{
+    char *start = value[0] != '\0' ? ecert_text_pasted(value) : value;
+
+    if (start[0] != '\0' || start == value) {
+        return start;
+    }
+    memcpy(value, " ", 2);
+    return value;
+}
+
+/*
+ * Operands by their place in the first form, whose last word may stand for
+ * several.  What follows a word that may be missing cannot be told.
+ */
+static void take_operands(const ecert_cli_command_t *command, int argc,
+                          char **argv)
+{
+    const char *word = command->arguments;
+
+    for (int i = optind; word != NULL && i < argc; i++) {
+        size_t len = strcspn(word, " \n");
+
+        if (word[0] == '[' && word[len] == ' ') {
+            return;
+        }
+        if (!is_path(word)) {
+            argv[i] = bare(argv[i]);
+        }
+        if (word[len] == ' ') {
+            word += len + 1;
+        }
+    }
+}
+
+/* A value as it was meant: without what was pasted along with it. */
+static char *take_value(const ecert_cli_option_t *option, char *value)
+{
+    return value == NULL || option->argument == NULL
+                   || is_path(option->argument)
+               ? value
+               : bare(value);
+}
+
 int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
                     int (*set)(void *ctx, int c, const char *value,
                                ecert_err_t *err),
@@ -132,14 +204,18 @@ int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
             *code = ECERT_EXIT_USAGE;
             return -1;
         }
+        c = option_of(command, c);
         if (c == ECERT_CLI_RUN) {
             run = optarg[0] ? ecert_cli_absolute(optarg) : NULL;
-        } else if (set(ctx, option_of(command, c), optarg, &err) != 0) {
+        } else if (set(ctx, c, take_value(find_option(command, c), optarg),
+                       &err)
+                   != 0) {
             ecert_cli_fail(NULL, &err);
             *code = ECERT_EXIT_USAGE;
             return -1;
         }
     }
+    take_operands(command, argc, argv);
     return optind;
 }
 

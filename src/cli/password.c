@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -14,6 +14,8 @@
 
 #include "cli.h"
 #include "ecert_given.h"
+#include "ecert_text.h"
+#include "say.h"
 
 static volatile sig_atomic_t signalled;
 
@@ -27,80 +29,6 @@ void ecert_password_wipe(char password[ECERT_PASSWORD_MAX])
     OPENSSL_cleanse(password, ECERT_PASSWORD_MAX);
 }
 
-/*
- * One byte.  mask: the signals that are blocked meanwhile, but for those that
- * may end the waiting; one that comes just before it is not lost.
- */
-static ssize_t read_byte(int fd, const sigset_t *mask, char *c)
-{
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-
-    return mask != NULL && ppoll(&ready, 1, NULL, mask) < 0 ? -1
-                                                            : read(fd, c, 1);
-}
-
-/*
- * The first line, byte by byte: what follows it in a pipe is not ours.
- * Returns its length; -1 with errno; -2 when it is too long.
- */
-static ssize_t read_line(int fd, const sigset_t *mask, char *out, size_t size)
-{
-    size_t n = 0;
-
-    for (;;) {
-        char c;
-        ssize_t got = read_byte(fd, mask, &c);
-
-        if (got < 0 && errno == EINTR && !signalled) {
-            continue;
-        }
-        if (got < 0) {
-            return -1;
-        }
-        if (got == 0 || c == '\n') {
-            break;
-        }
-        if (n + 1 == size) {
-            return -2;
-        }
-        out[n++] = c;
-    }
-    if (n > 0 && out[n - 1] == '\r') { /* a file from Windows */
-        n--;
-    }
-    out[n] = '\0';
-    return (ssize_t)n;
-}
-
-static int from_descriptor(int fd, const sigset_t *mask, const char *what,
-                           char *out, ecert_err_t *err)
-{
-    ssize_t n = read_line(fd, mask, out, ECERT_PASSWORD_MAX);
-
-    if (n == -2) {
-        return ecert_err(err, ECERT_ERR_TOO_LARGE, what,
-                         "a password has at most %d bytes",
-                         ECERT_PASSWORD_MAX - 1);
-    }
-    if (n < 0) {
-        return ecert_err(err, ECERT_ERR_SYSTEM, what, "read the password");
-    }
-    return 0;
-}
-
-static int from_file(const char *path, char *out, ecert_err_t *err)
-{
-    struct stat st;
-    int rc, fd = ecert_given_open(path, &st, err);
-
-    if (fd < 0) {
-        return -1;
-    }
-    rc = from_descriptor(fd, NULL, path, out, err);
-    close(fd);
-    return rc;
-}
-
 /* ---- the terminal ------------------------------------------------------ */
 
 typedef struct {
@@ -108,6 +36,7 @@ typedef struct {
     struct termios before;
     struct sigaction actions[5];
     sigset_t mask;
+    int ended; /* nobody types any more */
 } terminal_t;
 
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
@@ -147,52 +76,293 @@ static void loud(const terminal_t *terminal)
     }
 }
 
+/* Nothing but Ctrl-D: whoever types it gives up. */
+static int given_up(const char *what, ecert_err_t *err)
+{
+    ecert_err(err, ECERT_ERR_NO_PASSWORD, what, "none was typed");
+    return ecert_err_hint(err, "call it again");
+}
+
 static int prompt(terminal_t *terminal, const char *text, const char *what,
-                  char *out, ecert_err_t *err)
+                  ecert_password_line_t *line, ecert_err_t *err)
 {
     int rc;
 
     do { /* again when it was suspended (Ctrl-Z) and is back */
         quiet(terminal);
         dprintf(terminal->fd, "%s %s: ", text, what);
-        rc = from_descriptor(terminal->fd, &terminal->mask, what, out, err);
+        rc = ecert_password_line_read(terminal->fd, &terminal->mask, what, line,
+                                      err);
         loud(terminal);
-    } while (rc != 0 && signalled == SIGTSTP);
+    } while (rc != 0 && err->sys == EINTR
+             && (signalled == 0 || signalled == SIGTSTP));
+    terminal->ended = rc == 0 && line->len == 0;
+    return terminal->ended ? given_up(what, err) : rc;
+}
+
+/* ---- from wherever ----------------------------------------------------- */
+
+/* Where the lines come from, in turn. */
+typedef struct {
+    const ecert_password_from_t *from;
+    const char *what;
+    terminal_t terminal; /* fd -1: they are not typed */
+    int tries;
+    mode_t shared; /* of a file that others may read; 0: it is none */
+} source_t;
+
+static int source_open(source_t *source, const ecert_password_from_t *from,
+                       const char *what, ecert_err_t *err)
+{
+    memset(source, 0, sizeof(*source));
+    source->from = from;
+    source->what = what;
+    source->terminal.fd = -1;
+    if (from->file != NULL || from->fd >= 0) {
+        return 0;
+    }
+    source->terminal.fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    return source->terminal.fd >= 0
+               ? 0
+               : ecert_err(err, ECERT_ERR_NO_PASSWORD, what,
+                           "there is no terminal to ask at");
+}
+
+static void source_close(const source_t *source)
+{
+    if (source->terminal.fd >= 0) {
+        close(source->terminal.fd);
+    }
+}
+
+/* Whether somebody is there who may type it again, told what was wrong. */
+static int source_again(source_t *source, const ecert_err_t *err)
+{
+    int typed = err->code == ECERT_ERR_NO_PASSWORD
+                || err->code == ECERT_ERR_PASSWORD_REFUSED
+                || err->code == ECERT_ERR_PASSWORD
+                || err->code == ECERT_ERR_TOO_LARGE;
+
+    if (source->terminal.fd < 0 || source->terminal.ended || signalled || !typed
+        || ++source->tries == ECERT_PASSWORD_TRIES) {
+        return 0;
+    }
+    dprintf(source->terminal.fd, "Not taken: %s.\n",
+            err->detail[0] ? err->detail : ecert_err_sentence(err->code));
+    return 1;
+}
+
+static int from_descriptor(source_t *source, int fd, const char *what,
+                           ecert_password_line_t *line, ecert_err_t *err)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)
+        && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        source->shared = status.st_mode & 07777;
+    }
+    return ecert_password_line_read(fd, NULL, what, line, err);
+}
+
+static int from_file(source_t *source, ecert_password_line_t *line,
+                     ecert_err_t *err)
+{
+    const char *path = source->from->file;
+    struct stat status;
+    int rc, fd = ecert_given_open(path, &status, err);
+
+    if (fd < 0) {
+        return -1;
+    }
+    rc = from_descriptor(source, fd, path, line, err);
+    close(fd);
     return rc;
 }
 
-static int ask_twice(terminal_t *terminal, const char *what, char *out,
-                     ecert_err_t *err)
+static int source_line(source_t *source, const char *text,
+                       ecert_password_line_t *line, ecert_err_t *err)
+{
+    const ecert_password_from_t *from = source->from;
+
+    line->len = 0;
+    return from->file ? from_file(source, line, err)
+           : from->fd >= 0
+               ? from_descriptor(source, from->fd, "--password-fd", line, err)
+               : prompt(&source->terminal, text, source->what, line, err);
+}
+
+/* What is to be mended when the password is: its file, or the typing. */
+static const char *source_name(const source_t *source)
+{
+    return source->from->file      ? source->from->file
+           : source->from->fd >= 0 ? "--password-fd"
+                                   : source->what;
+}
+
+/* Of a password that is taken: others may read it. */
+static void warn_shared(const source_t *source)
+{
+    const char *name = source_name(source);
+    char text[512];
+
+    if (source->shared == 0) {
+        return;
+    }
+    fprintf(stderr,
+            "ecert: %swarning: %s%s: others may read the password in it (mode "
+            "%04o): chmod 600\n",
+            ecert_say_style(stderr, ECERT_SAY_WARN),
+            ecert_say_style(stderr, ECERT_SAY_PLAIN),
+            ecert_escape(text, sizeof(text), name, strlen(name)),
+            (unsigned)source->shared);
+}
+
+/* ---- of a new file ------------------------------------------------------ */
+
+static int check_new(const source_t *source, const char *text, ecert_err_t *err)
+{
+    unsigned long sign;
+    size_t n = 0;
+
+    if (text[0] == '\0') {
+        ecert_err(err, ECERT_ERR_NO_PASSWORD, source->what,
+                  "it may not be empty");
+        return ecert_err_hint(err, "a private key leaves this machine under a "
+                                   "password only");
+    }
+    for (const char *p = text; *p != '\0'; n++) {
+        p += ecert_text_sign(p, strlen(p), &sign);
+    }
+    if (n >= ECERT_PASSWORD_LEAST || source->from->weak) {
+        return 0;
+    }
+    ecert_err(err, ECERT_ERR_PASSWORD_REFUSED, source->what,
+              "it has %zu characters, %d are the least", n,
+              ECERT_PASSWORD_LEAST);
+    return ecert_err_hint(err, "take a longer one, or add --weak-password");
+}
+
+static int confirm(source_t *source, const char *text, ecert_err_t *err)
 {
     char again[ECERT_PASSWORD_MAX];
-    int rc = prompt(terminal, "Password for", what, out, err);
+    ecert_password_line_t line;
+    int rc = source_line(source, "The same again for", &line, err);
 
-    if (rc == 0) {
-        rc = prompt(terminal, "The same again for", what, again, err);
-    }
-    if (rc == 0 && strcmp(out, again) != 0) {
-        ecert_err(err, ECERT_ERR_NO_PASSWORD, what, "the two passwords differ");
+    if (rc == 0
+        && (ecert_password_line_text(&line, source->what, again, err) != 0
+            || strcmp(text, again) != 0)) {
+        ecert_err(err, ECERT_ERR_NO_PASSWORD, source->what,
+                  "the two passwords differ");
         rc = ecert_err_hint(err, "try again");
     }
+    OPENSSL_cleanse(&line, sizeof(line));
     ecert_password_wipe(again);
     return rc;
 }
 
-static int from_terminal(const char *what, int twice, char *out,
-                         ecert_err_t *err)
+static int get_new(source_t *source, char *out, ecert_err_t *err)
 {
-    terminal_t terminal = {.fd = open("/dev/tty", O_RDWR | O_CLOEXEC)};
-    int rc;
+    ecert_password_line_t line;
+    int rc = source_line(source, "Password for", &line, err);
 
-    if (terminal.fd < 0) {
-        return ecert_err(err, ECERT_ERR_NO_PASSWORD, what,
-                         "there is no terminal to ask at");
+    if (rc == 0) {
+        rc = ecert_password_line_text(&line, source_name(source), out, err);
     }
-    rc = twice ? ask_twice(&terminal, what, out, err)
-               : prompt(&terminal, "Password of", what, out, err);
-    close(terminal.fd);
+    OPENSSL_cleanse(&line, sizeof(line));
+    if (rc == 0) {
+        rc = check_new(source, out, err);
+    }
+    return rc == 0 && source->terminal.fd >= 0 ? confirm(source, out, err) : rc;
+}
+
+int ecert_password_new(const ecert_password_from_t *from, const char *what,
+                       char out[ECERT_PASSWORD_MAX], ecert_err_t *err)
+{
+    source_t source;
+    int rc = source_open(&source, from, what, err);
+
+    if (rc == 0) {
+        do {
+            rc = get_new(&source, out, err);
+        } while (rc != 0 && source_again(&source, err));
+        source_close(&source);
+    }
+    if (rc != 0) {
+        ecert_password_wipe(out);
+        return rc;
+    }
+    warn_shared(&source);
+    return 0;
+}
+
+/* ---- of one that is there ------------------------------------------------ */
+
+static void warn_bytes(const char *what)
+{
+    ecert_say_line(stderr,
+                   "%s is opened, but not with the text of this password: with "
+                   "the bytes that it came in, which are not UTF-8.  No other "
+                   "way to give the same password opens it; make a new backup.",
+                   what);
+}
+
+static int wrong(const ecert_err_t *err)
+{
+    return err->code == ECERT_ERR_PASSWORD
+           || err->code == ECERT_ERR_PASSWORD_REFUSED;
+}
+
+/* err stays that of the text, where the bytes do not open it, either. */
+static int try_line(const source_t *source, const ecert_password_line_t *line,
+                    int (*attempt)(void *, const char *, ecert_err_t *),
+                    void *ctx, ecert_err_t *err)
+{
+    char text[ECERT_PASSWORD_MAX] = "", bytes[ECERT_PASSWORD_MAX];
+    ecert_err_t second;
+    int rc = ecert_password_line_text(line, source_name(source), text, err);
+
+    if (rc == 0) {
+        rc = attempt(ctx, text, err);
+    }
+    ecert_password_line_bytes(line, bytes);
+    if (rc != 0 && wrong(err) && bytes[0] != '\0' && strcmp(text, bytes) != 0
+        && attempt(ctx, bytes, &second) == 0) {
+        warn_bytes(source->what);
+        rc = 0;
+    }
+    ecert_password_wipe(text);
+    ecert_password_wipe(bytes);
     return rc;
 }
+
+int ecert_password_open(const ecert_password_from_t *from, const char *what,
+                        int (*attempt)(void *ctx, const char *password,
+                                       ecert_err_t *err),
+                        void *ctx, ecert_err_t *err)
+{
+    ecert_password_line_t line;
+    source_t source;
+    int rc = source_open(&source, from, what, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    do {
+        rc = source_line(&source, "Password of", &line, err);
+        if (rc == 0) {
+            rc = try_line(&source, &line, attempt, ctx, err);
+        }
+    } while (rc != 0 && source_again(&source, err));
+    OPENSSL_cleanse(&line, sizeof(line));
+    source_close(&source);
+    if (rc == 0) {
+        warn_shared(&source);
+    }
+    return rc;
+}
+
+/* ---- the option -----------------------------------------------------------
+ */
 
 int ecert_password_fd(const char *value, ecert_password_from_t *from,
                       ecert_err_t *err)
@@ -209,24 +379,4 @@ int ecert_password_fd(const char *value, ecert_password_from_t *from,
     }
     from->fd = (int)fd;
     return 0;
-}
-
-int ecert_password_get(const ecert_password_from_t *from, const char *what,
-                       int twice, char out[ECERT_PASSWORD_MAX],
-                       ecert_err_t *err)
-{
-    int rc = from->file ? from_file(from->file, out, err)
-             : from->fd >= 0
-                 ? from_descriptor(from->fd, NULL, "--password-fd", out, err)
-                 : from_terminal(what, twice, out, err);
-
-    if (rc == 0 && twice && out[0] == '\0') {
-        ecert_err(err, ECERT_ERR_NO_PASSWORD, what, "it may not be empty");
-        rc = ecert_err_hint(err, "a private key leaves this machine under a "
-                                 "password only");
-    }
-    if (rc != 0) {
-        ecert_password_wipe(out);
-    }
-    return rc;
 }

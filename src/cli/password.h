@@ -9,12 +9,15 @@
 #include <stddef.h>
 
 #include "ecert_err.h"
+#include "password_line.h"
 
-#define ECERT_PASSWORD_MAX 1024
+#define ECERT_PASSWORD_LEAST 8 /* characters of a new one */
+#define ECERT_PASSWORD_TRIES 3 /* at a terminal */
 
 typedef struct {
     const char *file; /* --password-file; NULL: not given */
     int fd;           /* --password-fd; -1: not given */
+    int weak;         /* --weak-password */
 } ecert_password_from_t;
 
 /* The two options, for a command's table, with these letters. */
@@ -34,13 +37,26 @@ int ecert_password_fd(const char *value, ecert_password_from_t *from,
                       ecert_err_t *err);
 
 /*
- * Gets it: what names the file in the prompt; twice: asked for again and
- * compared, and an empty one is refused.  NO_PASSWORD for these, and when there
- * is no terminal.  To be wiped with ecert_password_wipe.
+ * Gets the password of a new file: asked for twice at a terminal, and again,
+ * three times in all, when the two differ or it is refused.  what names the
+ * file in the prompt.  NO_PASSWORD: there is no terminal, it is empty, or the
+ * two differ; PASSWORD_REFUSED: shorter than ECERT_PASSWORD_LEAST, but for
+ * weak, or not as ecert_password_line_text wants it.  To be wiped with
+ * ecert_password_wipe.
  */
-int ecert_password_get(const ecert_password_from_t *from, const char *what,
-                       int twice, char out[ECERT_PASSWORD_MAX],
-                       ecert_err_t *err);
+int ecert_password_new(const ecert_password_from_t *from, const char *what,
+                       char out[ECERT_PASSWORD_MAX], ecert_err_t *err);
 void ecert_password_wipe(char password[ECERT_PASSWORD_MAX]);
+
+/*
+ * Gets the password of a file and opens it with attempt (PASSWORD: it is a
+ * wrong one); at a terminal three times.  Where the text of the password does
+ * not, the bytes that it came in are tried: ecert 0.1.0 took them as they were,
+ * and so do other programs.
+ */
+int ecert_password_open(const ecert_password_from_t *from, const char *what,
+                        int (*attempt)(void *ctx, const char *password,
+                                       ecert_err_t *err),
+                        void *ctx, ecert_err_t *err);
 
 #endif

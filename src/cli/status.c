@@ -329,9 +329,12 @@ static int show(json_t *reports, json_t *progress, const options_t *options,
         sift(report, options, &n, &bad);
     }
     if (options->name != NULL && n == 0 && json_array_size(progress) == 0) {
+        char ascii[ECERT_NAME_MAX];
         ecert_err_t err;
 
-        ecert_err(&err, ECERT_ERR_NO_SITE, options->name, NULL);
+        if (ecert_name_ascii(options->name, ascii, &err) == 0) {
+            ecert_err(&err, ECERT_ERR_NO_SITE, options->name, NULL);
+        }
         return ecert_cli_fail(NULL, &err);
     }
     if (options->json) {

@@ -146,8 +146,10 @@ static void verify_name(ecert_verify_t *verify, const char *word)
     snprintf(text, sizeof(text), "%.500s", word);
     port = ecert_cli_split_port(text);
     if (ecert_name_ascii(text, ascii, &err) != 0) {
-        ecert_err_hint(&err, "write the host's name; where it is to be asked "
-                             "says --connect ADDRESS:PORT");
+        if (err.hint[0] == '\0') {
+            ecert_err_hint(&err, "write the host's name; where it is to be "
+                                 "asked says --connect ADDRESS:PORT");
+        }
         ecert_cli_fail(NULL, &err);
         verify->bad = 1;
         return;
@@ -272,6 +274,9 @@ static const char *host_fault(const char *word)
 {
     if (strstr(word, "://") != NULL) {
         return "give HOST[:PORT], not an address with http://";
+    }
+    if (strchr(word, '/') != NULL) {
+        return "give HOST[:PORT], without a path";
     }
     if (word[0] == '*') {
         return "a wildcard cannot be asked for: give a name below it";

@@ -86,9 +86,9 @@ static void bad_names(void **state)
         {"_dmarc.example.hk", "underscore"},
         {"a b.hk", "space"},
         {"a.hk\n", "space"},
-        {"https://a.hk/", "URL"},
-        {"a.hk/x", "URL"},
-        {"a.hk:443", "colon"},
+        {"https://a.hk/", "looks like a URL"},
+        {"a.hk/x", "URL: it has a path"},
+        {"a.hk:443", "colon, as before a port"},
         {"-a.hk", ""},
         {"a-.hk", ""},
         {"a\x01.hk", ""},
@@ -115,6 +115,46 @@ static void bad_names(void **state)
         if (strstr(err.detail, rows[i].detail) == NULL) {
             fail_msg("%s: \"%s\"", rows[i].name, err.detail);
         }
+    }
+}
+
+/* What is meant by a URL, or a name with something around it. */
+static void urls_are_told(void **state)
+{
+    static const struct {
+        const char *name, *host; /* NULL: none can be told */
+    } rows[] = {
+        {"https://www.a.hk/", "www.a.hk"},
+        {"http://www.a.hk:8080/x/y?z=1#q", "www.a.hk"},
+        {"HTTPS://WWW.a.hk", "WWW.a.hk"},
+        {"http:www.a.hk", "www.a.hk"},
+        {"https://user:pw@a.hk/", "a.hk"},
+        {"https://*.a.hk/", "*.a.hk"},
+        {"//a.hk", "a.hk"},
+        {"a.hk/", "a.hk"},
+        {"a.hk/login.jsp?x", "a.hk"},
+        {"a.hk:443", "a.hk"},
+        {"*.a.hk:443", "*.a.hk"},
+        {"https://", NULL},
+        {"https://192.0.2.1/", NULL},
+        {"https://[2001:db8::1]/", NULL},
+        {"https://a_b.hk/", NULL},
+        {"/", NULL},
+        {":", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char out[ECERT_NAME_MAX], want[300] = "";
+        ecert_err_t err;
+
+        assert_int_equal(ecert_name_ascii(rows[i].name, out, &err), -1);
+        assert_int_equal(err.code, ECERT_ERR_NAME);
+        if (rows[i].host != NULL) {
+            snprintf(want, sizeof(want),
+                     "NAME is a host name, not a URL; say %s", rows[i].host);
+        }
+        assert_string_equal(err.hint, want);
     }
 }
 
@@ -410,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_names),    cmocka_unit_test(bad_names),
+        cmocka_unit_test(urls_are_told),
         cmocka_unit_test(lengths),       cmocka_unit_test(folders),
         cmocka_unit_test(covered),       cmocka_unit_test(idna_file),
         cmocka_unit_test(punycode_file),
