@@ -85,11 +85,10 @@ static EVP_PKEY *ec_explicit(void)
     return key;
 }
 
-static EVP_PKEY *dsa(void)
+static EVP_PKEY *dsa(unsigned int bits, unsigned int q)
 {
     EVP_PKEY *params = NULL, *key = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "DSA", NULL);
-    unsigned int bits = 1024, q = 160;
     OSSL_PARAM sizes[] = {
         OSSL_PARAM_construct_uint(OSSL_PKEY_PARAM_FFC_PBITS, &bits),
         OSSL_PARAM_construct_uint(OSSL_PKEY_PARAM_FFC_QBITS, &q),
@@ -122,7 +121,9 @@ EVP_PKEY *pki_key(const char *kind)
     } else if (strcmp(kind, "ED25519") == 0) {
         key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     } else if (strcmp(kind, "DSA") == 0) {
-        key = dsa();
+        key = dsa(1024, 160);
+    } else if (strcmp(kind, "DSA-2048") == 0) {
+        key = dsa(2048, 256);
     } else if (strcmp(kind, "EC-EXPLICIT") == 0) {
         key = ec_explicit();
     }

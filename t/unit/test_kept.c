@@ -358,15 +358,89 @@ static void test_unusable_leaf(void **state)
     X509_free(ca);
 }
 
+/* As a new process with empty memory. */
+static void restart(agent_t *agent)
+{
+    end(agent);
+    start(agent, &store_site);
+    ecert_kept_load(&agent->keeper, &agent->kept);
+}
+
+/* What no client takes replaces nothing, and stands in for nothing. */
+static void test_invalid(void **state)
+{
+    X509 *good = leaf_of(NULL, -1, 100);
+    X509 *next = leaf_of(NULL, -1, 101), *bad = pki_damaged(next);
+    agent_t agent;
+
+    (void)state;
+    put_generation(2, bad, NULL, 1);
+    start(&agent, &store_site);
+    ecert_kept_load(&agent.keeper, &agent.kept);
+    assert_serves(&agent, NULL);
+    assert_error(&agent, ECERT_ERR_INVALID);
+    put_generation(1, good, NULL, 1);
+    look(&agent, 1000);
+    assert_serves(&agent, good);
+    put_generation(3, bad, NULL, 1);
+    look(&agent, 1000);
+    assert_serves(&agent, good);
+    assert_error(&agent, ECERT_ERR_INVALID);
+    restart(&agent);
+    assert_serves(&agent, good);
+    assert_int_equal(agent.kept.held.fallback, 1);
+    assert_error(&agent, ECERT_ERR_INVALID);
+    put_generation(4, next, NULL, 1); /* the real one, of the same key */
+    look(&agent, 1000);
+    assert_serves(&agent, next);
+    assert_error(&agent, ECERT_OK);
+    end(&agent);
+    X509_free(good);
+    X509_free(bad);
+    X509_free(next);
+}
+
+/* The end of its issuer takes no certificate away, at no start either. */
+static void test_issuer_ends(void **state)
+{
+    X509 *sub = pki_ca("Look-alike SSL CA 3 - 17", pki->sub_key, pki->root,
+                       pki->root_key, NOW - PKI_YEAR, NOW + PKI_DAY, 1);
+    X509 *one = leaf_of(NULL, -1, 100);
+    agent_t agent;
+    int placeholder, chain;
+
+    (void)state;
+    put_pem("store/issuers/sub.pem", sub, NULL);
+    put_pem("store/issuers/root.pem", pki->root, NULL);
+    put_generation(1, one, NULL, 1);
+    start(&agent, &store_site);
+    ecert_kept_load(&agent.keeper, &agent.kept);
+    assert_serves(&agent, one);
+    agent.keeper.now = NOW + 2 * PKI_DAY;
+    look(&agent, 1000);
+    X509_free(served(&agent, &placeholder, &chain));
+    assert_int_equal(placeholder, 0);
+    ecert_kept_free(&agent.kept); /* the next process, a day later */
+    ecert_kept_init(&agent.kept, &agent.site, 0);
+    ecert_kept_load(&agent.keeper, &agent.kept);
+    assert_serves(&agent, one);
+    assert_error(&agent, ECERT_OK);
+    assert_non_null(strstr(agent.kept.held.warnings[0], "has expired"));
+    end(&agent);
+    X509_free(sub);
+    X509_free(one);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_store),     TEST(test_same_record),   TEST(test_torn),
-        TEST(test_bad_files), TEST(test_fallback),      TEST(test_not_yet),
-        TEST(test_expiry),    TEST(test_names),         TEST(test_chain_lost),
-        TEST(test_take_over), TEST(test_unusable_leaf),
+        TEST(test_store),       TEST(test_same_record),   TEST(test_torn),
+        TEST(test_bad_files),   TEST(test_fallback),      TEST(test_not_yet),
+        TEST(test_expiry),      TEST(test_names),         TEST(test_chain_lost),
+        TEST(test_take_over),   TEST(test_unusable_leaf), TEST(test_invalid),
+        TEST(test_issuer_ends),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

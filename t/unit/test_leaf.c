@@ -273,7 +273,13 @@ static void test_check(void **state)
     assert_leaf((pki_spec_t){.eku = "clientAuth"}, ECERT_ERR_PURPOSE);
     assert_leaf((pki_spec_t){.eku = "emailProtection"}, ECERT_ERR_PURPOSE);
     assert_leaf((pki_spec_t){.eku = "codeSigning"}, ECERT_ERR_PURPOSE);
+    assert_leaf((pki_spec_t){.eku = "nsSGC"}, ECERT_ERR_PURPOSE);
+    assert_leaf((pki_spec_t){.eku = "msSGC,clientAuth"}, ECERT_ERR_PURPOSE);
+    assert_leaf((pki_spec_t){.eku = "msSGC,serverAuth"}, ECERT_OK);
     assert_leaf((pki_spec_t){.ca = 1}, ECERT_ERR_PURPOSE);
+    assert_leaf((pki_spec_t){.ca = 1, .key_usage = "digitalSignature"},
+                ECERT_ERR_PURPOSE);
+    assert_leaf((pki_spec_t){.ca = 1, .key_usage = ""}, ECERT_ERR_PURPOSE);
     assert_leaf((pki_spec_t){.server_auth = 1, .key_usage = ""}, ECERT_OK);
     assert_leaf((pki_spec_t){.server_auth = 1,
                              .key_usage = "digitalSignature,keyEncipherment"},

@@ -1,0 +1,220 @@
+/* What a browser makes of a chain (ecert_chain_verify), beyond the corpora. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/err.h>
+
+#include "ecert_chain.h"
+#include "pki_group.h"
+
+#define HOST "www.example.hk"
+
+static const char *detail(X509 *leaf, X509 *sub, X509 *root, const char *host)
+{
+    static ecert_err_t err;
+    STACK_OF(X509) *served = sub ? pki_stack(sub, NULL) : sk_X509_new_null();
+    STACK_OF(X509) *roots = pki_stack(root, NULL);
+    int rc = ecert_chain_verify(leaf, served, roots, host, NOW, &err);
+
+    assert_int_equal(ERR_peek_error(), 0);
+    pki_stack_free(served);
+    pki_stack_free(roots);
+    return rc == 0 ? "" : err.detail;
+}
+
+static void assert_says(const char *said, const char *expected)
+{
+    if (expected == NULL) {
+        assert_string_equal(said, "");
+    } else if (strstr(said, expected) == NULL) {
+        fail_msg("\"%s\" is not in \"%s\"", expected, said);
+    }
+}
+
+static pki_spec_t leaf_spec(void)
+{
+    return (pki_spec_t){.cn = HOST,
+                        .key = pki->leaf_key,
+                        .issuer = pki->new_sub,
+                        .issuer_key = pki->sub_key,
+                        .not_before = NOW - PKI_DAY,
+                        .not_after = NOW + PKI_DAY,
+                        .server_auth = 1,
+                        .names = "DNS:www.example.hk"};
+}
+
+/* Self-signed, until it gets an issuer. */
+static pki_spec_t ca_spec(const char *cn, EVP_PKEY *key)
+{
+    return (pki_spec_t){.cn = cn,
+                        .key = key,
+                        .not_before = NOW - PKI_YEAR,
+                        .not_after = NOW + PKI_YEAR,
+                        .ca = 1};
+}
+
+static void addresses(void **state)
+{
+    static const struct {
+        const char *names, *host, *said;
+    } rows[] = {
+        {"DNS:192.0.2.1,DNS:a.hk", "192.0.2.1", "it is not for 192.0.2.1"},
+        {"IP:192.0.2.1", "192.0.2.1", NULL},
+        {"IP:192.0.2.1", "192.0.2.2", "it is not for 192.0.2.2"},
+        {"IP:2001:db8::1", "2001:DB8:0::1", NULL},
+        {"DNS:a.hk,IP:192.0.2.1", "a.hk", NULL},
+        {"DNS:1.2.3", "1.2.3", NULL}, /* a name, however odd */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pki_spec_t spec = leaf_spec();
+        X509 *leaf;
+
+        spec.names = rows[i].names;
+        leaf = pki_issue(&spec);
+        assert_says(detail(leaf, pki->new_sub, pki->root, rows[i].host),
+                    rows[i].said);
+        X509_free(leaf);
+    }
+}
+
+/* Roots from before the rules for making them: what is not asked of them is
+ * asked of every Sub CA. */
+static void old_roots(void **state)
+{
+    static const struct {
+        const char *key_usage, *basic, *of_sub;
+        int no_key_id;
+    } rows[] = {
+        {"", "CA:TRUE", "CA", 0}, /* as Go Daddy Class 2 has it */
+        {"", NULL, "key usage", 0},
+        {NULL, NULL, "Key Identifier", 1}, /* TWCA Global Root CA */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pki_spec_t spec = ca_spec("Look-alike Root 3", pki->root_key);
+        X509 *odd;
+
+        spec.key_usage = rows[i].key_usage;
+        spec.basic = rows[i].basic;
+        spec.no_key_id = rows[i].no_key_id;
+        odd = pki_issue(&spec);
+        assert_says(detail(pki->leaf, pki->new_sub, odd, HOST), NULL);
+        X509_free(odd);
+        spec.cn = "Look-alike SSL CA 3 - 17";
+        spec.key = pki->sub_key;
+        spec.issuer = pki->root;
+        spec.issuer_key = pki->root_key;
+        odd = pki_issue(&spec);
+        assert_says(detail(pki->leaf, odd, pki->root, HOST), rows[i].of_sub);
+        X509_free(odd);
+    }
+}
+
+/* What a root says about those below it is heard. */
+static void limited_root(void **state)
+{
+    pki_spec_t spec = ca_spec("Look-alike Root 3", pki->root_key);
+    X509 *root;
+
+    (void)state;
+    spec.ext[0] = "nameConstraints";
+    spec.ext[1] = "critical,permitted;DNS:example.com";
+    root = pki_issue(&spec);
+    assert_says(detail(pki->leaf, pki->new_sub, root, HOST), "permitted");
+    X509_free(root);
+}
+
+static void assert_keys(const char *root_kind, const char *sub_kind,
+                        const char *said)
+{
+    EVP_PKEY *root_key = pki_key(root_kind), *sub_key = pki_key(sub_kind);
+    pki_spec_t spec = ca_spec("Root", root_key);
+    X509 *root = pki_issue(&spec), *sub, *leaf;
+
+    spec = ca_spec("Sub", sub_key);
+    spec.issuer = root;
+    spec.issuer_key = root_key;
+    sub = pki_issue(&spec);
+    spec = leaf_spec();
+    spec.issuer = sub;
+    spec.issuer_key = sub_key;
+    leaf = pki_issue(&spec);
+    assert_says(detail(leaf, sub, root, HOST), said);
+    X509_free(leaf);
+    X509_free(sub);
+    X509_free(root);
+    EVP_PKEY_free(root_key);
+    EVP_PKEY_free(sub_key);
+}
+
+static void keys(void **state)
+{
+    (void)state;
+    assert_keys("RSA-2048", "P-384", NULL);
+    assert_keys("P-256", "RSA-1024", "too weak");
+    assert_keys("RSA-1024", "P-256", "too weak");
+    assert_keys("RSA-2047", "P-256", "Root: its key is too small");
+    assert_keys("P-256", "RSA-2047", "Sub: its key is too small");
+    assert_keys("DSA-2048", "P-256", "Root: TLS clients do not take this kind");
+    assert_keys("P-256", "DSA-2048", "Sub: TLS clients do not take this kind");
+}
+
+/* With a Sub CA that has one more extension. */
+static void assert_sub(const char *name, const char *value, const char *names,
+                       const char *said)
+{
+    pki_spec_t spec = ca_spec("Look-alike SSL CA 3 - 17", pki->sub_key);
+    X509 *sub, *leaf;
+
+    spec.issuer = pki->root;
+    spec.issuer_key = pki->root_key;
+    spec.ext[0] = name;
+    spec.ext[1] = value;
+    sub = pki_issue(&spec);
+    spec = leaf_spec();
+    spec.names = names;
+    leaf = pki_issue(&spec);
+    assert_says(detail(leaf, sub, pki->root, NULL), said);
+    X509_free(leaf);
+    X509_free(sub);
+}
+
+static void policies(void **state)
+{
+    (void)state;
+    assert_sub("policyConstraints", "critical,requireExplicitPolicy:0",
+               "DNS:a.hk", "explicit policy");
+    assert_sub("policyConstraints", "critical,requireExplicitPolicy:5",
+               "DNS:a.hk", NULL);
+}
+
+static void wildcards(void **state)
+{
+    static const char excluded[] = "critical,excluded;DNS:bar.example.hk";
+
+    (void)state;
+    assert_sub("nameConstraints", excluded, "DNS:*.example.hk", "wildcard");
+    assert_sub("nameConstraints", excluded, "DNS:*.EXAMPLE.HK", "wildcard");
+    assert_sub("nameConstraints", excluded, "DNS:foo.example.hk", NULL);
+    assert_sub("nameConstraints", excluded, "DNS:*.foo.example.hk", NULL);
+    assert_sub("nameConstraints", excluded, "DNS:*.bar.example.hk", "excluded");
+    assert_sub("nameConstraints", excluded, "DNS:*.xample.hk", NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses),    cmocka_unit_test(old_roots),
+        cmocka_unit_test(limited_root), cmocka_unit_test(keys),
+        cmocka_unit_test(policies),     cmocka_unit_test(wildcards),
+    };
+    return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
+}
