@@ -98,6 +98,7 @@ static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
                          .issuers = issuers,
                          .n_issuers = 1,
                          .catalogue = json->catalogue,
+                         .security_level = in->security_level,
                          .cross = json->cross};
     ecert_loader_t *loader;
     ecert_loaded_t loaded;

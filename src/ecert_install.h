@@ -35,6 +35,7 @@ typedef struct {
     int keep_current; /* only where there is no current one yet */
     int keep_expired; /* put an expired one beside the current one, for its key;
                          else it is refused */
+    int security_level; /* of its servers; 0: not known, OpenSSL's default */
     int64_t now;
 } ecert_install_t;
 

@@ -194,6 +194,9 @@ json_t *ecert_report_site(const ecert_site_t *site,
     set(object, "where", text(site->where));
     set(object, "vhosts",
         texts((char *const *)(uintptr_t)site->names, site->n_names));
+    set(object, "security_level",
+        site->security_level > 0 ? json_integer(site->security_level)
+                                 : json_null());
     report_loaded(object, loaded);
     set(object, "error", report_error(err, error_at));
     return object;

@@ -11,6 +11,7 @@ use File::Path ();
 use JSON::PP ();
 
 use Ecert::Client;
+use Ecert::Command;
 use Ecert::Live;
 use Ecert::PKI;
 use Ecert::Server;
@@ -27,9 +28,15 @@ my $stranger = $pki->stranger;
 my $strange_sub = $pki->issue(subject => [[CN => 'Stranger Sub']], ca => 1,
     issuer => $stranger, not_before => time - $day, not_after => time + $day);
 
+my %sha1 = (digest => 'sha1', not_before => time - 60);
+my $sub_sha1 = $pki->issue(subject => $sub->{subject_list}, key => $sub->key,
+    issuer => $root, not_after => time + $day, ca => 1, eku => 'serverAuth',
+    %sha1);
+my $cross_sha1 = $pki->cross(%sha1);
+
 # Name, issuer of the leaf, what lies there, what is served behind the leaf;
 # why: [certificate => reason word], conf: directives, only: the one root with
-# which clients verify it (else both).
+# which clients verify it (else both), told: the one line in the log.
 my @rows = (
     { name => 'sub', issuer => $sub, there => [$sub, $cross],
         served => [$sub, $cross], why => [$sub => 'taken', $cross => 'taken'] },
@@ -95,6 +102,11 @@ my @rows = (
         conf => [ecert_catalogue => catalogue('no-cross',
             entry($cross, 'cross', status => 'denied', reason => 'a test'))],
         served => [$sub], why => [$cross => 'denied'], only => 'root' },
+    { name => 'sha1-twin', issuer => $sub, there => [$sub_sha1, $sub, $cross],
+        served => [$sub, $cross], why => [$sub_sha1 => 'too-weak'] },
+    { name => 'sha1-cross', issuer => $sub, there => [$cross_sha1, $sub, $root],
+        served => [$sub], why => [$cross_sha1 => 'too-weak'], only => 'root',
+        told => qr/: signature: .*left out: .*ca md too weak at security level/ },
     { name => 'incomplete', issuer => $sub, there => [$strange_sub],
         served => [], why => [$strange_sub => 'unrelated'], only => '' },
 );
@@ -106,6 +118,7 @@ for my $kind (servers()) {
         old_sub_dropped_in($server);
     };
     subtest "$kind, beside the vhosts" => sub { outside($kind) };
+    subtest "$kind, its security level" => sub { level_3($kind) };
 }
 done_testing;
 
@@ -156,7 +169,8 @@ sub row ($server, $row) {
     if ($row->{name} eq 'incomplete') {
         like "@told", qr/: chain-incomplete: /, 'the log says so';
     } else {
-        is_deeply \@told, [], 'nothing to complain about';
+        $row->{told} ? like "@told", $row->{told}, 'the log says so'
+            : is_deeply \@told, [], 'nothing to complain about';
         ok $status->{complete}, 'status: complete';
     }
 }
@@ -210,6 +224,35 @@ sub outside ($kind) {
         'a vhost with its own policy');
     serves($server, 'c.example.hk', [$leaf, $sub],
         'a vhost with its own catalogue');
+}
+
+# 128 bits: EC P-256 and RSA-3072, but not RSA-2048.
+sub level_3 ($kind) {
+    my $store = Ecert::Store->new;
+    my $site = 'www.example.hk';
+    my $good = $pki->leaf;
+    my @ciphers = ('"DEFAULT:@SECLEVEL=3"');
+    $store->add_issuers($sub, $cross);
+    $store->install($site, $good);
+    my $server = Ecert::Server->new($kind, store => $store, vhosts => [
+        { names => [$site], directives => { ecert => $site },
+            nginx => "ssl_ciphers @ciphers;",
+            apache => "SSLCipherSuite @ciphers" }])->start;
+
+    serves($server, $site, [$good, $sub, $cross], 'what it takes');
+    is status_of($server, $site)->{security_level}, 3, 'status: the level';
+    is +(ecert($store, 'check', $site))[0], 0, 'check: in order';
+    $server->mark;
+    $store->install($site, $pki->leaf(key => 'RSA-2048'));
+    ok $server->wait_log(qr/key-type: .*ee key too small at security level 3/),
+        'what it would refuse is told';
+    serves($server, $site, [$good, $sub, $cross], 'and replaces nothing');
+    my ($status, $out) = ecert($store, 'check', $site);
+    is $status, 1, 'check: the same';
+    like $out, qr/key too small at security level 3/, 'for the same reason';
+    $server->stop;
+    is +(ecert($store, 'check', $site))[0], 0,
+        "check, without a server: by the library's default";
 }
 
 # A day in UTC as YYYY-MM-DD, so many days from today.

@@ -7,6 +7,7 @@
 #include "ecert_load.h"
 #include "ecert_report.h"
 #include "ecert_store.h"
+#include "servers.h"
 
 #define PATHS_MAX 64
 
@@ -23,6 +24,7 @@ typedef struct {
     int json;
     char **names;
     size_t n_names;
+    json_t *servers; /* reports of those that run */
 } options_t;
 
 /*
@@ -82,6 +84,8 @@ static ecert_site_t describe_site(const options_t *options, const char *name)
         site.key = options->key;
         site.names = (const char *const *)options->names;
         site.n_names = options->n_names;
+    } else {
+        site.security_level = ecert_cli_security(options->servers, name);
     }
     return site;
 }
@@ -202,7 +206,12 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     options.names = argv + first;
     options.n_names = (size_t)(argc - first);
     options.store = ecert_cli_store(options.store);
-    return check_all(&options);
+    if (options.certificate == NULL) {
+        options.servers = ecert_cli_servers(options.store, NULL);
+    }
+    code = check_all(&options);
+    json_decref(options.servers);
+    return code;
 }
 
 static const ecert_cli_option_t options[] = {

@@ -39,9 +39,12 @@ static void take_chain(ecert_facts_t *facts, const ecert_chain_t *chain)
 }
 
 /* What a server's agent would say to the current one. */
-static void try_current(ecert_facts_t *facts, ecert_loader_t *loader)
+static void try_current(ecert_facts_t *facts, const json_t *servers,
+                        ecert_loader_t *loader)
 {
-    ecert_site_t site = {.name = facts->ascii};
+    ecert_site_t site = {.name = facts->ascii,
+                         .security_level =
+                             ecert_cli_security(servers, facts->ascii)};
     ecert_loaded_t loaded;
     ecert_err_t err;
     int rc = ecert_load(loader, &site, facts->now, &loaded, &err);
@@ -255,13 +258,13 @@ static int gather(const char *store, const json_t *servers,
 }
 
 static void look_at_current(ecert_facts_t *facts, const char *store,
-                            ecert_loader_t *loader)
+                            const json_t *servers, ecert_loader_t *loader)
 {
     ecert_err_t ignored;
     ecert_loader_t *own = loader ? NULL : ecert_loader_new(store, &ignored);
 
     if (facts->current != NULL && (loader != NULL || own != NULL)) {
-        try_current(facts, loader ? loader : own);
+        try_current(facts, servers, loader ? loader : own);
     }
     ecert_loader_free(own);
 }
@@ -278,7 +281,7 @@ int ecert_facts(const char *store, const char *ascii, const json_t *servers,
         ecert_facts_free(facts);
         return -1;
     }
-    look_at_current(facts, store, loader);
+    look_at_current(facts, store, servers, loader);
     ask_servers(facts, servers);
     return 0;
 }

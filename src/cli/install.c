@@ -15,6 +15,7 @@
 #include "install_key.h"
 #include "password.h"
 #include "progress.h"
+#include "servers.h"
 #include "site.h"
 #include "wait.h"
 
@@ -71,6 +72,7 @@ static int put(const ecert_cli_site_t *site, const options_t *options,
         .exportable = found->exportable,
         .wanted = found->request,
         .mend_chain = found->again,
+        .security_level = ecert_cli_security_now(site->store, site->ascii),
         .now = site->now,
     };
 

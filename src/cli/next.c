@@ -124,7 +124,9 @@ static const char *download_of(const ecert_facts_t *facts)
     for (size_t i = 0; i < ecert_ca_count(facts->ca); i++) {
         const ecert_ca_entry_t *entry = ecert_ca_entry(facts->ca, i);
 
-        if (!entry->denied && entry->url && strcmp(entry->name, issuer) == 0) {
+        /* what is missing says so where it is not here already */
+        if (!entry->denied && entry->url && strcmp(entry->name, issuer) == 0
+            && strstr(facts->missing, entry->url) != NULL) {
             return entry->url;
         }
     }

@@ -15,10 +15,14 @@
 
 /* Some commands ask more than once, others until an answer comes: what
  * is wrong with a server is told once. */
-static void complain(const ecert_err_t *err)
+static void complain(const ecert_err_t *err, int *silent)
 {
     static json_t *told; /* its members are files */
 
+    if (silent == NULL) {
+        return;
+    }
+    (*silent)++;
     told = told ? told : json_object();
     if (json_object_get(told, err->file) == NULL) {
         json_object_set_new(told, err->file, json_true());
@@ -27,14 +31,14 @@ static void complain(const ecert_err_t *err)
 }
 
 /* Its socket is still there: it did not leave, it was killed. */
-static void complain_dead(const char *path)
+static void complain_dead(const char *path, int *silent)
 {
     ecert_err_t err;
 
     ecert_err(&err, ECERT_ERR_AGENT, path, "it was killed and did not return");
     ecert_err_hint(&err, "reload the server, or start it: that brings a new "
                          "agent");
-    complain(&err);
+    complain(&err, silent);
 }
 
 json_t *ecert_cli_servers(const char *store, int *silent)
@@ -51,8 +55,7 @@ json_t *ecert_cli_servers(const char *store, int *silent)
     if (ecert_file_list(run, 1000, NULL, &names, &n, &err) != 0) {
         if (err.code != ECERT_ERR_MISSING /* no server ever ran */
             || said != NULL) {
-            complain(&err);
-            (*silent)++;
+            complain(&err, silent);
         }
         return answers;
     }
@@ -67,12 +70,10 @@ json_t *ecert_cli_servers(const char *store, int *silent)
         snprintf(path, sizeof(path), "%s/%.255s", run, names[i]);
         text = ecert_door_ask(path, SECONDS, &state, &err);
         if (text == NULL && state == ECERT_DOOR_LIVES) {
-            complain(&err);
-            (*silent)++;
+            complain(&err, silent);
         } else if (text == NULL && state == ECERT_DOOR_DEAD
                    && access(path, F_OK) == 0) {
-            complain_dead(path);
-            (*silent)++;
+            complain_dead(path, silent);
         }
         answer = text ? json_loads(text, 0, NULL) : NULL;
         if (answer != NULL) {
@@ -118,6 +119,36 @@ size_t ecert_cli_refusing(const json_t *site)
                     == published;
     }
     return n;
+}
+
+int ecert_cli_security(const json_t *reports, const char *ascii)
+{
+    const json_t *report, *site;
+    int highest = 0;
+    size_t i, k;
+
+    json_array_foreach(reports, i, report)
+    {
+        json_array_foreach(json_object_get(report, "sites"), k, site)
+        {
+            json_int_t level =
+                json_integer_value(json_object_get(site, "security_level"));
+
+            if (level > highest && ecert_cli_is_site(site, ascii)) {
+                highest = (int)level;
+            }
+        }
+    }
+    return highest;
+}
+
+int ecert_cli_security_now(const char *store, const char *ascii)
+{
+    json_t *reports = ecert_cli_servers(store, NULL);
+    int level = ecert_cli_security(reports, ascii);
+
+    json_decref(reports);
+    return level;
 }
 
 int ecert_cli_concerns(const json_t *site, const char *name)
