@@ -12,7 +12,7 @@
 
 #define RESCAN_MS 30000
 #define LATER_MS  1000 /* after what failed for lack of means: no busy loop */
-#define PAUSE(ms) (1 + 3 * (ms)) /* after an answer that took so long */
+#define PAUSE(ms) (1 + 3 * (ms)) /* after what others made take so long */
 #define STEP_MS   2000           /* a clock that moves by more has been set */
 
 /* What is to be done with a site. */
@@ -155,6 +155,12 @@ static void follow_clock(ecert_agent_t *agent)
     ecert_net_hasten(agent->net);
 }
 
+/* What is fetched can be fetched often, by anybody. */
+static int may_fill(const ecert_agent_t *agent)
+{
+    return agent->evidence != NULL && agent->dcv.held.n > 0;
+}
+
 static int64_t lesser(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -222,6 +228,9 @@ static int patience(ecert_agent_t *agent)
     }
     if (is_later(agent, agent->answer_at)) {
         wait = lesser(wait, agent->answer_at - agent->keeper.ms);
+    }
+    if (may_fill(agent)) {
+        wait = lesser(wait, agent->visits_at - agent->keeper.ms);
     }
     due = ecert_net_due(agent->net);
     if (due != 0) {
@@ -299,6 +308,21 @@ static void answer(ecert_agent_t *agent)
     agent->answer_at = now + (rc != 0 ? LATER_MS : PAUSE(now - begun));
 }
 
+/* Workers say nothing, and wait for nobody: their memory is asked. */
+static void look_at_filling(ecert_agent_t *agent)
+{
+    int64_t begun = agent->keeper.ms;
+
+    if (!may_fill(agent) || is_later(agent, agent->visits_at)) {
+        return;
+    }
+    if (ecert_evidence_filling(agent->evidence)) {
+        ecert_agent_look_at_visits(agent);
+    }
+    agent->visits_at = clock_ms(CLOCK_MONOTONIC) + LATER_MS;
+    agent->visits_at += PAUSE(agent->visits_at - LATER_MS - begun);
+}
+
 /* What to poll for; what is to be left alone for now is -1. */
 static void set_fds(const ecert_agent_t *agent, struct pollfd *fds)
 {
@@ -358,6 +382,7 @@ static void run_loop(ecert_agent_t *agent)
             ecert_agent_look_at_visits(agent);
             look_at_door(agent);
         }
+        look_at_filling(agent);
         if (agent->stepped) {
             follow_clock(agent);
         }
@@ -570,6 +595,6 @@ void ecert_agent_forget(ecert_agent_t *agent)
     ecert_loader_free(agent->keeper.loader);
     agent->watch = NULL;
     agent->watch_failed = 0;
-    agent->heal_at = agent->answer_at = 0;
+    agent->heal_at = agent->answer_at = agent->visits_at = 0;
     agent->reborn = 0;
 }

@@ -34,6 +34,7 @@ typedef struct {
     int64_t rescan_at;  /* monotonic ms */
     int64_t heal_at;    /* monotonic ms; the pair is left alone before it */
     int64_t answer_at;  /* the same for the door */
+    int64_t visits_at;  /* the same for the workers' visits */
     int64_t offset;     /* ms of the time of day before the monotonic clock */
     int stepped;        /* somebody set the clock */
     int again;          /* something is touched that no event will tell of */

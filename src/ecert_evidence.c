@@ -19,8 +19,15 @@ typedef struct {
     int64_t born; /* of the memory that the places are in */
     uint64_t lost;
     uint64_t n;
-    uint64_t next[ECERT_VISITS_WORKERS]; /* ecert_visits_place_t */
+    /* ecert_visits_place_t */
+    uint64_t next[ECERT_VISITS_WORKERS][ECERT_VISITS_RINGS];
 } record_t;
+
+/* A file that is held, and what is known of it (NULL: nothing). */
+typedef struct {
+    uint64_t token;
+    ecert_fetched_t *file;
+} known_t;
 
 struct ecert_evidence_s {
     const ecert_visits_t *visits;
@@ -28,9 +35,12 @@ struct ecert_evidence_s {
     uint64_t lost;
     size_t n;
     ecert_fetched_t *files; /* room for ECERT_EVIDENCE_FILES */
-    int changed;
+    /* of the last look: in the order of the tokens, for workers can write as
+     * many visits as there is room for, and each is looked up */
+    known_t *known;
+    size_t n_known;
     /* of the look that is under way */
-    const ecert_tokens_t *held;
+    int changed;
     int64_t now;
 };
 
@@ -55,29 +65,31 @@ static int check_visit(ecert_visit_t *visit, int64_t now)
     return 0;
 }
 
-/* /24 of IPv4, /48 of IPv6, and one for all that have neither. */
-static uint64_t network_of(const ecert_visit_t *visit)
+static int is_new_network(const ecert_fetched_t *file,
+                          const ecert_visit_t *visit)
 {
-    int ipv4 = ecert_addr_is_ipv4(visit->address);
-    const unsigned char *bytes = visit->address + (ipv4 ? 12 : 0);
-    uint64_t network = ipv4 ? 4 : 6;
+    uint64_t network = ecert_visit_network(visit);
 
-    for (int i = 0; i < (ipv4 ? 3 : 6); i++) {
-        network = network << 8 | bytes[i];
-    }
-    return network;
-}
-
-static void add_network(ecert_fetched_t *file, uint64_t network)
-{
-    for (uint32_t i = 0; i < file->n_networks; i++) {
-        if (file->networks[i] == network) {
-            return;
+    for (uint32_t i = 0; i < file->n_kept; i++) {
+        if (ecert_visit_network(&file->kept[i]) == network) {
+            return 0;
         }
     }
-    if (file->n_networks < ECERT_EVIDENCE_NETWORKS) {
-        file->networks[file->n_networks++] = network;
+    return 1;
+}
+
+static void add_first(ecert_fetched_t *file, const ecert_visit_t *visit)
+{
+    uint32_t besides = file->n_kept - file->n_networks;
+    int is_new = is_new_network(file, visit);
+
+    if (file->n_kept == ECERT_EVIDENCE_KEPT
+        || (is_new ? file->n_networks == ECERT_EVIDENCE_NETWORKS
+                   : besides >= ECERT_EVIDENCE_FIRST - 1)) {
+        return;
     }
+    file->n_networks += is_new ? 1 : 0;
+    file->kept[file->n_kept++] = *visit;
 }
 
 /* They come worker by worker, each in its own order. */
@@ -111,54 +123,49 @@ static void add_visit(ecert_fetched_t *file, const ecert_visit_t *visit)
     }
     file->times++;
     file->https += visit->tls;
-    add_network(file, network_of(visit));
+    add_first(file, visit);
 }
 
 /* ---- all files --------------------------------------------------------- */
 
-static int is_held(const ecert_tokens_t *held, uint64_t token)
+static int by_token(const void *a, const void *b)
 {
+    uint64_t x = ((const known_t *)a)->token, y = ((const known_t *)b)->token;
+
+    return x < y ? -1 : x > y;
+}
+
+static known_t *find(const ecert_evidence_t *evidence, uint64_t token)
+{
+    const known_t key = {.token = token};
+
+    return evidence->n_known > 0 ? bsearch(
+               &key, evidence->known, evidence->n_known, sizeof(key), by_token)
+                                 : NULL;
+}
+
+/* Each token once: a host may have two spellings. */
+static int know(ecert_evidence_t *evidence, const ecert_tokens_t *held)
+{
+    known_t *known = calloc(held->n + 1, sizeof(*known));
+    size_t n = 0;
+
+    if (known == NULL) {
+        return -1;
+    }
     for (size_t i = 0; i < held->n; i++) {
-        if (held->tokens[i].id == token && token != 0) {
-            return 1;
+        known[i].token = held->tokens[i].id;
+    }
+    qsort(known, held->n, sizeof(*known), by_token);
+    for (size_t i = 0; i < held->n; i++) {
+        if (known[i].token != (n > 0 ? known[n - 1].token : 0)) {
+            known[n++] = known[i];
         }
     }
+    free(evidence->known);
+    evidence->known = known;
+    evidence->n_known = n;
     return 0;
-}
-
-static ecert_fetched_t *find(const ecert_evidence_t *evidence, uint64_t token)
-{
-    for (size_t i = 0; i < evidence->n; i++) {
-        if (evidence->files[i].token == token) {
-            return &evidence->files[i];
-        }
-    }
-    return NULL;
-}
-
-static void take(void *ctx, const ecert_visit_t *from)
-{
-    ecert_evidence_t *evidence = ctx;
-    ecert_visit_t visit = *from;
-    ecert_fetched_t *file;
-
-    evidence->changed = 1;
-    if (check_visit(&visit, evidence->now) != 0) {
-        return;
-    }
-    file = find(evidence, visit.token);
-    if (file == NULL && is_held(evidence->held, visit.token)) {
-        if (evidence->n == ECERT_EVIDENCE_FILES) {
-            evidence->lost++;
-            return;
-        }
-        file = &evidence->files[evidence->n++];
-        memset(file, 0, sizeof(*file));
-        file->token = visit.token;
-    }
-    if (file != NULL) {
-        add_visit(file, &visit);
-    }
 }
 
 /* Addresses are not kept longer than the file. */
@@ -167,12 +174,15 @@ static void forget(ecert_evidence_t *evidence)
     size_t i, kept = 0;
 
     for (i = 0; i < evidence->n; i++) {
-        if (is_held(evidence->held, evidence->files[i].token)) {
-            if (kept != i) {
-                evidence->files[kept] = evidence->files[i];
-            }
-            kept++;
+        known_t *known = find(evidence, evidence->files[i].token);
+
+        if (known == NULL || known->file != NULL) {
+            continue;
         }
+        if (kept != i) {
+            evidence->files[kept] = evidence->files[i];
+        }
+        known->file = &evidence->files[kept++];
     }
     if (kept != evidence->n) {
         memset(&evidence->files[kept], 0,
@@ -180,6 +190,32 @@ static void forget(ecert_evidence_t *evidence)
         evidence->n = kept;
         evidence->changed = 1;
     }
+}
+
+static void take(void *ctx, const ecert_visit_t *from)
+{
+    ecert_evidence_t *evidence = ctx;
+    ecert_visit_t visit = *from;
+    known_t *known;
+
+    evidence->changed = 1;
+    if (check_visit(&visit, evidence->now) != 0) {
+        return;
+    }
+    known = find(evidence, visit.token);
+    if (known == NULL) {
+        return;
+    }
+    if (known->file == NULL && evidence->n == ECERT_EVIDENCE_FILES) {
+        evidence->lost++;
+        return;
+    }
+    if (known->file == NULL) {
+        known->file = &evidence->files[evidence->n++];
+        memset(known->file, 0, sizeof(*known->file));
+        known->file->token = visit.token;
+    }
+    add_visit(known->file, &visit);
 }
 
 /* ---- from agent to agent ----------------------------------------------- */
@@ -199,7 +235,8 @@ static void publish(const ecert_evidence_t *evidence, ecert_snap_t *snap)
     record->lost = evidence->lost;
     record->n = evidence->n;
     for (int i = 0; i < ECERT_VISITS_WORKERS; i++) {
-        record->next[i] = evidence->places[i].next;
+        memcpy(record->next[i], evidence->places[i].next,
+               sizeof(record->next[i]));
     }
     if (bytes > 0) {
         memcpy(record + 1, evidence->files, bytes);
@@ -213,20 +250,26 @@ static void publish(const ecert_evidence_t *evidence, ecert_snap_t *snap)
     free(record);
 }
 
-static int is_sound(const ecert_fetched_t *file)
+static int are_sound(const ecert_visit_t *visits, uint32_t n)
 {
-    if (file->n_networks > ECERT_EVIDENCE_NETWORKS
-        || file->n_last > ECERT_EVIDENCE_LAST) {
-        return 0;
-    }
-    for (uint32_t i = 0; i < file->n_last; i++) {
-        ecert_visit_t visit = file->last[i];
+    for (uint32_t i = 0; i < n; i++) {
+        ecert_visit_t visit = visits[i];
 
         if (check_visit(&visit, 0) != 0) {
             return 0;
         }
     }
     return 1;
+}
+
+static int is_sound(const ecert_fetched_t *file)
+{
+    return file->n_kept <= ECERT_EVIDENCE_KEPT
+           && file->n_networks <= ECERT_EVIDENCE_NETWORKS
+           && file->n_networks <= file->n_kept
+           && file->n_last <= ECERT_EVIDENCE_LAST
+           && are_sound(file->kept, file->n_kept)
+           && are_sound(file->last, file->n_last);
 }
 
 static void take_over(ecert_evidence_t *evidence, const unsigned char *bytes,
@@ -247,7 +290,8 @@ static void take_over(ecert_evidence_t *evidence, const unsigned char *bytes,
     }
     evidence->lost = record.lost;
     for (int i = 0; i < ECERT_VISITS_WORKERS; i++) {
-        evidence->places[i].next = record.next[i];
+        memcpy(evidence->places[i].next, record.next[i],
+               sizeof(record.next[i]));
     }
     for (uint64_t i = 0; i < record.n; i++) {
         ecert_fetched_t *file = &evidence->files[evidence->n];
@@ -289,6 +333,7 @@ void ecert_evidence_free(ecert_evidence_t *evidence)
 {
     if (evidence != NULL) {
         free(evidence->files);
+        free(evidence->known);
         free(evidence);
     }
 }
@@ -298,25 +343,47 @@ void ecert_evidence_look(ecert_evidence_t *evidence, ecert_snap_t *snap,
 {
     uint64_t lost = 0;
 
-    evidence->held = held;
     evidence->now = now;
     evidence->changed = 0;
+    if (know(evidence, held) != 0) {
+        return; /* the next time, then */
+    }
+    forget(evidence);
     for (int i = 0; i < ECERT_VISITS_WORKERS; i++) {
         lost += ecert_visits_take(evidence->visits, i, &evidence->places[i],
                                   take, evidence);
     }
     evidence->lost += lost;
-    forget(evidence);
     if (evidence->changed || lost > 0) {
         publish(evidence, snap);
     }
-    evidence->held = NULL;
 }
 
+int ecert_evidence_filling(const ecert_evidence_t *evidence)
+{
+    for (int i = 0; i < ECERT_VISITS_WORKERS; i++) {
+        if (ecert_visits_filling(evidence->visits, i, &evidence->places[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Before its first look an agent knows what the one before knew. */
 const ecert_fetched_t *ecert_evidence_find(const ecert_evidence_t *evidence,
                                            uint64_t token)
 {
-    return find(evidence, token);
+    const known_t *known = find(evidence, token);
+
+    if (evidence->known != NULL) {
+        return known ? known->file : NULL;
+    }
+    for (size_t i = 0; i < evidence->n; i++) {
+        if (evidence->files[i].token == token) {
+            return &evidence->files[i];
+        }
+    }
+    return NULL;
 }
 
 int64_t ecert_evidence_since(const ecert_evidence_t *evidence)

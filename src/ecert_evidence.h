@@ -16,10 +16,12 @@
 #include "ecert_visits.h"
 
 #define ECERT_EVIDENCE_FILES    1000 /* files with fetches at a time */
-#define ECERT_EVIDENCE_LAST     8    /* fetches kept of each */
-#define ECERT_EVIDENCE_NETWORKS 64   /* told apart of each */
+#define ECERT_EVIDENCE_LAST     8    /* fetches kept of each: the last, */
+#define ECERT_EVIDENCE_FIRST    8    /* the first, */
+#define ECERT_EVIDENCE_NETWORKS 64   /* and the first one of each network */
+#define ECERT_EVIDENCE_KEPT     (ECERT_EVIDENCE_FIRST + ECERT_EVIDENCE_NETWORKS)
 
-/* Of one file; n_last and n_networks are within their bounds. */
+/* Of one file; the numbers are within their bounds. */
 typedef struct {
     uint64_t token;   /* ecert_token_t.id */
     uint64_t times;   /* that it was sent */
@@ -27,9 +29,12 @@ typedef struct {
     uint64_t refused; /* requests with another method than GET and HEAD */
     int64_t first;    /* Unix time of the first one */
     uint32_t n_networks;
+    uint32_t n_kept;
     uint32_t n_last;
-    uint64_t networks[ECERT_EVIDENCE_NETWORKS]; /* /24 or /48, see network_of */
-    ecert_visit_t last[ECERT_EVIDENCE_LAST];    /* the latest one first */
+    ecert_visit_t last[ECERT_EVIDENCE_LAST]; /* the latest one first */
+    /* whoever comes later, and however often, does not push them out: the first
+     * one of each network, and the first ones besides; as they were taken */
+    ecert_visit_t kept[ECERT_EVIDENCE_KEPT];
 } ecert_fetched_t;
 
 typedef struct ecert_evidence_s ecert_evidence_t;
@@ -49,6 +54,9 @@ void ecert_evidence_free(ecert_evidence_t *evidence);
  */
 void ecert_evidence_look(ecert_evidence_t *evidence, ecert_snap_t *snap,
                          const ecert_tokens_t *held, int64_t now);
+
+/* Whether the workers' memory fills, so that a look is due at once. */
+int ecert_evidence_filling(const ecert_evidence_t *evidence);
 
 /* NULL: it was not fetched.  Valid until the next look. */
 const ecert_fetched_t *ecert_evidence_find(const ecert_evidence_t *evidence,

@@ -1,6 +1,7 @@
 /* The fetches of a validation file, as JSON and for people. */
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ecert_addr.h"
@@ -58,6 +59,41 @@ static json_t *report_last(const ecert_fetched_t *file)
     return list;
 }
 
+static int is_among_last(const ecert_fetched_t *file,
+                         const ecert_visit_t *visit)
+{
+    for (uint32_t i = 0; i < file->n_last; i++) {
+        if (memcmp(&file->last[i], visit, sizeof(*visit)) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int later_first(const void *a, const void *b)
+{
+    int64_t x = ((const ecert_visit_t *)a)->when;
+    int64_t y = ((const ecert_visit_t *)b)->when;
+
+    return x > y ? -1 : x < y;
+}
+
+/* Those before the last ones, the latest first, too. */
+static json_t *report_earlier(const ecert_fetched_t *file)
+{
+    ecert_visit_t kept[ECERT_EVIDENCE_KEPT];
+    json_t *list = json_array();
+
+    memcpy(kept, file->kept, sizeof(kept));
+    qsort(kept, file->n_kept, sizeof(kept[0]), later_first);
+    for (uint32_t i = 0; i < file->n_kept; i++) {
+        if (!is_among_last(file, &kept[i])) {
+            json_array_append_new(list, report_visit(&kept[i]));
+        }
+    }
+    return list;
+}
+
 json_t *ecert_report_fetched(const ecert_evidence_t *evidence, uint64_t token)
 {
     static const ecert_fetched_t none;
@@ -72,6 +108,7 @@ json_t *ecert_report_fetched(const ecert_evidence_t *evidence, uint64_t token)
     set_number(object, "networks", file->n_networks);
     ecert_json_set_date(object, "first", file->first);
     json_object_set_new(object, "last", report_last(file));
+    json_object_set_new(object, "earlier", report_earlier(file));
     return object;
 }
 
@@ -153,11 +190,20 @@ static void print_counts(const json_t *fetched, FILE *out)
     }
 }
 
+static void print_each(const json_t *visits, size_t from, const char *word,
+                       FILE *out)
+{
+    for (size_t i = from; i < json_array_size(visits); i++) {
+        fprintf(out, "      %-7s ", word);
+        print_visit(json_array_get(visits, i), out);
+        putc('\n', out);
+    }
+}
+
 void ecert_report_print_fetched(const json_t *fetched, FILE *out,
                                 const char *server, int each)
 {
-    const json_t *last = json_object_get(fetched, "last"), *visit;
-    size_t i;
+    const json_t *last = json_object_get(fetched, "last");
 
     if (!json_is_object(fetched)) {
         return;
@@ -169,13 +215,9 @@ void ecert_report_print_fetched(const json_t *fetched, FILE *out,
         print_visit(json_array_get(last, 0), out);
     }
     putc('\n', out);
-    json_array_foreach(last, i, visit)
-    {
-        if (each && i > 0) {
-            fputs("      before  ", out);
-            print_visit(visit, out);
-            putc('\n', out);
-        }
+    if (each) {
+        print_each(last, 1, "before", out);
+        print_each(json_object_get(fetched, "earlier"), 0, "earlier", out);
     }
 }
 

@@ -25,8 +25,8 @@
 #define ECERT_SNAP_DCV_MAX                                                     \
     (4 * 1024 * 1024) /* bytes of all validation files                         \
                        */
-#define ECERT_SNAP_EVIDENCE_MAX (2 * 1024 * 1024) /* bytes of the fetches */
-#define ECERT_SNAP_FAILURES_MAX (2 * 1024 * 1024) /* bytes of what failed */
+#define ECERT_SNAP_EVIDENCE_MAX (10 * 1024 * 1024) /* bytes of the fetches */
+#define ECERT_SNAP_FAILURES_MAX (2 * 1024 * 1024)  /* bytes of what failed */
 
 typedef struct ecert_snap_s ecert_snap_t;
 

@@ -5,15 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ecert_addr.h"
 #include "ecert_seen.h"
 
 #define MAGIC   "ecertvis"
-#define VERSION 1
-#define SIZE    65536 /* of a page: a multiple of what any machine maps */
+#define VERSION 2
+#define SIZE    131072 /* of a page: a multiple of what any machine maps */
 #define WORDS   (sizeof(ecert_visit_t) / sizeof(uint64_t))
 
 /* More than any worker has written: nonsense. */
@@ -36,7 +38,24 @@ typedef struct {
     _Atomic uint64_t next; /* ticket */
     unsigned char unused[sizeof(slot_t) - sizeof(uint64_t)];
     slot_t slot[ECERT_VISITS_SLOTS];
+} ring_t;
+
+typedef struct {
+    ring_t ring[ECERT_VISITS_RINGS];
 } page_t;
+
+/*
+ * What a worker remembers of a PERIOD: the fetches that went to the ring of the
+ * first ones.  Between two looks of the agent are two periods at most, and all
+ * of both have room in that ring: FIRSTS is less than half of it.
+ */
+#define PERIOD   30 /* seconds, as long as the agent is away */
+#define FIRSTS   (ECERT_VISITS_SLOTS / 2 - 32) /* 32: threads that met */
+#define ANY      7 /* first ones of a file besides, whatever their network */
+#define REMEMBER (2 * (ECERT_VISITS_SLOTS + 1))
+#define PROBES   16
+#define OTHERS   0 /* rings */
+#define FIRST    1
 
 typedef struct {
     char magic[8];
@@ -55,6 +74,10 @@ struct ecert_visits_s {
     unsigned char *map;
     size_t size; /* mapped at map */
     page_t *own; /* in a worker: all that is left of the map */
+    uint64_t secret;
+    _Atomic int64_t period;
+    _Atomic unsigned firsts; /* of this period */
+    _Atomic uint64_t known[REMEMBER];
 };
 
 static size_t full_size(void)
@@ -172,16 +195,16 @@ static int take_page(const ecert_visits_t *visits, pid_t pid)
 }
 
 /* The one before may have been killed half-way, or have been an attacker. */
-static void heal(page_t *page)
+static void heal(ring_t *ring)
 {
-    if (atomic_load(&page->next) > ABSURD) {
-        atomic_store(&page->next, 0);
+    if (atomic_load(&ring->next) > ABSURD) {
+        atomic_store(&ring->next, 0);
     }
     for (int i = 0; i < ECERT_VISITS_SLOTS; i++) {
-        uint64_t mark = atomic_load(&page->slot[i].mark);
+        uint64_t mark = atomic_load(&ring->slot[i].mark);
 
-        if (mark & 1 || mark > 2 * atomic_load(&page->next)) {
-            atomic_store(&page->slot[i].mark, 0);
+        if (mark & 1 || mark > 2 * atomic_load(&ring->next)) {
+            atomic_store(&ring->slot[i].mark, 0);
         }
     }
 }
@@ -213,23 +236,108 @@ void ecert_visits_claim(ecert_visits_t *visits, pid_t pid)
         return;
     }
     page = take_page(visits, pid);
-    if (page >= 0) {
-        heal(page_at(visits, page));
+    for (int i = 0; page >= 0 && i < ECERT_VISITS_RINGS; i++) {
+        heal(&page_at(visits, page)->ring[i]);
+    }
+    if (getrandom(&visits->secret, sizeof(visits->secret), GRND_NONBLOCK) < 0) {
+        visits->secret = (uint64_t)pid;
     }
     keep_only(visits, page);
 }
 
-void ecert_visits_put(ecert_visits_t *visits, const ecert_visit_t *visit)
+/* ---- which ones are first ---------------------------------------------- */
+
+uint64_t ecert_visit_network(const ecert_visit_t *visit)
+{
+    int ipv4 = ecert_addr_is_ipv4(visit->address);
+    const unsigned char *bytes = visit->address + (ipv4 ? 12 : 0);
+    uint64_t network = ipv4 ? 4 : 6;
+
+    for (int i = 0; i < (ipv4 ? 3 : 6); i++) {
+        network = network << 8 | bytes[i];
+    }
+    return network;
+}
+
+/* Nobody who asks can know which two are the same; never 0. */
+static uint64_t mix(uint64_t secret, uint64_t a, uint64_t b)
+{
+    uint64_t hash = secret;
+    const uint64_t parts[] = {a, b, secret};
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        hash = (hash ^ parts[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    return hash != 0 ? hash : 1;
+}
+
+/* 1: it was not known, and is now; 0: it was, or there is no room. */
+static int remember(ecert_visits_t *visits, uint64_t hash, unsigned max)
+{
+    for (uint64_t i = 0; i < PROBES; i++) {
+        _Atomic uint64_t *cell = &visits->known[(hash + i) % REMEMBER];
+        uint64_t was = 0;
+
+        if (atomic_load(&visits->firsts) >= max) {
+            return 0;
+        }
+        if (atomic_compare_exchange_strong(cell, &was, hash)) {
+            atomic_fetch_add(&visits->firsts, 1);
+            return 1;
+        }
+        if (was == hash) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Threads that come from the period before are of this one, or each turn would
+ * make room for as many again; a clock may have been set back, though.
+ */
+static void turn_to(ecert_visits_t *visits, int64_t period)
+{
+    int64_t was = atomic_load(&visits->period);
+
+    if (was == period || was == period + 1
+        || !atomic_compare_exchange_strong(&visits->period, &was, period)) {
+        return;
+    }
+    for (size_t i = 0; i < REMEMBER; i++) {
+        atomic_store(&visits->known[i], 0);
+    }
+    atomic_store(&visits->firsts, 0);
+}
+
+static int is_first(ecert_visits_t *visits, const ecert_visit_t *visit)
+{
+    if (visit->status != 200) {
+        return 0;
+    }
+    turn_to(visits, 1 + visit->when / PERIOD);
+    if (remember(visits,
+                 mix(visits->secret, visit->token, ecert_visit_network(visit)),
+                 FIRSTS)) {
+        return 1;
+    }
+    for (uint64_t i = 0; i < ANY; i++) {
+        if (remember(visits, mix(visits->secret, visit->token, ~i),
+                     FIRSTS / 2)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void put(ring_t *ring, const ecert_visit_t *visit)
 {
     uint64_t ticket, mark, words[WORDS];
     slot_t *slot;
 
-    if (visits == NULL || visits->own == NULL) {
-        return;
-    }
-    ticket =
-        atomic_fetch_add_explicit(&visits->own->next, 1, memory_order_relaxed);
-    slot = &visits->own->slot[ticket % ECERT_VISITS_SLOTS];
+    ticket = atomic_fetch_add_explicit(&ring->next, 1, memory_order_relaxed);
+    slot = &ring->slot[ticket % ECERT_VISITS_SLOTS];
     mark = atomic_load_explicit(&slot->mark, memory_order_relaxed);
     /* a thread a whole round behind or ahead has this slot: one is lost */
     if (mark & 1 || mark > DONE(ticket)
@@ -244,15 +352,25 @@ void ecert_visits_put(ecert_visits_t *visits, const ecert_visit_t *visit)
     atomic_store_explicit(&slot->mark, DONE(ticket), memory_order_release);
 }
 
+void ecert_visits_put(ecert_visits_t *visits, const ecert_visit_t *visit)
+{
+    if (visits != NULL && visits->own != NULL) {
+        put(&visits->own->ring[is_first(visits, visit) ? FIRST : OTHERS],
+            visit);
+    }
+}
+
+/* ---- the agent's side -------------------------------------------------- */
+
 int64_t ecert_visits_born(const ecert_visits_t *visits)
 {
     return head_of(visits)->born;
 }
 
 /* 1: read; 0: it is not there yet; -1: another one has taken its place. */
-static int read_slot(page_t *page, uint64_t ticket, ecert_visit_t *visit)
+static int read_slot(ring_t *ring, uint64_t ticket, ecert_visit_t *visit)
 {
-    slot_t *slot = &page->slot[ticket % ECERT_VISITS_SLOTS];
+    slot_t *slot = &ring->slot[ticket % ECERT_VISITS_SLOTS];
     uint64_t words[WORDS];
     uint64_t mark = atomic_load_explicit(&slot->mark, memory_order_acquire);
 
@@ -270,32 +388,27 @@ static int read_slot(page_t *page, uint64_t ticket, ecert_visit_t *visit)
     return 1;
 }
 
-uint64_t ecert_visits_take(const ecert_visits_t *visits, int page,
-                           ecert_visits_place_t *place,
-                           void (*take)(void *ctx, const ecert_visit_t *visit),
-                           void *ctx)
+static uint64_t take_ring(ring_t *ring, uint64_t *next, uint64_t *awaited,
+                          void (*take)(void *ctx, const ecert_visit_t *visit),
+                          void *ctx)
 {
-    uint64_t end, lost = 0;
+    uint64_t end = atomic_load(&ring->next), lost = 0;
     ecert_visit_t visit;
 
-    if (atomic_load(&head_of(visits)->pid[page]) == 0) {
-        return 0; /* so that its memory stays untouched */
-    }
-    end = atomic_load(&page_at(visits, page)->next);
-    if (end - place->next > ABSURD) {
-        place->next = end;
+    if (end - *next > ABSURD) {
+        *next = end;
         return 0;
     }
-    if (end - place->next > ECERT_VISITS_SLOTS) {
-        lost = end - place->next - ECERT_VISITS_SLOTS;
-        place->next = end - ECERT_VISITS_SLOTS;
+    if (end - *next > ECERT_VISITS_SLOTS) {
+        lost = end - *next - ECERT_VISITS_SLOTS;
+        *next = end - ECERT_VISITS_SLOTS;
     }
-    for (; place->next != end; place->next++) {
-        int rc = read_slot(page_at(visits, page), place->next, &visit);
+    for (; *next != end; ++*next) {
+        int rc = read_slot(ring, *next, &visit);
 
         /* who writes it now has until the next look */
-        if (rc == 0 && place->awaited != place->next + 1) {
-            place->awaited = place->next + 1;
+        if (rc == 0 && *awaited != *next + 1) {
+            *awaited = *next + 1;
             break;
         }
         if (rc > 0) {
@@ -305,4 +418,38 @@ uint64_t ecert_visits_take(const ecert_visits_t *visits, int page,
         }
     }
     return lost;
+}
+
+/* So that the memory of one that nobody had stays untouched. */
+static int is_used(const ecert_visits_t *visits, int page)
+{
+    return atomic_load(&head_of(visits)->pid[page]) != 0;
+}
+
+uint64_t ecert_visits_take(const ecert_visits_t *visits, int page,
+                           ecert_visits_place_t *place,
+                           void (*take)(void *ctx, const ecert_visit_t *visit),
+                           void *ctx)
+{
+    uint64_t lost = 0;
+
+    for (int i = ECERT_VISITS_RINGS - 1; i >= 0 && is_used(visits, page); i--) {
+        lost += take_ring(&page_at(visits, page)->ring[i], &place->next[i],
+                          &place->awaited[i], take, ctx);
+    }
+    return lost;
+}
+
+int ecert_visits_filling(const ecert_visits_t *visits, int page,
+                         const ecert_visits_place_t *place)
+{
+    for (int i = 0; i < ECERT_VISITS_RINGS && is_used(visits, page); i++) {
+        const ring_t *ring = &page_at(visits, page)->ring[i];
+
+        if (atomic_load(&ring->next) - place->next[i]
+            > ECERT_VISITS_SLOTS / 2) {
+            return 1;
+        }
+    }
+    return 0;
 }

@@ -1,9 +1,12 @@
 /*
  * Who fetched a validation file, as the workers saw it: each has a page of its
- * own in shared memory, with room for the last ECERT_VISITS_SLOTS visits.  To
- * write one takes no lock, no system call and no wait; what the agent has not
- * taken in time is overwritten, and counted.  Once a worker has its page, it
- * cannot reach any other one's.
+ * own in shared memory, with two rings of ECERT_VISITS_SLOTS visits.  In the
+ * one are first fetches, so few that they stand until the agent has looked: of
+ * each file the first one from each network (and a few more, whatever theirs)
+ * in half a minute.  All others are in the other one, where a flood of them
+ * overwrites nothing but its own.  To write one takes no lock, no system call
+ * and no wait; what the agent has not taken in time is overwritten, and
+ * counted. Once a worker has its page, it cannot reach any other one's.
  *
  * The memory outlives the configuration: workers that finish their last
  * requests go on writing, and the next agent takes what they write.
@@ -18,8 +21,9 @@
 #include "ecert_err.h"
 
 #define ECERT_VISITS_WORKERS 1024
-#define ECERT_VISITS_SLOTS   511
-#define ECERT_VISIT_AGENT    79 /* bytes kept of a User-Agent */
+#define ECERT_VISITS_SLOTS   511 /* of each ring */
+#define ECERT_VISITS_RINGS   2   /* 0: all others, 1: first fetches */
+#define ECERT_VISIT_AGENT    79  /* bytes kept of a User-Agent */
 
 typedef enum {
     ECERT_METHOD_OTHER,
@@ -42,6 +46,10 @@ typedef struct {
 } ecert_visit_t;
 
 typedef struct ecert_visits_s ecert_visits_t;
+
+/* The network it came from: /24 of IPv4, /48 of IPv6, and one for all that have
+ * neither. */
+uint64_t ecert_visit_network(const ecert_visit_t *visit);
 
 /* A memfd of mode 0600, sealed in size, close-on-exec; -1 and SYSTEM. */
 int ecert_visits_create(ecert_err_t *err);
@@ -67,20 +75,25 @@ void ecert_visits_put(ecert_visits_t *visits, const ecert_visit_t *visit);
  */
 int64_t ecert_visits_born(const ecert_visits_t *visits);
 
-/* How far the agent has read in a page. */
+/* How far the agent has read in a page's rings. */
 typedef struct {
-    uint64_t next;
-    uint64_t awaited; /* a visit that was being written at the last look */
+    uint64_t next[ECERT_VISITS_RINGS];
+    /* a visit that was being written at the last look */
+    uint64_t awaited[ECERT_VISITS_RINGS];
 } ecert_visits_place_t;
 
 /*
- * Hands out each visit of a page, from place on; a worker wrote it, and nothing
- * in it may be believed.  Returns how many were overwritten or given up before
- * they could be read.
+ * Hands out each visit of a page, from place on, the first fetches first; a
+ * worker wrote it, and nothing in it may be believed.
+ * Returns how many were overwritten or given up before they could be read.
  */
 uint64_t ecert_visits_take(const ecert_visits_t *visits, int page,
                            ecert_visits_place_t *place,
                            void (*take)(void *ctx, const ecert_visit_t *visit),
                            void *ctx);
+
+/* Whether one of the page's rings is half full of what was not taken. */
+int ecert_visits_filling(const ecert_visits_t *visits, int page,
+                         const ecert_visits_place_t *place);
 
 #endif

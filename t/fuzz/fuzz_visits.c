@@ -13,7 +13,7 @@
 #include "ecert_evidence.h"
 #include "ecert_report.h"
 
-#define PAGE  65536 /* bytes of the head, and of each worker's page */
+#define PAGE  131072 /* bytes of the head, and of each worker's page */
 #define SLOT  (1 + sizeof(ecert_visit_t) / 8) /* words: a mark, a visit */
 #define FILES 3
 #define FIRST 11 /* id of the first file */

@@ -5,7 +5,10 @@
 
 #include "scratch.h"
 
+#include <time.h>
+
 #include <arpa/inet.h>
+#include <sys/mman.h>
 
 #include "ecert_evidence.h"
 #include "ecert_report.h"
@@ -186,10 +189,116 @@ static void test_bounds(void **state)
         put_visit(&world, 11, NOW, 0, "10.0.0.1");
     }
     look(&world);
-    assert_int_equal(times(&world, 11), 200 + ECERT_VISITS_SLOTS);
+    /* those eight are not overwritten */
+    assert_int_equal(times(&world, 11), 200 + 8 + ECERT_VISITS_SLOTS);
     assert_int_equal(ecert_evidence_lost(world.evidence),
-                     1000 - ECERT_VISITS_SLOTS);
+                     1000 - 8 - ECERT_VISITS_SLOTS);
     close_world(&world);
+}
+
+static int is_kept(const world_t *world, uint64_t token, const char *address)
+{
+    json_t *json = ecert_report_fetched(world->evidence, token), *visit;
+    int is = 0;
+    size_t i;
+
+    json_array_foreach(json_object_get(json, "earlier"), i, visit)
+    {
+        is |= strcmp(json_string_value(json_object_get(visit, "address")),
+                     address)
+              == 0;
+    }
+    json_decref(json);
+    return is;
+}
+
+/* Look after look somebody fetches it: those before are not pushed out. */
+static void test_flood(void **state)
+{
+    const ecert_fetched_t *file;
+    char address[32];
+    world_t world;
+
+    (void)state;
+    open_world(&world);
+    put_visit(&world, 11, NOW - 600, 0, "203.0.113.7");
+    for (int i = 0; i < 100; i++) {
+        for (int k = 0; k < 100; k++) {
+            snprintf(address, sizeof(address), "10.0.0.%d", k);
+            put_visit(&world, 11, NOW - 500 + i, 0, address);
+        }
+        if (i == 50) {
+            put_visit(&world, 11, NOW - 450, 1, "2001:db8::7");
+        }
+        look(&world);
+    }
+    file = ecert_evidence_find(world.evidence, 11);
+    assert_int_equal(file->times, 10002);
+    assert_int_equal(ecert_evidence_lost(world.evidence), 0);
+    assert_true(is_kept(&world, 11, "203.0.113.7"));
+    assert_true(is_kept(&world, 11, "2001:db8::7"));
+    assert_true(is_kept(&world, 11, "10.0.0.3")); /* of the first eight */
+    assert_false(is_kept(&world, 11, "10.0.0.50"));
+    assert_int_equal(file->n_networks, 3);
+    assert_int_equal(file->n_kept, 3 + ECERT_EVIDENCE_FIRST - 1);
+    renew(&world);
+    assert_true(is_kept(&world, 11, "203.0.113.7"));
+    close_world(&world);
+}
+
+static int64_t cpu_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* What a look costs that finds so many pages full, with so many files. */
+static int64_t cost(world_t *world, int pages, size_t files)
+{
+    enum {
+        PAGE = 131072
+    };
+    static ecert_token_t many[10000];
+    unsigned char *raw = mmap(NULL, (size_t)PAGE * (size_t)(pages + 1),
+                              PROT_READ | PROT_WRITE, MAP_SHARED, world->fd, 0);
+    int64_t begun;
+
+    assert_true(raw != MAP_FAILED);
+    for (size_t i = 0; i < files; i++) {
+        many[i].id = 1000 + i;
+    }
+    world->held = (ecert_tokens_t){.tokens = many, .n = files};
+    for (int i = 1; i < pages; i++) { /* as by workers that write any page */
+        memcpy(raw + (size_t)PAGE * (size_t)(i + 1), raw + PAGE, PAGE);
+        ((uint64_t *)(void *)raw)[3 + i] = 1;
+    }
+    munmap(raw, (size_t)PAGE * (size_t)(pages + 1));
+    begun = cpu_us();
+    look(world);
+    return cpu_us() - begun;
+}
+
+/* It does not grow with the files for each visit that a worker makes up. */
+static void test_cost(void **state)
+{
+    int64_t few = 0, many = 0;
+    world_t world;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        open_world(&world);
+        for (uint64_t k = 0; k < 2 * ECERT_VISITS_SLOTS; k++) {
+            put_visit(&world, 500 + k, NOW, 0, "10.0.0.1"); /* not held */
+        }
+        *(i == 0 ? &few : &many) = cost(&world, 200, i == 0 ? 10 : 10000);
+        close_world(&world);
+    }
+    if (many > 10 * few + 50000) {
+        fail_msg("10 files: %ld us, 10,000 files: %ld us", (long)few,
+                 (long)many);
+    }
 }
 
 /* More files than anything is known of at a time; those that go make room. */
@@ -375,7 +484,8 @@ static void test_hostile(void **state)
             assert_non_null(dump);
             assert_clean(dump);
             assert_clean(text);
-            assert_true(strlen(text) < 8 * 600);
+            assert_true(strlen(text)
+                        < (ECERT_EVIDENCE_LAST + ECERT_EVIDENCE_KEPT) * 600);
             free(dump);
             free(text);
             json_decref(json);
@@ -461,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_many_files), cmocka_unit_test(test_next_agent),
         cmocka_unit_test(test_bad_record), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_edges),      cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_flood),      cmocka_unit_test(test_cost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,9 +204,9 @@ static void test_visits(void **state)
     assert_memory_equal(v[1].address, &in6.sin6_addr, 16);
     assert_int_equal(v[1].agent_len, ECERT_VISIT_AGENT);
     assert_int_equal(v[1].tls, 1);
-    assert_true(v[2].status == 405 && v[2].method == ECERT_METHOD_OTHER);
-    assert_memory_equal(v[2].address, none, 16);
-    assert_true(v[3].token == 78 && v[3].tls == 1 && v[3].agent_len == 0);
+    assert_true(v[2].token == 78 && v[2].tls == 1 && v[2].agent_len == 0);
+    assert_true(v[3].status == 405 && v[3].method == ECERT_METHOD_OTHER);
+    assert_memory_equal(v[3].address, none, 16);
     ecert_visits_close(visits);
     close_world(&world);
 }

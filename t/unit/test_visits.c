@@ -13,7 +13,7 @@
 
 #include "ecert_visits.h"
 
-#define PAGE_BYTES 65536
+#define PAGE_BYTES 131072
 #define SLOTS      ECERT_VISITS_SLOTS
 
 static ecert_err_t err;
@@ -53,7 +53,8 @@ static void close_world(world_t *world)
     close(world->fd);
 }
 
-/* Words of the first page: 0 is the next ticket, a slot has 16 from 16 on. */
+/* Words of the first page's first ring: 0 is the next ticket, a slot has 16
+ * from 16 on. */
 static uint64_t *word(world_t *world, size_t i)
 {
     return (uint64_t *)(void *)(world->raw + PAGE_BYTES) + i;
@@ -123,6 +124,128 @@ static void test_ring(void **state)
     assert_taken(&world, SLOTS, 10000 - SLOTS);
     assert_taken(&world, 0, 0);
     ecert_visits_put(NULL, NULL);
+    close_world(&world);
+}
+
+/* ---- a flood ----------------------------------------------------------- */
+
+static ecert_visit_t from(uint64_t token, unsigned network, int64_t when)
+{
+    ecert_visit_t visit = {.token = token, .status = 200, .when = when};
+
+    visit.address[10] = visit.address[11] = 0xff;
+    visit.address[12] = (unsigned char)(network >> 16);
+    visit.address[13] = (unsigned char)(network >> 8);
+    visit.address[14] = (unsigned char)network;
+    return visit;
+}
+
+static void fetch(world_t *world, uint64_t token, unsigned network,
+                  int64_t when)
+{
+    ecert_visit_t visit = from(token, network, when);
+
+    ecert_visits_put(world->worker, &visit);
+}
+
+typedef struct {
+    ecert_visit_t visits[2 * ECERT_VISITS_SLOTS];
+    size_t n;
+} taken_t;
+
+static void keep(void *ctx, const ecert_visit_t *visit)
+{
+    taken_t *taken = ctx;
+
+    assert_true(taken->n < 2 * SLOTS);
+    taken->visits[taken->n++] = *visit;
+}
+
+static int has(const taken_t *taken, uint64_t token, unsigned network)
+{
+    ecert_visit_t visit = from(token, network, 0);
+
+    for (size_t i = 0; i < taken->n; i++) {
+        if (taken->visits[i].token == token
+            && memcmp(taken->visits[i].address, visit.address, 16) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whatever one stranger asks for, over the end of a period, the first fetches
+ * of each file and of each other network stand. */
+static void test_flood(void **state)
+{
+    static taken_t taken;
+    world_t world;
+    uint64_t lost;
+
+    (void)state;
+    open_world(&world);
+    taken.n = 0;
+    fetch(&world, 1, 7, 1000);
+    for (unsigned i = 0; i < 40000; i++) {
+        fetch(&world, 1 + i % 10, 5, 1000 + i / 1000);
+        if (i % 10000 == 5000) {
+            fetch(&world, 1 + i / 10000, 8, 1000 + i / 1000);
+        }
+    }
+    lost = ecert_visits_take(world.agent, 0, &world.place, keep, &taken);
+    assert_int_equal(taken.n + lost, 40005);
+    assert_true(has(&taken, 1, 7));
+    for (uint64_t token = 1; token <= 10; token++) {
+        assert_true(has(&taken, token, 5));
+        assert_true(token > 4 || has(&taken, token, 8));
+    }
+    assert_true(taken.n < 2 * SLOTS); /* the ring of the first is not full */
+    close_world(&world);
+}
+
+/* And many strangers cannot fill it, in two periods. */
+static void test_flood_of_networks(void **state)
+{
+    static taken_t taken;
+    world_t world;
+
+    (void)state;
+    open_world(&world);
+    taken.n = 0;
+    fetch(&world, 1, 7, 1000);
+    for (unsigned i = 0; i < 40000; i++) {
+        fetch(&world, 1 + i % 10, 100 + i, 1000 + i / 1000);
+    }
+    ecert_visits_take(world.agent, 0, &world.place, keep, &taken);
+    assert_true(has(&taken, 1, 7));
+    assert_true(taken.n < 2 * SLOTS);
+    close_world(&world);
+}
+
+/* Both rings fill; the clock may be set back. */
+static void test_filling(void **state)
+{
+    static taken_t taken;
+    world_t world;
+
+    (void)state;
+    open_world(&world);
+    for (unsigned i = 0; i < 200; i++) {
+        fetch(&world, 1, 100 + i, 1000);
+    }
+    assert_false(ecert_visits_filling(world.agent, 0, &world.place));
+    for (unsigned i = 0; i < 200; i++) {
+        fetch(&world, 1, 100 + i, 10);
+    }
+    assert_true(ecert_visits_filling(world.agent, 0, &world.place));
+    ecert_visits_take(world.agent, 0, &world.place, keep, &taken);
+    assert_false(ecert_visits_filling(world.agent, 0, &world.place));
+    assert_int_equal(taken.n, 400);
+    for (unsigned i = 0; i < 300; i++) {
+        fetch(&world, 1, 100, 10);
+    }
+    assert_true(ecert_visits_filling(world.agent, 0, &world.place));
+    assert_false(ecert_visits_filling(world.agent, 1, &world.place));
     close_world(&world);
 }
 
@@ -199,7 +322,7 @@ static void test_pages(void **state)
     ecert_visits_claim(world.worker, getppid()); /* the first dead one's */
     put_some(&world, 7, 1);
     {
-        ecert_visits_place_t place = {.next = 1};
+        ecert_visits_place_t place = {.next = {1}};
         seen_t seen = {0};
 
         ecert_visits_take(world.agent, 1, &place, check, &seen);
@@ -324,7 +447,7 @@ static void test_hostile(void **state)
         }
         *word(&world, 0) = odd[round % 7] + (uint64_t)(rand_r(&seed) % 3000);
         ecert_visits_take(world.agent, 0, &world.place, count, &n);
-        assert_true(n <= SLOTS);
+        assert_true(n <= 2 * SLOTS);
     }
     *word(&world, 0) = UINT64_MAX - 3;
     put_some(&world, 0, 10); /* by one who goes on in such a page */
@@ -366,10 +489,17 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ring),         cmocka_unit_test(test_own_page),
-        cmocka_unit_test(test_pages),        cmocka_unit_test(test_all_taken),
-        cmocka_unit_test(test_half_written), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_hostile),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_own_page),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_all_taken),
+        cmocka_unit_test(test_half_written),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_filling),
+        cmocka_unit_test(test_flood_of_networks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
