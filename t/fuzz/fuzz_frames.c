@@ -79,7 +79,10 @@ static ecert_answer_t answer_of(const uint8_t *bytes, size_t len)
 static void as_errand(const uint8_t *bytes, size_t len)
 {
     const ecert_answer_t answer = answer_of(bytes, len);
-    ecert_errand_t errand = {.deadline = 1000};
+    ecert_errand_t errand = {.deadline = 1000,
+                             .size = PIPE + 1,
+                             .tells = PIPE,
+                             .bytes = malloc(PIPE + 1)};
     ecert_frames_t frames;
     ecert_err_t err;
     size_t half = len / 2;
