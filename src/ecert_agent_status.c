@@ -94,8 +94,7 @@ char *ecert_agent_describe(void *ctx)
                                         ? "events"
                                         : "polling"));
     json_object_set_new(report, "sites", report_sites(agent));
-    json_object_set_new(report, "validation_files",
-                        ecert_report_tokens(&agent->dcv.held, agent->evidence));
+    ecert_report_files(report, &agent->dcv.held, agent->evidence);
     if (agent->evidence != NULL) {
         json_object_set_new(
             report, "fetches_lost",

@@ -202,8 +202,8 @@ json_t *ecert_report_site(const ecert_site_t *site,
     return object;
 }
 
-json_t *ecert_report_tokens(const ecert_tokens_t *tokens,
-                            const ecert_evidence_t *evidence)
+static json_t *report_tokens(const ecert_tokens_t *tokens,
+                             const ecert_evidence_t *evidence)
 {
     json_t *array = json_array();
     size_t i;
@@ -222,6 +222,16 @@ json_t *ecert_report_tokens(const ecert_tokens_t *tokens,
         json_array_append_new(array, object);
     }
     return array;
+}
+
+void ecert_report_files(json_t *report, const ecert_tokens_t *tokens,
+                        const ecert_evidence_t *evidence)
+{
+    set(report, "validation_files", report_tokens(tokens, evidence));
+    if (tokens->n_over > 0) {
+        set(report, "validation_files_over",
+            json_integer((json_int_t)tokens->n_over));
+    }
 }
 
 json_t *ecert_report_head(const char *store, int64_t now)

@@ -29,9 +29,10 @@ json_t *ecert_report_site(const ecert_site_t *site,
                           const ecert_loaded_t *loaded, const ecert_err_t *err,
                           int64_t error_at);
 
-/* evidence: what is known of their fetches, or NULL. */
-json_t *ecert_report_tokens(const ecert_tokens_t *tokens,
-                            const ecert_evidence_t *evidence);
+/* What a report says of validation files; evidence: what is known of their
+ * fetches, or NULL. */
+void ecert_report_files(json_t *report, const ecert_tokens_t *tokens,
+                        const ecert_evidence_t *evidence);
 
 /* The member "fetched" of one validation file; new. */
 json_t *ecert_report_fetched(const ecert_evidence_t *evidence, uint64_t token);

@@ -365,6 +365,8 @@ static void print_report(const json_t *report, FILE *out, int explain,
                          int64_t now)
 {
     const json_t *site, *tokens = json_object_get(report, "validation_files");
+    long long over =
+        json_integer_value(json_object_get(report, "validation_files_over"));
     const char *server = str(report, "server");
     size_t i;
 
@@ -387,6 +389,12 @@ static void print_report(const json_t *report, FILE *out, int explain,
         fprintf(out, "validation files\n");
         print_tokens(tokens, out, explain);
         ecert_report_print_lost(report, out);
+    }
+    if (over > 0) {
+        fprintf(out,
+                "validation files that are not answered, as their 30 days are "
+                "over: %lld (ecert dcv list)\n",
+                over);
     }
 }
 

@@ -75,9 +75,20 @@ int ecert_store_next(const char *site_dir, uint64_t *number, ecert_err_t *err);
  * The tokens and all they point to: ecert_tokens_free.
  */
 typedef struct {
+    char *host; /* A-label */
+    char *file, *path;
+    size_t len;
+    int64_t changed, expires;
+    int never; /* its time of change was older when it came: no server here has
+                  answered it */
+} ecert_token_over_t;
+
+typedef struct {
     ecert_token_t *tokens;
     size_t n;
     int64_t next_change; /* when the first of them ends; 0: never */
+    ecert_token_over_t *over; /* whose 30 days are over */
+    size_t n_over;
 } ecert_tokens_t;
 
 int ecert_store_tokens(const char *store, int64_t now,
@@ -85,5 +96,15 @@ int ecert_store_tokens(const char *store, int64_t now,
                        void (*complain)(void *ctx, const ecert_err_t *err),
                        void *ctx, ecert_tokens_t *tokens, ecert_err_t *err);
 void ecert_tokens_free(ecert_tokens_t *tokens);
+
+/* The end of a file's 30 days, Unix time. */
+int64_t ecert_tokens_end(const struct stat *st);
+
+/*
+ * Of the files whose 30 days are over: the number of those that were never
+ * answered, and err (TOKEN) about one of them, else about any; -1: there are
+ * none.
+ */
+int ecert_tokens_over(const ecert_tokens_t *tokens, ecert_err_t *err);
 
 #endif

@@ -32,6 +32,7 @@ typedef struct {
     const unsigned char *bytes;
     size_t len;
     int64_t expires;
+    const struct stat *st; /* NULL: of what was taken before */
 } content_t;
 
 static void complain(const search_t *search, const ecert_err_t *err)
@@ -83,7 +84,7 @@ static int is_token_name(const char *name)
  * a machine whose clock is wrong) must not stretch the 30 days: the inode's
  * own time cannot be set.
  */
-static int64_t expiry(const struct stat *st)
+int64_t ecert_tokens_end(const struct stat *st)
 {
     int64_t start = st->st_mtim.tv_sec < st->st_ctim.tv_sec
                         ? st->st_mtim.tv_sec
@@ -187,11 +188,57 @@ static void complain_read(const search_t *search, const char *path,
     complain(search, err);
 }
 
+static void free_over(ecert_token_over_t *over)
+{
+    free(over->host);
+    free(over->file);
+    free(over->path);
+}
+
+/* Not to be answered, but neither to be taken for one that is not there. */
+static int add_over(ecert_tokens_t *out, const search_t *search,
+                    const char *path, const char *name,
+                    const content_t *content)
+{
+    size_t n = out->n_over, size = n ? 2 * n : 1;
+    ecert_token_over_t *over = out->over;
+
+    if (n >= TOKENS_MAX || content->st == NULL) {
+        return 0;
+    }
+    if ((n & (n - 1)) == 0) { /* full: it doubles */
+        over = realloc(out->over, size * sizeof(*over));
+        if (over == NULL) {
+            return -1;
+        }
+        out->over = over;
+    }
+    over += n;
+    *over = (ecert_token_over_t){.host = strdup(search->ascii),
+                                 .file = strdup(name),
+                                 .path = strdup(path),
+                                 .len = content->len,
+                                 .changed = content->st->st_mtim.tv_sec,
+                                 .expires = content->expires,
+                                 .never = content->st->st_ctim.tv_sec
+                                          >= content->expires};
+    if (over->host == NULL || over->file == NULL || over->path == NULL) {
+        free_over(over);
+        return -1;
+    }
+    out->n_over++;
+    return 0;
+}
+
 static int take(search_t *search, const char *path, const char *name,
                 const content_t *content, ecert_err_t *err)
 {
-    if (content->expires > search->now
-        && reserve(search, path, name, content->len) == 0
+    if (content->expires <= search->now) {
+        return add_over(search->out, search, path, name, content) == 0
+                   ? 0
+                   : ecert_err(err, ECERT_ERR_MEMORY, path, NULL);
+    }
+    if (reserve(search, path, name, content->len) == 0
         && (add(search, search->ascii, name, content) != 0
             || (search->unicode[0]
                 && add(search, search->unicode, name, content) != 0))) {
@@ -211,7 +258,8 @@ static int take_before(search_t *search, const char *path, const char *name,
 
         if (strcmp(token->host, search->ascii) == 0
             && strcmp(token->file, name) == 0) {
-            content_t content = {token->body, token->body_len, token->expires};
+            content_t content = {token->body, token->body_len, token->expires,
+                                 NULL};
 
             return take(search, path, name, &content, err);
         }
@@ -246,7 +294,8 @@ static int take_file(search_t *search, const char *folder, const char *name,
                    ? take_before(search, path, name, err)
                    : 0;
     }
-    content = (content_t){file.bytes, file.len, expiry(&file.st)};
+    content = (content_t){file.bytes, file.len, ecert_tokens_end(&file.st),
+                          &file.st};
     rc = take(search, path, name, &content, err);
     ecert_file_free(&file);
     return rc;
@@ -368,5 +417,35 @@ void ecert_tokens_free(ecert_tokens_t *tokens)
         free_token(&tokens->tokens[i]);
     }
     free(tokens->tokens);
+    for (size_t i = 0; i < tokens->n_over; i++) {
+        free_over(&tokens->over[i]);
+    }
+    free(tokens->over);
     memset(tokens, 0, sizeof(*tokens));
+}
+
+int ecert_tokens_over(const ecert_tokens_t *tokens, ecert_err_t *err)
+{
+    const ecert_token_over_t *one = tokens->over;
+    char changed[32], others[64] = "";
+    int never = 0;
+
+    if (tokens->n_over == 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < tokens->n_over; i++) {
+        if (tokens->over[i].never && never++ == 0) {
+            one = &tokens->over[i];
+        }
+    }
+    if (tokens->n_over > 1) {
+        snprintf(others, sizeof(others), "; so are those of %zu more",
+                 tokens->n_over - 1);
+    }
+    ecert_err(err, ECERT_ERR_TOKEN, one->path,
+              "its 30 days are over, counted from its time of change, %s%s",
+              ecert_date_format(one->changed, changed), others);
+    ecert_err_hint(err, "touch it if the CA is to ask for it, or remove it: "
+                        "see ecert dcv list");
+    return never;
 }

@@ -8,8 +8,8 @@
 #include "ecert_log.h"
 
 #define COMPLAINTS_MAX 64
-/* That there are more, and why there is no table. */
-#define COMPLAINTS_ALL (COMPLAINTS_MAX + 2)
+/* That there are more, that some are over, and why there is no table. */
+#define COMPLAINTS_ALL (COMPLAINTS_MAX + 3)
 
 typedef struct {
     ecert_complaint_t *list; /* COMPLAINTS_ALL of them; NULL: no memory */
@@ -57,12 +57,13 @@ static ecert_complaint_t found_before(const complaints_t *list,
 }
 
 /* Told once; and not at all while the file may only be on its way. */
-static void tell(complaints_t *list, const char *line, int may_mend)
+static void tell(complaints_t *list, const char *line, ecert_level_t level,
+                 int may_mend)
 {
     ecert_complaint_t one = found_before(list, line);
 
     if (!one.told && (!may_mend || list->ms - one.since >= ECERT_PATIENCE_MS)) {
-        ecert_log(ECERT_LOG_WARN, "%s", line);
+        ecert_log(level, "%s", line);
         one.told = 1;
     }
     if (!one.told) {
@@ -74,12 +75,13 @@ static void tell(complaints_t *list, const char *line, int may_mend)
     }
 }
 
-static void tell_err(complaints_t *list, const ecert_err_t *err)
+static void tell_err(complaints_t *list, const ecert_err_t *err,
+                     ecert_level_t level)
 {
     char line[1700];
 
     ecert_err_line(err, NULL, line, sizeof(line));
-    tell(list, line, err->code == ECERT_ERR_CHANGING);
+    tell(list, line, level, err->code == ECERT_ERR_CHANGING);
 }
 
 /* What is not kept would be told at each look. */
@@ -88,12 +90,23 @@ static void complain(void *ctx, const ecert_err_t *err)
     complaints_t *list = ctx;
 
     if (list->n < COMPLAINTS_MAX) {
-        tell_err(list, err);
+        tell_err(list, err, ECERT_LOG_WARN);
     } else if (list->n == COMPLAINTS_MAX) {
         tell(list,
              "and more validation files are bad; they are told when those "
              "before them are gone",
-             0);
+             ECERT_LOG_WARN, 0);
+    }
+}
+
+/* What ended in its time is no fault, but what never began may be one. */
+static void tell_over(complaints_t *list, const ecert_tokens_t *tokens)
+{
+    ecert_err_t err;
+    int never = ecert_tokens_over(tokens, &err);
+
+    if (never >= 0) {
+        tell_err(list, &err, never > 0 ? ECERT_LOG_WARN : ECERT_LOG_NOTICE);
     }
 }
 
@@ -150,13 +163,14 @@ void ecert_dcv_kept_load(ecert_keeper_t *keeper, ecert_dcv_kept_t *kept)
         if (rc == 0) {
             ecert_tokens_free(&kept->held);
             kept->held = tokens;
+            tell_over(&list, &tokens);
         } else {
             ecert_tokens_free(&tokens);
         }
     }
     if (rc != 0) {
         kept->next_change = 0; /* a time that has passed must not stay */
-        tell_err(&list, &err);
+        tell_err(&list, &err, ECERT_LOG_WARN);
     }
     keep_complaints(kept, &list);
     kept->retry_at = rc != 0 && ecert_err_starved(&err)

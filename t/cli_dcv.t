@@ -289,6 +289,9 @@ sub list_and_remove {
     my ($one) = grep { $_->{host} eq 'example.hk' } @all;
     is "$one->{site} $one->{url} $one->{request}",
         "$site http://example.hk/$folder/$usual 1", 'whose, and where';
+    my ($old) = @{ $list->{over} };
+    is $old->{over}, $store->dir . '/dcv/old.hk/gsdv.txt',
+        'and those whose 30 days are over';
     my ($hand) = grep { $_->{host} eq 'other.hk' } @all;
     is $hand->{expires} =~ s/T.*//r, day_of(time + 10 * 86400), 'its end';
     is $hand->{site}, undef, 'put by hand';
@@ -305,10 +308,17 @@ sub list_and_remove {
         [['dcv', 'remove', $site, $usual], 0,
             qr/^removed $usual of \Q$site\E\n/m,
             qr/^removed $usual of example\.hk\n/m, qr/^  next: /m],
+        [['dcv', 'list', 'old.hk'], 0,
+            qr{^    not answered: its 30 days were over \S+Z, 3 bytes}m,
+            qr{touch \S+/dcv/old\.hk/gsdv\.txt$}m],
+        [['check'], 1, qr/warning: .*gsdv\.txt: .*30 days are over.*; touch it/],
+        [['status'], 1, qr/not answered, as their 30 days are over: 1 \(/],
         [['dcv', 'remove', 'other.hk'], 0,
-            qr/\Aremoved gsdv\.txt of other\.hk\n\z/]);
-    is_deeply ecert_json($store, 'dcv', 'list')->{validation_files}, [],
-        'nothing is left';
+            qr/\Aremoved gsdv\.txt of other\.hk\n\z/],
+        [['dcv', 'remove', 'old.hk'], 0,
+            qr/\Aremoved gsdv\.txt of old\.hk\n\z/]);
+    $list = ecert_json($store, 'dcv', 'list');
+    is_deeply [@$list{qw(validation_files over)}], [[], []], 'nothing is left';
     ok !glob($store->dir . "/dcv/$site/.*.json"), 'nor hidden files';
 }
 

@@ -112,6 +112,15 @@ sub of_server ($kind) {
     is $one->{verdict}, 'bad', 'https wrong alone';
     ($one) = check([places($http, $http)]);
     like $one->{probes}[1]{what}, qr/no TLS connection/, 'http at port 443';
+
+    $store->age_token($host, 'fileauth.txt', 31);
+    ok wait_for(sub {
+        ($one) = check([places($http, $https)]);
+        $one->{verdict} eq 'bad';
+    }), 'its 30 days are over';
+    like $one->{what}, qr/the file here is not answered: its 30 days were over/,
+        'which is the reason';
+    $store->age_token($host, 'fileauth.txt', 0);
 }
 
 sub mistakes {

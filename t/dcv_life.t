@@ -67,11 +67,16 @@ sub ends ($server, $store) {
     becomes($server, 'old', 'put 29.99 days ago');
     $store->age_token($host, 'fileauth.txt', 31);
     becomes($server, 404, 'put 31 days ago: over');
+    my $line = $server->wait_log(qr/fileauth\.txt: .*its 30 days are over/) // '';
+    like $line, qr/\[(?:ecert:)?warn\].*; touch it/,
+        'its time of change was old when it came, which is told';
 
     $store->put_token($host, 'fileauth.txt', 'last', days => 30 - 2 / 86400);
     becomes($server, 'last', 'two seconds left');
     ok wait_for(sub { ask($server)->{status} == 404 }),
         'ends at its moment, without any change of the file';
+    ok $server->wait_log(qr/\[(?:ecert:)?notice\].*its 30 days are over/),
+        'told, as nothing to worry about';
 }
 
 sub opens_no_file ($server, $store) {

@@ -104,6 +104,24 @@ static int check_sites(ecert_loader_t *loader, const options_t *options,
     return bad;
 }
 
+/* What a server says besides of validation files that it never answers. */
+static void check_files(const options_t *options)
+{
+    ecert_tokens_t tokens;
+    ecert_err_t err;
+
+    if (ecert_store_tokens(options->store, time(NULL), NULL, NULL, NULL, NULL,
+                           &tokens, &err)
+        != 0) {
+        ecert_cli_warn(NULL, &err);
+        return;
+    }
+    if (ecert_tokens_over(&tokens, &err) > 0) {
+        ecert_cli_warn(NULL, &err);
+    }
+    ecert_tokens_free(&tokens);
+}
+
 static int check_store(ecert_loader_t *loader, const options_t *options,
                        json_t *sites, ecert_err_t *err)
 {
@@ -123,6 +141,7 @@ static int check_store(ecert_loader_t *loader, const options_t *options,
         printf("the store %s has no sites\n", options->store);
     }
     ecert_names_free(names, n);
+    check_files(options);
     return bad;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bar.h"
 #include "dcv_check.h"
@@ -11,6 +12,7 @@
 #include "ecert_dcv_probe.h"
 #include "ecert_file.h"
 #include "ecert_json.h"
+#include "ecert_store.h"
 #include "site.h"
 
 #define PROBES (2 * ECERT_DCV_ADDRESSES)
@@ -93,6 +95,27 @@ static int read_code(const ecert_dcv_check_t *check, name_t *name,
     return err->code == ECERT_ERR_MISSING ? 0 : -1;
 }
 
+/* Why no server of this store answers with the file that is here. */
+static void explain_over(const ecert_dcv_check_t *check, const name_t *name,
+                         ecert_dcv_verdict_t *verdict)
+{
+    char over[32];
+
+    snprintf(verdict->what, sizeof(verdict->what),
+             "the file here is not answered: its 30 days were over %s",
+             ecert_date_format(ecert_tokens_end(&name->code.st), over));
+    snprintf(verdict->hint, sizeof(verdict->hint),
+             "if it is the CA's last one, put it again:\n"
+             "ecert dcv add %.150s FILE",
+             ecert_cli_word(check->site));
+}
+
+static int is_over(const name_t *name)
+{
+    return name->code.bytes != NULL
+           && ecert_tokens_end(&name->code.st) <= (int64_t)time(NULL);
+}
+
 static void conclude(const ecert_dcv_check_t *check, const name_t *name,
                      ecert_dcv_verdict_t *verdict)
 {
@@ -106,6 +129,9 @@ static void conclude(const ecert_dcv_check_t *check, const name_t *name,
         return;
     }
     ecert_dcv_count(name->votes, name->n, verdict);
+    if (verdict->state != ECERT_DCV_GOOD && is_over(name)) {
+        explain_over(check, name, verdict);
+    }
     if (verdict->state == ECERT_DCV_UNSURE && name->code.bytes == NULL) {
         snprintf(verdict->what, sizeof(verdict->what),
                  "nothing was put here for this name, so that the code cannot "

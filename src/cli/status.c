@@ -40,8 +40,7 @@ static void report_store_tokens(json_t *report, const options_t *options)
     if (ecert_store_tokens(options->store, options->now, NULL, NULL, ignore,
                            NULL, &tokens, &err)
         == 0) {
-        json_object_set_new(report, "validation_files",
-                            ecert_report_tokens(&tokens, NULL));
+        ecert_report_files(report, &tokens, NULL);
         ecert_tokens_free(&tokens);
     }
 }

@@ -214,9 +214,12 @@ static void test_tokens(void **state)
     char *text;
 
     (void)state;
-    json_object_set_new(report, "validation_files",
-                        ecert_report_tokens(&tokens, NULL));
+    ecert_report_files(report, &tokens, NULL);
+    assert_null(json_object_get(report, "validation_files_over"));
+    tokens.n_over = 2;
+    ecert_report_files(report, &tokens, NULL);
     text = printed(report, 0);
+    assert_non_null(strstr(text, "30 days are over: 2 (ecert dcv list)\n"));
     assert_non_null(strstr(text, "http://www.example.hk/.well-known/"
                                  "pki-validation/f.txt  9 bytes"));
     free(text);

@@ -407,12 +407,52 @@ static void test_tokens(void **state)
     load(now + 20 * DAY, &all, &tokens, NULL);
     assert_int_equal(tokens.n, 2);
     assert_int_equal(all.n, 0);
+    assert_int_equal(tokens.n_over, 1);
+    assert_int_equal(ecert_tokens_over(&tokens, &err), 0);
     ecert_tokens_free(&tokens);
     set_time("dcv/WWW.example.hk/fileauth.txt", now + 1000 * DAY);
     load(now + 31 * DAY, &all, &tokens, NULL);
     assert_int_equal(tokens.n, 0);
     assert_int_equal(tokens.next_change, 0);
     ecert_tokens_free(&tokens);
+}
+
+/* Copied with a time of change that was old already: not answered, but told. */
+static void test_tokens_over(void **state)
+{
+    int64_t now = (int64_t)time(NULL);
+    complaints_t all;
+    ecert_tokens_t tokens;
+    char name[32];
+
+    (void)state;
+    folders("dcv/A.hk");
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof(name), "dcv/A.hk/%d", i);
+        put(name, "code");
+        set_time(name, i == 3 ? 315532800 : now - 29 * DAY);
+    }
+    load(now, &all, &tokens, NULL);
+    assert_int_equal(tokens.n, 4);
+    assert_int_equal(tokens.n_over, 1);
+    assert_string_equal(tokens.over[0].host, "a.hk");
+    assert_string_equal(tokens.over[0].file, "3");
+    assert_string_equal(tokens.over[0].path, at("dcv/A.hk/3"));
+    assert_int_equal(tokens.over[0].expires, 315532800 + 30 * DAY);
+    assert_int_equal(tokens.over[0].len, 4);
+    assert_int_equal(ecert_tokens_over(&tokens, &err), 1);
+    assert_int_equal(err.code, ECERT_ERR_TOKEN);
+    assert_string_equal(err.file, at("dcv/A.hk/3"));
+    assert_non_null(strstr(err.detail, "1980-01-01"));
+    ecert_tokens_free(&tokens);
+    load(now + 2 * DAY, &all, &tokens, NULL);
+    assert_int_equal(tokens.n_over, 5);
+    assert_int_equal(ecert_tokens_over(&tokens, &err), 1); /* it comes first */
+    assert_string_equal(err.file, at("dcv/A.hk/3"));
+    assert_non_null(strstr(err.detail, "of 4 more"));
+    assert_int_equal(all.n, 0);
+    ecert_tokens_free(&tokens);
+    assert_int_equal(ecert_tokens_over(&tokens, &err), -1);
 }
 
 /* One host in two spellings: what was put later is the last, so it counts. */
@@ -515,7 +555,7 @@ int main(void)
         TEST(test_generations),  TEST(test_json),
         TEST(test_json_refused), TEST(test_tokens),
         TEST(test_tokens_twice), TEST(test_tokens_refused),
-        TEST(test_tokens_many),
+        TEST(test_tokens_many),  TEST(test_tokens_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
