@@ -39,7 +39,8 @@ EVP_PKEY *ecert_pem_key(const unsigned char *bytes, size_t len,
  */
 char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size);
 
-/* KEY_TYPE unless it is one of those above. */
+/* KEY_TYPE unless it is one of those above; DAMAGED when it signs what its own
+ * public half does not verify. */
 int ecert_pem_key_check(EVP_PKEY *key, const char *file, ecert_err_t *err);
 
 #endif

@@ -196,16 +196,55 @@ char *ecert_pem_key_name(EVP_PKEY *key, char *out, size_t size)
     return out;
 }
 
+/*
+ * A private half with one wrong bit still has the public half that fits the
+ * certificate, which is all that X509_check_private_key compares: it would be
+ * served, and no handshake would work.
+ */
+static int is_pair(EVP_PKEY *key)
+{
+    static const unsigned char text[] = "ecert";
+    unsigned char signature[1024]; /* of RSA-8192 */
+    size_t len = sizeof(signature);
+    EVP_MD_CTX *signs = EVP_MD_CTX_new(), *verifies = EVP_MD_CTX_new();
+    int is = signs != NULL && verifies != NULL
+             && EVP_DigestSignInit(signs, NULL, EVP_sha256(), NULL, key) == 1
+             && EVP_DigestSign(signs, signature, &len, text, sizeof(text)) == 1
+             && EVP_DigestVerifyInit(verifies, NULL, EVP_sha256(), NULL, key)
+                    == 1
+             && EVP_DigestVerify(verifies, signature, len, text, sizeof(text))
+                    == 1;
+
+    EVP_MD_CTX_free(signs);
+    EVP_MD_CTX_free(verifies);
+    return is;
+}
+
+static int is_accepted(EVP_PKEY *key, const char *name)
+{
+    int bits = EVP_PKEY_get_bits(key);
+
+    return (EVP_PKEY_is_a(key, "RSA") && bits >= 2048 && bits <= 8192)
+           || strcmp(name, "EC P-256") == 0 || strcmp(name, "EC P-384") == 0;
+}
+
 int ecert_pem_key_check(EVP_PKEY *key, const char *file, ecert_err_t *err)
 {
     char name[96];
+
     ecert_pem_key_name(key, name, sizeof(name));
-    int bits = EVP_PKEY_get_bits(key);
-    if (EVP_PKEY_is_a(key, "RSA") && bits >= 2048 && bits <= 8192) {
-        return 0;
+    if (!is_accepted(key, name)) {
+        return ecert_err(err, ECERT_ERR_KEY_TYPE, file, "it is %s", name);
     }
-    if (strcmp(name, "EC P-256") == 0 || strcmp(name, "EC P-384") == 0) {
-        return 0;
+    if (!is_pair(key)) {
+        int memory =
+            ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+
+        ERR_clear_error();
+        return memory ? ecert_err(err, ECERT_ERR_MEMORY, file, NULL)
+                      : ecert_err(err, ECERT_ERR_DAMAGED, file,
+                                  "the private key does not belong to its own "
+                                  "public key");
     }
-    return ecert_err(err, ECERT_ERR_KEY_TYPE, file, "it is %s", name);
+    return 0;
 }

@@ -226,7 +226,7 @@ static void test_key_public(void **state)
     assert_int_equal(err.code, ECERT_ERR_OPENSSL);
     assert_null(pem);
     assert_null(ecert_csr_make(key, &usual, NULL, 0, &err));
-    assert_int_equal(err.code, ECERT_ERR_OPENSSL);
+    assert_int_equal(err.code, ECERT_ERR_DAMAGED);
     assert_int_equal(ERR_peek_error(), 0);
     assert_int_equal(ecert_key_id(key, id, &err), 0);
     assert_int_equal(ecert_key_id(p256, same, &err), 0);

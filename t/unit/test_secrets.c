@@ -24,7 +24,7 @@
 #define ROUNDS 1000
 
 /* In Latin-1 it would be another one: both ways are tried. */
-static const char password[] = "correct horse b\xc3\xa4ttery staple";
+static const char password[] = "correct horse battery st\xc3\xa4ple";
 
 enum {
     EC,
@@ -193,6 +193,30 @@ static void test_key_files(void **state)
     (void)state;
     put_keys();
     again_and_again(200, read_key);
+}
+
+/* A key that says it is a certificate. */
+static void read_wrong_label(int kind)
+{
+    STACK_OF(X509) *list = sk_X509_new_null();
+    const char *body = strchr(pems[kind], '\n');
+    char text[4096];
+    int len = snprintf(text, sizeof(text),
+                       "-----BEGIN CERTIFICATE-----%.*s-----END "
+                       "CERTIFICATE-----\n",
+                       (int)(strstr(body, "-----END") - body), body);
+
+    assert_int_equal(ecert_pem_certificates((const unsigned char *)text,
+                                            (size_t)len, "c", list, &err),
+                     -1);
+    sk_X509_free(list);
+    OPENSSL_cleanse(text, sizeof(text));
+}
+
+static void test_wrong_label(void **state)
+{
+    (void)state;
+    again_and_again(200, read_wrong_label);
 }
 
 static void write_key(int kind)
@@ -381,6 +405,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cred),
         cmocka_unit_test_setup_teardown(test_key_files, setup,
                                         scratch_teardown),
+        cmocka_unit_test(test_wrong_label),
         cmocka_unit_test_setup_teardown(test_written, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(test_swaps, setup, scratch_teardown),
         cmocka_unit_test(test_pfx),
