@@ -1,29 +1,25 @@
-/* The agent looks while a command installs: names of one generation and leaf of
- * another are no error.  As `ecert install` does it, at every moment. */
+/*
+ * The agent looks while a command installs, at every moment: its own calls are
+ * counted, and at each of them the command does its steps, all at once or some
+ * calls apart.  Names of one generation and leaf of another are no error, and
+ * what came after the agent had looked is found by the next look.
+ */
 
-#include "scratch.h"
+#include "kept_make.h"
 
-#include <time.h>
-#include <unistd.h>
+#include <dlfcn.h>
 
-#include <sys/socket.h>
-#include <sys/wait.h>
-
-#include "ecert_kept.h"
-#include "ecert_log.h"
-#include "pki.h"
-
-#define SITE   "store/sites/www.example.hk"
-#define ROUNDS 1500
-#define ENOUGH 3000000 /* us, where a round takes long */
+#define SITE    "store/sites/www.example.hk/"
+#define STEPS   3
+#define NEVER   (-1)
+#define APART   8 /* calls between two steps */
 
 static const char *const names[2] = {"a.example.hk", "b.example.hk"};
+static X509 *leaves[2];
+static EVP_PKEY *keys[2];
+static agent_t agent;
 
-static void put_pem(const char *name, char *pem)
-{
-    put(name, pem);
-    free(pem);
-}
+/* ---- ecert install ----------------------------------------------------- */
 
 static void put_site(const char *name)
 {
@@ -31,132 +27,149 @@ static void put_site(const char *name)
 
     snprintf(text, sizeof(text), "{\"names\": [%s%s%s]}", name ? "\"" : "",
              name ? name : "", name ? "\"" : "");
-    put(SITE "/new", text);
-    assert_int_equal(rename(at(SITE "/new"), at(SITE "/site.json")), 0);
+    put(SITE "new", text);
+    assert_int_equal(rename(at(SITE "new"), at(SITE "site.json")), 0);
 }
 
 static void put_current(int n)
 {
-    put_link(n ? "generations/1" : "generations/0", SITE "/next");
-    assert_int_equal(rename(at(SITE "/next"), at(SITE "/current")), 0);
+    put_link(n ? "generations/1" : "generations/0", "link");
+    assert_int_equal(rename(at("link"), at(SITE "current")), 0);
 }
 
-static void put_generation(const pki_t *pki, int64_t now, int n)
+/* From the first generation to the second. */
+static void step(int n)
 {
-    X509 *leaf = pki_leaf(pki,
-                          n ? "DNS:www.example.hk,DNS:b.example.hk"
-                            : "DNS:www.example.hk,DNS:a.example.hk",
-                          NULL, now - PKI_DAY, now + 100 * PKI_DAY);
-
-    folders(n ? SITE "/generations/1" : SITE "/generations/0");
-    put_pem(n ? SITE "/generations/1/key.pem" : SITE "/generations/0/key.pem",
-            pki_pem_key(pki->leaf_key));
-    put_pem(n ? SITE "/generations/1/certificate.pem"
-              : SITE "/generations/0/certificate.pem",
-            pki_pem(leaf));
-    X509_free(leaf);
-}
-
-/* In a process of its own: a renewal whenever it is told after how many
- * microseconds. */
-static void renew_when_told(int with)
-{
-    useconds_t after;
-
-    for (int i = 1; read(with, &after, sizeof(after)) == sizeof(after); i++) {
-        usleep(after);
+    switch (n) {
+    case 0:
         put_site(NULL);
-        put_current(i % 2);
-        put_site(names[i % 2]);
-        if (write(with, &after, sizeof(after)) != sizeof(after)) {
-            break;
-        }
+        break;
+    case 1:
+        put_current(1);
+        break;
+    case 2:
+        put_site(names[1]);
+        break;
     }
-    _exit(0);
 }
 
-static int64_t now_us(void)
-{
-    struct timespec ts;
+/* ---- when -------------------------------------------------------------- */
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+static int calls;           /* of the agent */
+static int first = NEVER;   /* the call before which the first step is done */
+static int apart;           /* calls from one step to the next */
+static int steps;           /* that are done */
+
+static void a_call(void)
+{
+    static int in_step; /* whose own calls do not count */
+    int now;
+
+    if (in_step) {
+        return;
+    }
+    in_step = 1;
+    now = calls++;
+    while (first != NEVER && steps < STEPS && now >= first + steps * apart) {
+        step(steps++);
+    }
+    in_step = 0;
 }
 
-/* One renewal during each load, mostly at its beginning. */
-static void load_many(ecert_keeper_t *keeper, ecert_kept_t *kept, int with)
+int openat(int dir, const char *name, int flags, ...)
 {
-    int64_t begin = now_us(), last = 1000;
+    static int (*next)(int, const char *, int, ...);
+    mode_t mode = 0;
+    va_list args;
 
-    for (int i = 0; i < ROUNDS && now_us() - begin < ENOUGH; i++) {
-        useconds_t after = (useconds_t)(random() % (last / 4 + 1));
-        int64_t from = now_us();
-
-        assert_int_equal(write(with, &after, sizeof(after)), sizeof(after));
-        keeper->ms += 10;
-        ecert_kept_load(keeper, kept);
-        last = now_us() - from;
-        assert_string_equal(kept->error.detail, "");
-        assert_true(kept->published);
-        assert_int_equal(read(with, &after, sizeof(after)), sizeof(after));
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, "openat");
     }
+    va_start(args, flags);
+    if ((flags & O_CREAT) != 0) {
+        mode = va_arg(args, mode_t);
+    }
+    va_end(args);
+    a_call();
+    return next(dir, name, flags, mode);
+}
+
+ssize_t readlink(const char *path, char *out, size_t size)
+{
+    static ssize_t (*next)(const char *, char *, size_t);
+
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, "readlink");
+    }
+    a_call();
+    return next(path, out, size);
+}
+
+/* ---- the sweep --------------------------------------------------------- */
+
+/* A load of the first generation, which is renewed meanwhile. */
+static void renew_at(int call, int calls_apart)
+{
+    first = NEVER;
+    put_site(names[0]);
+    put_current(0);
+    look(&agent, 10000);
+    assert_serves(&agent, leaves[0]);
+
+    calls = steps = 0;
+    first = call;
+    apart = calls_apart;
+    agent.keeper.ms += 10000;
+    ecert_kept_load(&agent.keeper, &agent.kept);
+    first = NEVER;
+    assert_string_equal(agent.kept.error.detail, "");
+    assert_int_equal(agent.kept.torn_at, 0); /* one or the other, and whole */
+    while (steps < STEPS) {
+        step(steps++);
+    }
+    look(&agent, 10000);
+    assert_string_equal(agent.kept.error.detail, "");
+    assert_serves(&agent, leaves[1]);
 }
 
 static void test_renewed_while_read(void **state)
 {
-    int64_t now = time(NULL);
-    pki_t *pki = pki_new(now);
-    ecert_keeper_t keeper = {.now = now, .ms = 1000000};
-    ecert_site_t site = {.name = "www.example.hk"};
-    ecert_kept_t kept;
-    ecert_err_t err;
-    int fd, ends[2];
-    pid_t pid;
+    int all;
 
     (void)state;
     ecert_log_quiet(ECERT_LOG_ERROR);
-    folders("store/issuers");
-    folders("store/dcv");
-    put_pem("ca.json", pki_catalogue(pki, NULL));
-    put_pem("store/issuers/sub.pem", pki_pem(pki->new_sub));
-    put_generation(pki, now, 0);
-    put_generation(pki, now, 1);
+    for (int i = 0; i < 2; i++) {
+        keys[i] = pki_key("P-256");
+        leaves[i] = pki_leaf(pki,
+                             i ? "DNS:www.example.hk,DNS:b.example.hk"
+                               : "DNS:www.example.hk,DNS:a.example.hk",
+                             keys[i], NOW - PKI_DAY, NOW + 100 * PKI_DAY);
+        put_generation(i, leaves[i], keys[i], 0);
+    }
     put_site(names[0]);
     put_current(0);
-    site.catalogue = strdup(at("ca.json"));
-    assert_int_equal(ecert_site_identity(&site, site.id, &err), 0);
-    keeper.store = strdup(at("store"));
-    keeper.loader = ecert_loader_new(keeper.store, &err);
-    fd = ecert_snap_create(1, &err);
-    keeper.snap = ecert_snap_open_writer(fd, &err);
-    ecert_kept_init(&kept, &site, 0);
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    pid = fork();
-    if (pid == 0) {
-        close(ends[0]);
-        renew_when_told(ends[1]);
+    start(&agent, &store_site);
+    ecert_kept_load(&agent.keeper, &agent.kept);
+    renew_at(NEVER, 0);
+    all = calls;
+    assert_uint_in_range(all, 20, 2000);
+    for (int call = 0; call < all; call++) {
+        renew_at(call, 0);
+        renew_at(call, APART);
     }
-    close(ends[1]);
-    load_many(&keeper, &kept, ends[0]);
-    close(ends[0]);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-
-    ecert_kept_free(&kept);
-    ecert_loader_free(keeper.loader);
-    ecert_snap_close(keeper.snap);
-    close(fd);
-    free((char *)(uintptr_t)site.catalogue);
-    free((char *)(uintptr_t)keeper.store);
-    pki_free(pki);
+    end(&agent);
+    for (int i = 0; i < 2; i++) {
+        X509_free(leaves[i]);
+        EVP_PKEY_free(keys[i]);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_renewed_while_read, scratch_setup,
+        cmocka_unit_test_setup_teardown(test_renewed_while_read, setup,
                                         scratch_teardown),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
