@@ -41,7 +41,7 @@ sub becomes ($server, $answer, $name) {
             ($r->{status} == 200 ? $r->{body} : $r->{status}) ne $answer }
             1 .. 8;
     });
-    ok defined $took && $took < 1, $name
+    ok defined $took && $took < patience(1), $name
         or diag defined $took ? "after $took seconds" : 'never';
 }
 

@@ -65,8 +65,8 @@ sub validation_file () {
 
 # The certificates of a QUIC handshake for this name, as PEM.
 sub over_quic ($name) {
-    my ($status, $out) = run('timeout', 5, 'openssl', 's_client', '-quic',
-        '-alpn', 'h3', '-showcerts', '-servername', $name,
+    my ($status, $out) = run('timeout', int patience(5), 'openssl',
+        's_client', '-quic', '-alpn', 'h3', '-showcerts', '-servername', $name,
         '-connect', '127.0.0.1:' . $server->port('https-quic'));
     return $out =~ /(-----BEGIN CERTIFICATE-----.*?END CERTIFICATE-----\n)/sg;
 }

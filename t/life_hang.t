@@ -34,7 +34,7 @@ sub hangs ($kind, $store) {
 
     ok defined $took, 'starts with an agent that hangs';
     cmp_ok $took, '>', 5, 'after some patience' if defined $took;
-    cmp_ok $took, '<', 25, 'that ends' if defined $took;
+    cmp_ok $took, '<', patience(25), 'that ends' if defined $took;
     ok $server->wait_log(qr/gave no sign for 10 seconds; placeholders are/),
         'and says so';
     is serves($server), 'placeholder', 'serves the placeholder';

@@ -64,7 +64,7 @@ sub captured ($kind) {
             exec $server->command or POSIX::_exit(127);
         }
         local $SIG{ALRM} = sub { die "still held open\n" };
-        alarm 15;
+        alarm patience(15);
         my $text = quietly(sub { local $/; readline($out) // '' });
         alarm 0;
         return if !defined $text;

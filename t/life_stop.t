@@ -38,7 +38,7 @@ sub stopped ($server, $store) {
     my $took = took(sub { ($exit, $said) = status($server); 1 });
     is $exit, 1, 'status fails';
     like $said, qr/does not answer/, 'and says that the agent does not answer';
-    cmp_ok $took, '<', 10, 'within seconds';
+    cmp_ok $took, '<', patience(10), 'within seconds';
 
     kill 'CONT', @agents;
     is_served($server, $leaf, 'it catches up');

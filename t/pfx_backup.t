@@ -204,7 +204,7 @@ sub typed ($command, @dialogue) {
     local $ENV{ECERT_STORE} = $ENV{ECERT_STORE} // $store->dir;
     local $ENV{SHELL} = '/bin/sh';
     my $pid = IPC::Open2::open2(my $out, my $in, 'timeout',
-        60 * ($ENV{ECERT_TEST_SLOW} || 1), 'script', '-qec', $command,
+        int patience(60), 'script', '-qec', $command,
         '/dev/null');
     my ($shown, $seen) = ('', 0);
     $in->autoflush(1);

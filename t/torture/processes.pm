@@ -115,7 +115,7 @@ sub agents_changed ($t, $seen) {
     cmp_ok scalar @guards, '>', 1, 'new configurations have new agents';
     for my $what ('no agent', 'two agents') {
         my ($longest) = @{ $t->figures->{$what} // [0] };
-        cmp_ok $longest, '<', 10, "$what: not for long";
+        cmp_ok $longest, '<', patience(10), "$what: not for long";
     }
 }
 

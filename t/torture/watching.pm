@@ -295,7 +295,7 @@ sub writes ($t) {
     cmp_ok $n / $seconds, '>=', 25, 'fast enough to be a fault';
     $t->goes_live($leaf, 'the last one', $host, 'settled');
     wait_for(sub { !$other{leaf} || another($t, \%other) }, 5);
-    ok $other{live} && !$other{leaf} && $other{longest} < 5,
+    ok $other{live} && !$other{leaf} && $other{longest} < patience(5),
         'the other site did not wait' or diag $other{longest};
     $t->not_told('writes', $host);
     $t->end;

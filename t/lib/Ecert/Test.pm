@@ -10,13 +10,14 @@ use Exporter 'import';
 use File::Basename ();
 use File::Path ();
 use File::Temp ();
+use List::Util ();
 use POSIX ();
 use Test::More;
 use Time::HiRes ();
 
 our @EXPORT = (
     (grep { !/^\$/ } @Test::More::EXPORT),
-    qw(servers tmp wait_for took build_dir test_data run slurp quietly
+    qw(servers tmp wait_for took patience build_dir test_data run slurp quietly
         faketime preloaded command_at),
 );
 
@@ -24,7 +25,7 @@ my $root = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
 my $owner = $$;
 my $tmp;
 
-# Deadlines are multiplied by this under valgrind and the like.
+# Times are multiplied by this under valgrind and the like.
 my $slow = $ENV{ECERT_TEST_SLOW} || 1;
 
 $| = 1;
@@ -67,10 +68,18 @@ sub tmp {
     return $tmp;
 }
 
+# What so many seconds of an idle machine are on this one, which may run
+# something slower, or be busy with other things, too.
+sub patience ($seconds) {
+    state $cpus = () = (slurp('/proc/cpuinfo') // '') =~ /^processor\b/mg;
+    my ($load) = (slurp('/proc/loadavg') // '') =~ /^([\d.]+)/;
+    return $seconds * $slow * List::Util::max(1, ($load // 0) / ($cpus || 1));
+}
+
 # Asks again and again until the answer is true, and returns it; the last
 # false answer when the deadline (seconds) has passed.
 sub wait_for ($ask, $deadline = 10) {
-    my $end = Time::HiRes::time() + $deadline * $slow;
+    my $end = Time::HiRes::time() + patience($deadline);
     while (1) {
         my $answer = $ask->();
         return $answer if $answer || Time::HiRes::time() > $end;
