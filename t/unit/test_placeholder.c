@@ -2,6 +2,8 @@
 
 #include "scratch.h"
 
+#include <dlfcn.h>
+
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -67,6 +69,30 @@ static void test_odd_labels(void **state)
     }
 }
 
+/* What was synced last, and whether it was that which got its name then. */
+static ino_t synced;
+static int put_synced;
+
+int fsync(int fd)
+{
+    struct stat st;
+
+    synced = fstat(fd, &st) == 0 ? st.st_ino : 0;
+    return 0;
+}
+
+int renameat(int from, const char *old, int to, const char *new)
+{
+    static int (*next)(int, const char *, int, const char *);
+    struct stat st;
+
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, "renameat");
+    }
+    put_synced += fstatat(from, old, &st, 0) == 0 && st.st_ino == synced;
+    return next(from, old, to, new);
+}
+
 static void assert_file(const char *path, const ecert_site_t *site,
                         const ecert_cred_t *same)
 {
@@ -93,6 +119,7 @@ static void test_file(void **state)
     umask(0);
     assert_int_equal(
         ecert_placeholder_file(scratch, &site, path, sizeof(path), &err), 0);
+    assert_int_equal(put_synced, 1);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(stat(at("placeholder"), &st), 0);
