@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 
 #include "ecert_pem_block.h"
+#include "ecert_sniff.h"
 
 #define WANTED "a certificate request"
 
@@ -49,7 +50,7 @@ static int read_pem(const unsigned char *bytes, size_t len, X509_REQ **csr,
 
     ecert_pem_block_init(&block, bytes, len);
     while ((rc = ecert_pem_block_next(&block, file, err)) == 1) {
-        if (block.kind != ECERT_PEM_REQUEST) {
+        if (block.kind != ECERT_PEM_REQUEST && block.kind != ECERT_PEM_BARE) {
             other = ecert_pem_kind_name(block.kind);
         } else if (take_block(&block, csr, file, err) != 0) {
             return -1;
@@ -69,7 +70,7 @@ static int read_der(const unsigned char *bytes, size_t len, X509_REQ **csr,
 
     *csr = decode(bytes, len, &behind);
     if (*csr == NULL) {
-        return ecert_pem_not(bytes, len, WANTED, file, err);
+        return ecert_sniff_not(bytes, len, WANTED, file, err);
     }
     return behind == 0
                ? 0
@@ -96,7 +97,7 @@ X509_REQ *ecert_csr_read(const unsigned char *bytes, size_t len,
                          const char *file, ecert_err_t *err)
 {
     X509_REQ *csr = NULL;
-    int rc = ecert_pem_text(bytes, len, WANTED, file, err);
+    int rc = ecert_sniff_expect(bytes, len, WANTED, file, err);
 
     if (rc == 1) {
         rc = read_pem(bytes, len, &csr, file, err);

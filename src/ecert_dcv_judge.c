@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "ecert_dcv.h"
-#include "ecert_dcv_look.h"
+#include "ecert_sniff.h"
 #include "ecert_err.h"
 
 #define BOM   "\xef\xbb\xbf"
@@ -244,8 +244,9 @@ static const unsigned char *find(const unsigned char *bytes, size_t len,
 static int judge_look(const ecert_dcv_answer_t *answer,
                       ecert_dcv_verdict_t *verdict)
 {
-    char text[ECERT_DCV_KEPT + 1], who[300];
-    const char *look;
+    size_t skip = leading(answer->body, answer->kept);
+    ecert_sniff_t found;
+    char who[300];
 
     if (answer->len == 0) {
         say(verdict, ECERT_DCV_BAD, "put the file again: ecert dcv add",
@@ -258,18 +259,13 @@ static int judge_look(const ecert_dcv_answer_t *answer,
             answer->coding);
         return 1;
     }
-    look = ecert_dcv_look_bytes(answer->body, answer->kept);
-    if (look == NULL) {
-        memcpy(text, answer->body, answer->kept);
-        text[answer->kept] = '\0';
-        look = ecert_dcv_look_text(text + leading(answer->body, answer->kept));
-    }
-    if (look == NULL) {
+    found = ecert_sniff(answer->body + skip, answer->kept - skip);
+    if (found.name == NULL) {
         return 0;
     }
     blame(answer, who, sizeof(who));
     say(verdict, ECERT_DCV_BAD, who, "status 200, but this is %s, not the code",
-        look);
+        found.name);
     return 1;
 }
 

@@ -6,7 +6,7 @@
 #include <openssl/crypto.h>
 
 #include "ecert_dcv.h"
-#include "ecert_dcv_look.h"
+#include "ecert_sniff.h"
 #include "ecert_text.h"
 
 /* The text on its way, in UTF-8, with a zero byte behind it. */
@@ -188,10 +188,19 @@ static int too_large(size_t len, const char *file, ecert_err_t *err)
                      ECERT_DCV_BODY_MAX);
 }
 
+/* What is known is no code; UTF-16 can be one. */
+static int check_kind(const unsigned char *bytes, size_t len, const char *file,
+                      ecert_err_t *err)
+{
+    ecert_sniff_t found = ecert_sniff(bytes, len);
+
+    return found.name == NULL || found.kind == ECERT_SNIFF_UTF16
+               ? 0
+               : ecert_err(err, ECERT_ERR_TOKEN, file, "it is %s", found.name);
+}
+
 static int mend(text_t *text, const char *file, ecert_err_t *err)
 {
-    const char *look;
-
     if (check_signs(text, file, err) != 0) {
         return -1;
     }
@@ -199,13 +208,9 @@ static int mend(text_t *text, const char *file, ecert_err_t *err)
     if (text->len == 0) {
         return ecert_err(err, ECERT_ERR_TOKEN, file, "it is empty");
     }
-    /* once more: it may have stood behind a byte order mark */
-    look = ecert_dcv_look_bytes(text->bytes, text->len);
-    if (look == NULL) {
-        look = ecert_dcv_look_text((const char *)text->bytes);
-    }
-    if (look != NULL) {
-        return ecert_err(err, ECERT_ERR_TOKEN, file, "it is %s", look);
+    /* once more: it may have been UTF-16, or stood behind white space */
+    if (check_kind(text->bytes, text->len, file, err) != 0) {
+        return -1;
     }
     mend_line_ends(text);
     strip_ends(text);
@@ -219,14 +224,13 @@ int ecert_dcv_mend(const unsigned char *bytes, size_t len, const char *file,
                    unsigned char **out, size_t *out_len, unsigned *mended,
                    ecert_err_t *err)
 {
-    const char *look = ecert_dcv_look_bytes(bytes, len);
     text_t text = {NULL, 0, 0, 0};
 
     *out = NULL;
     *out_len = 0;
     *mended = 0;
-    if (look != NULL) {
-        return ecert_err(err, ECERT_ERR_TOKEN, file, "it is %s", look);
+    if (check_kind(bytes, len, file, err) != 0) {
+        return -1;
     }
     if (len > 4 * (size_t)ECERT_DCV_BODY_MAX) {
         return too_large(len, file, err);

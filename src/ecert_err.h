@@ -87,8 +87,7 @@
       "choose another one")                                                    \
     X(ALGORITHM, "algorithm",                                                  \
       "the file is protected with an algorithm that is not available here",    \
-      "install OpenSSL's legacy provider, or export the file with another "    \
-      "algorithm")                                                             \
+      "export the file again with AES-256 and SHA-256")                        \
     X(DAMAGED, "damaged", "the file is damaged",                               \
       "copy it or export it once more")                                        \
     X(ITERATIONS, "iterations", "opening this file is made too expensive",     \

@@ -28,15 +28,16 @@ typedef struct {
  */
 int ecert_parcel_read(const char *path, ecert_file_t *file, ecert_err_t *err);
 
-/* 1 when a password is needed to open these bytes: a PFX. */
+/* 1 when a password is needed to open these bytes: a PFX, also in PEM. */
 int ecert_parcel_locked(const ecert_file_t *file);
 
 /*
- * Certificates (PEM, DER, PKCS#7, TRUSTED CERTIFICATE) and at most one key
- * beside them (PEM, not encrypted), or a PFX with password (else NULL).
- * Errors are those of ecert_pem_certificates, ecert_pem_key, ecert_pfx_read and
- * ecert_jail_run.  A file with a key alone is fine, one without anything is not
- * (FORMAT).  Free with ecert_parcel_free after success.
+ * Certificates (PEM, DER, PKCS#7 or CMS, TRUSTED CERTIFICATE) and at most one
+ * key beside them (PEM, not encrypted), files of both in a ZIP archive, or a
+ * PFX with password (else NULL).
+ * Errors are those of ecert_pem_certificates, ecert_pem_key, ecert_pfx_read,
+ * ecert_zip_each and ecert_jail_run.  A file with a key alone is fine, one
+ * without anything is not (FORMAT).  Free with ecert_parcel_free after success.
  */
 int ecert_parcel_open(const ecert_file_t *file, const char *name,
                       const char *password, ecert_parcel_t *parcel,

@@ -6,13 +6,14 @@
 #include "ecert_pem.h"
 #include "ecert_pem_block.h"
 #include "ecert_pfx.h"
+#include "ecert_sniff.h"
 
 /* RSA-8192 in PKCS#8 takes less than five thousand bytes. */
 #define KEY_BYTES 16384
 
 int ecert_parcel_locked(const ecert_file_t *file)
 {
-    return ecert_pfx_is(file->bytes, file->len);
+    return ecert_sniff_pfx(file->bytes, file->len);
 }
 
 /* In the jail. */
@@ -66,25 +67,61 @@ static int send_key(const job_t *job, EVP_PKEY *key, ecert_frames_t *out,
     return rc;
 }
 
+/* The PFX itself, of a file that has it in PEM or in Base64, too. */
+static int unwrap_pfx(const job_t *job, unsigned char **der, size_t *len,
+                      ecert_err_t *err)
+{
+    const ecert_file_t *file = job->file;
+    ecert_pem_block_t block;
+
+    if (ecert_sniff(file->bytes, file->len).kind == ECERT_SNIFF_DER) {
+        *len = file->len;
+        *der = OPENSSL_memdup(file->bytes, file->len);
+        return *der ? 0 : ecert_err(err, ECERT_ERR_MEMORY, job->name, NULL);
+    }
+    ecert_pem_block_init(&block, file->bytes, file->len);
+    while (ecert_pem_block_next(&block, job->name, err) == 1) {
+        if (ecert_pem_block_der(&block, der, len) != 0) {
+            return ecert_pem_block_damaged(&block, job->name, err);
+        }
+        if (ecert_sniff_pfx(*der, *len)) {
+            return 0;
+        }
+        OPENSSL_clear_free(*der, *len);
+    }
+    return ecert_err(err, ECERT_ERR_DAMAGED, job->name, "no PFX in it");
+}
+
+static int send_pfx(const job_t *job, const ecert_pfx_t *pfx,
+                    ecert_frames_t *out, ecert_err_t *err)
+{
+    int rc = send_certificates(job, pfx->certificates, out, err);
+
+    if (rc == 0 && pfx->key != NULL) {
+        rc = send_key(job, pfx->key, out, err);
+    }
+    return rc == 0
+               ? ecert_frames_add(out, ECERT_PARCEL_NAME, pfx->friendly_name,
+                                  strlen(pfx->friendly_name), err)
+               : rc;
+}
+
 static int open_pfx(const job_t *job, ecert_frames_t *out, ecert_err_t *err)
 {
+    unsigned char *der;
     ecert_pfx_t pfx;
+    size_t len;
     int rc;
 
-    if (ecert_pfx_read(job->file->bytes, job->file->len, job->name,
-                       job->password, &pfx, err)
-        != 0) {
+    if (unwrap_pfx(job, &der, &len, err) != 0) {
         return -1;
     }
-    rc = send_certificates(job, pfx.certificates, out, err);
-    if (rc == 0 && pfx.key != NULL) {
-        rc = send_key(job, pfx.key, out, err);
-    }
+    rc = ecert_pfx_read(der, len, job->name, job->password, &pfx, err);
     if (rc == 0) {
-        rc = ecert_frames_add(out, ECERT_PARCEL_NAME, pfx.friendly_name,
-                              strlen(pfx.friendly_name), err);
+        rc = send_pfx(job, &pfx, out, err);
+        ecert_pfx_free(&pfx);
     }
-    ecert_pfx_free(&pfx);
+    OPENSSL_clear_free(der, len);
     return rc;
 }
 
@@ -96,16 +133,16 @@ static int is_about_key(ecert_code_t code)
 }
 
 /* The key of a file that seems to have no certificate: why is that error. */
-static EVP_PKEY *key_alone(const job_t *job, ecert_err_t *why)
+static EVP_PKEY *key_alone(const unsigned char *bytes, size_t len,
+                           const char *name, ecert_err_t *why)
 {
-    const ecert_file_t *file = job->file;
     ecert_err_t err;
     EVP_PKEY *key;
 
     if (why->code != ECERT_ERR_FORMAT) {
         return NULL;
     }
-    key = ecert_pem_key(file->bytes, file->len, job->name, &err);
+    key = ecert_pem_key(bytes, len, name, &err);
     if (key == NULL && is_about_key(err.code)) {
         *why = err;
     }
@@ -113,43 +150,47 @@ static EVP_PKEY *key_alone(const job_t *job, ecert_err_t *why)
 }
 
 /* The key beside certificates, which only PEM can hold; NULL is none. */
-static int key_beside(const job_t *job, EVP_PKEY **key, ecert_err_t *err)
+static int key_beside(const unsigned char *bytes, size_t len, const char *name,
+                      EVP_PKEY **key, ecert_err_t *err)
 {
-    const ecert_file_t *file = job->file;
-
-    if (ecert_pem_text(file->bytes, file->len, "a certificate", job->name, err)
-        != 1) {
+    if (ecert_sniff(bytes, len).kind != ECERT_SNIFF_PEM) {
         return 0;
     }
-    *key = ecert_pem_key(file->bytes, file->len, job->name, err);
+    *key = ecert_pem_key(bytes, len, name, err);
     return *key != NULL || err->code == ECERT_ERR_NO_KEY ? 0 : -1;
+}
+
+int ecert_parcel_plain(const unsigned char *bytes, size_t len, const char *name,
+                       ecert_found_t *found, ecert_err_t *err)
+{
+    if (ecert_pem_certificates(bytes, len, name, found->list, err) == 0) {
+        return key_beside(bytes, len, name, &found->key, err);
+    }
+    found->key = key_alone(bytes, len, name, err);
+    return found->key != NULL ? 0 : -1;
 }
 
 static int open_plain(const job_t *job, ecert_frames_t *out, ecert_err_t *err)
 {
-    STACK_OF(X509) *list = sk_X509_new_null();
-    EVP_PKEY *key = NULL;
+    const ecert_file_t *file = job->file;
+    ecert_found_t found = {sk_X509_new_null(), NULL};
     int rc;
 
-    if (list == NULL) {
+    if (found.list == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, job->name, NULL);
     }
-    rc = ecert_pem_certificates(job->file->bytes, job->file->len, job->name,
-                                list, err);
+    rc = ecert_sniff(file->bytes, file->len).kind == ECERT_SNIFF_ZIP
+             ? ecert_parcel_zip(file->bytes, file->len, job->name, &found, err)
+             : ecert_parcel_plain(file->bytes, file->len, job->name, &found,
+                                  err);
     if (rc == 0) {
-        rc = key_beside(job, &key, err);
-    } else {
-        key = key_alone(job, err);
-        rc = key != NULL ? 0 : -1;
+        rc = send_certificates(job, found.list, out, err);
     }
-    if (rc == 0) {
-        rc = send_certificates(job, list, out, err);
+    if (rc == 0 && found.key != NULL) {
+        rc = send_key(job, found.key, out, err);
     }
-    if (rc == 0 && key != NULL) {
-        rc = send_key(job, key, out, err);
-    }
-    EVP_PKEY_free(key);
-    sk_X509_pop_free(list, X509_free);
+    EVP_PKEY_free(found.key);
+    sk_X509_pop_free(found.list, X509_free);
     return rc;
 }
 

@@ -3,17 +3,20 @@
 #include <ctype.h>
 #include <string.h>
 
+#include <openssl/cms.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/pkcs7.h>
 #include <openssl/x509v3.h>
 
 #include "ecert_pem_block.h"
+#include "ecert_sniff.h"
+
+#define WANTED "a certificate"
 
 /* What a file of certificates is being read into. */
 typedef struct {
     const char *file;
     STACK_OF(X509) *found;
+    ecert_sniff_t other; /* what else is in it */
     ecert_err_t *err;
 } reader_t;
 
@@ -49,27 +52,48 @@ static int take(reader_t *r, X509 *cert)
     return 0;
 }
 
-/* All certificates of a PKCS#7; 1 when the bytes are none. */
-static int take_pkcs7(reader_t *r, const unsigned char *der, size_t len)
+static const char *empty_name(CMS_ContentInfo *cms)
 {
-    const unsigned char *p = der;
-    PKCS7 *p7 = d2i_PKCS7(NULL, &p, (long)len);
-    STACK_OF(X509) *certs = NULL;
+    const ASN1_OBJECT *type = CMS_get0_eContentType(cms);
+
+    return type != NULL && OBJ_obj2nid(type) == NID_id_cct_PKIResponse
+               ? "a CA's answer (CMC) without one: refused or still pending"
+               : "an empty PKCS#7";
+}
+
+static int take_all(reader_t *r, CMS_ContentInfo *cms)
+{
+    STACK_OF(X509) *certs = CMS_get1_certs(cms);
     int rc = 0;
 
-    ERR_clear_error();
-    if (p7 == NULL) {
-        return 1;
-    }
-    if (PKCS7_type_is_signed(p7) && p7->d.sign != NULL) {
-        certs = p7->d.sign->cert;
-    }
     for (int i = 0; rc == 0 && i < sk_X509_num(certs); i++) {
         X509 *cert = sk_X509_value(certs, i);
         X509_up_ref(cert);
         rc = take(r, cert);
     }
-    PKCS7_free(p7);
+    if (sk_X509_num(certs) <= 0) {
+        r->other = (ecert_sniff_t){ECERT_SNIFF_DER, empty_name(cms), NULL};
+    }
+    sk_X509_pop_free(certs, X509_free);
+    return rc;
+}
+
+/*
+ * All certificates of SignedData (RFC 5652, 5.1; PKCS#7 is its version 1),
+ * whatever is signed: nothing, or the full response (RFC 5272, 3.2) that CAs
+ * of Windows give.  1 when the bytes are none.
+ */
+static int take_cms(reader_t *r, const unsigned char *der, size_t len)
+{
+    const unsigned char *p = der;
+    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &p, (long)len);
+    int rc = 1;
+
+    if (cms != NULL && OBJ_obj2nid(CMS_get0_type(cms)) == NID_pkcs7_signed) {
+        rc = take_all(r, cms);
+    }
+    CMS_ContentInfo_free(cms);
+    ERR_clear_error();
     return rc;
 }
 
@@ -87,52 +111,79 @@ static int take_x509(reader_t *r, const unsigned char *der, size_t len,
     return take(r, cert);
 }
 
+/* A block without certificates: noted when it is whole and something else. */
+static int take_other(reader_t *r, const ecert_pem_block_t *block,
+                      const unsigned char *der, size_t len)
+{
+    ecert_sniff_t found = {ECERT_SNIFF_OTHER, NULL, NULL};
+
+    if (der != NULL) {
+        found = ecert_sniff_der(der, len);
+    }
+    if (found.kind == ECERT_SNIFF_OTHER && block->kind != ECERT_PEM_OTHER) {
+        return ecert_pem_block_damaged(block, r->file, r->err);
+    }
+    if (found.kind == ECERT_SNIFF_OTHER) {
+        found.name = ecert_pem_kind_name(block->kind);
+    }
+    r->other = found;
+    return 0;
+}
+
+/* The label does not matter: certutil -encode writes "CERTIFICATE" around all
+ * that there is. */
 static int take_block(reader_t *r, const ecert_pem_block_t *block)
 {
     unsigned char *der = NULL;
     size_t len = 0, used = 0;
-    if (ecert_pem_block_der(block, &der, &len) != 0) {
-        return ecert_pem_block_damaged(block, r->file, r->err);
+    int rc = 1;
+
+    if (ecert_pem_block_der(block, &der, &len) == 0) {
+        rc = take_x509(r, der, len, &used);
+        rc = rc == 1 ? take_cms(r, der, len) : rc;
     }
-    int rc = block->kind == ECERT_PEM_PKCS7 ? 1 : take_x509(r, der, len, &used);
     if (rc == 1) {
-        /* certutil -encode writes a PKCS#7 as "CERTIFICATE", too. */
-        rc = take_pkcs7(r, der, len);
+        rc = take_other(r, block, der, len);
     }
     /* Behind a TRUSTED CERTIFICATE follow OpenSSL's own settings: dropped. */
-    if (rc == 1 || (rc == 0 && used > 0 && used < len && !block->trusted)) {
+    if (rc == 0 && used > 0 && used < len && !block->trusted) {
         rc = ecert_pem_block_damaged(block, r->file, r->err);
     }
     OPENSSL_clear_free(der, len);
     return rc;
 }
 
+static int may_have_certificates(ecert_pem_kind_t kind)
+{
+    return kind == ECERT_PEM_CERTIFICATE || kind == ECERT_PEM_PKCS7
+           || kind == ECERT_PEM_PFX || kind == ECERT_PEM_BARE
+           || kind == ECERT_PEM_OTHER;
+}
+
 static int read_pem(reader_t *r, const unsigned char *bytes, size_t len)
 {
     ecert_pem_block_t block;
-    const char *other = NULL;
     int rc;
 
     ecert_pem_block_init(&block, bytes, len);
     while ((rc = ecert_pem_block_next(&block, r->file, r->err)) == 1) {
-        if (block.kind != ECERT_PEM_CERTIFICATE
-            && block.kind != ECERT_PEM_PKCS7) {
-            other = ecert_pem_kind_name(block.kind);
+        if (!may_have_certificates(block.kind)) {
+            r->other.name = ecert_pem_kind_name(block.kind);
+            r->other.hint = NULL;
         } else if (take_block(r, &block) != 0) {
             return -1;
         }
     }
-    if (rc == 0 && sk_X509_num(r->found) == 0) {
-        return ecert_err(r->err, ECERT_ERR_FORMAT, r->file,
-                         "expected a certificate, found %s",
-                         other ? other : "an empty PKCS#7");
-    }
-    return rc;
+    return rc == 0 && sk_X509_num(r->found) == 0
+               ? ecert_sniff_mistaken(&r->other, WANTED, r->file, r->err)
+               : rc;
 }
 
-/* DER: certificates one behind the other, or one PKCS#7. */
+/* DER: certificates one behind the other, or one SignedData. */
 static int read_der(reader_t *r, const unsigned char *bytes, size_t len)
 {
+    static const ecert_sniff_t more = {
+        ECERT_SNIFF_DER, "a certificate with something behind it", NULL};
     size_t at = 0, used = 0;
     int rc = 0;
 
@@ -143,14 +194,18 @@ static int read_der(reader_t *r, const unsigned char *bytes, size_t len)
             at++;
         }
     }
-    if (rc == 1 && at == 0) {
-        rc = take_pkcs7(r, bytes, len);
+    if (rc == 1 && at > 0) {
+        return ecert_sniff_mistaken(&more, WANTED, r->file, r->err);
     }
-    if (rc == 0 && sk_X509_num(r->found) == 0) {
-        rc = 1;
+    if (rc == 1) {
+        rc = take_cms(r, bytes, len);
     }
-    return rc == 1 ? ecert_pem_not(bytes, len, "a certificate", r->file, r->err)
-                   : rc;
+    if (rc == 1) {
+        return ecert_sniff_not(bytes, len, WANTED, r->file, r->err);
+    }
+    return rc == 0 && sk_X509_num(r->found) == 0
+               ? ecert_sniff_mistaken(&r->other, WANTED, r->file, r->err)
+               : rc;
 }
 
 static int append(STACK_OF(X509) *list, STACK_OF(X509) *found, const char *file,
@@ -170,13 +225,13 @@ int ecert_pem_certificates(const unsigned char *bytes, size_t len,
                            const char *file, STACK_OF(X509) *list,
                            ecert_err_t *err)
 {
-    reader_t reader = {file, sk_X509_new_null(), err};
+    reader_t reader = {.file = file, .found = sk_X509_new_null(), .err = err};
     int rc;
 
     if (reader.found == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, file, NULL);
     }
-    rc = ecert_pem_text(bytes, len, "a certificate", file, err);
+    rc = ecert_sniff_expect(bytes, len, WANTED, file, err);
     if (rc == 0) {
         rc = read_der(&reader, bytes, len);
     } else if (rc == 1) {

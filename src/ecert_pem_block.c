@@ -1,14 +1,16 @@
 #include "ecert_pem_block.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/evp.h>
 
-#define BEGIN  "-----BEGIN "
+#define BEGIN  ECERT_PEM_BEGIN
 #define END    "-----END "
 #define DASHES "-----"
 
@@ -22,10 +24,8 @@ static const struct {
     {"PKCS7", ECERT_PEM_PKCS7},
     {"PKCS #7 SIGNED DATA", ECERT_PEM_PKCS7},
     {"CMS", ECERT_PEM_PKCS7},
-    {"PRIVATE KEY", ECERT_PEM_KEY},
-    {"RSA PRIVATE KEY", ECERT_PEM_KEY},
-    {"EC PRIVATE KEY", ECERT_PEM_KEY},
-    {"DSA PRIVATE KEY", ECERT_PEM_KEY},
+    {"PKCS12", ECERT_PEM_PFX},
+    {"PFX", ECERT_PEM_PFX},
     {"ENCRYPTED PRIVATE KEY", ECERT_PEM_KEY_ENCRYPTED},
     {"OPENSSH PRIVATE KEY", ECERT_PEM_KEY_FOREIGN},
     {"CERTIFICATE REQUEST", ECERT_PEM_REQUEST},
@@ -43,8 +43,12 @@ const char *ecert_pem_kind_name(ecert_pem_kind_t kind)
     switch (kind) {
     case ECERT_PEM_CERTIFICATE:
         return "a certificate";
+    case ECERT_PEM_BARE:
+        return "Base64 of another kind";
     case ECERT_PEM_PKCS7:
         return "a PKCS#7";
+    case ECERT_PEM_PFX:
+        return "a PFX (PKCS#12) file";
     case ECERT_PEM_KEY:
         return "a private key";
     case ECERT_PEM_KEY_ENCRYPTED:
@@ -93,6 +97,14 @@ static void advance(ecert_pem_block_t *block, const unsigned char *next)
     block->rest_len -= step;
 }
 
+/* "PRIVATE KEY", "RSA PRIVATE KEY" and the like. */
+static int is_key(const char *label, size_t len)
+{
+    static const char key[] = "PRIVATE KEY";
+
+    return len >= strlen(key) && strcmp(label + len - strlen(key), key) == 0;
+}
+
 static int set_label(ecert_pem_block_t *block, const unsigned char *label,
                      size_t len)
 {
@@ -102,7 +114,7 @@ static int set_label(ecert_pem_block_t *block, const unsigned char *label,
     memcpy(block->label, label, len);
     block->label[len] = '\0';
     block->trusted = strcmp(block->label, "TRUSTED CERTIFICATE") == 0;
-    block->kind = ECERT_PEM_OTHER;
+    block->kind = is_key(block->label, len) ? ECERT_PEM_KEY : ECERT_PEM_OTHER;
     for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
         if (strcmp(labels[i].label, block->label) == 0) {
             block->kind = labels[i].kind;
@@ -143,6 +155,30 @@ static int no_end(const ecert_pem_block_t *block, const char *file,
                      block->line);
 }
 
+/* Goes behind "Proc-Type: 4,ENCRYPTED" and the like, to the Base64. */
+static void skip_headers(ecert_pem_block_t *block)
+{
+    const unsigned char *p = block->body, *end = p + block->len;
+
+    block->encrypted = 0;
+    while (p < end) {
+        const unsigned char *line = p;
+
+        while (p < end && *p != '\n' && *p != '\r') {
+            p++;
+        }
+        if (memchr(line, ':', (size_t)(p - line)) != NULL) {
+            block->encrypted |=
+                memmem(line, (size_t)(p - line), "ENCRYPTED", 9) != NULL;
+            block->len -= (size_t)(p - block->body);
+            block->body = p;
+        } else if (p > line) {
+            return;
+        }
+        p++;
+    }
+}
+
 /* Behind the label: finds the END line of the same label. */
 static int find_end(ecert_pem_block_t *block, const unsigned char *body,
                     const char *file, ecert_err_t *err)
@@ -157,9 +193,25 @@ static int find_end(ecert_pem_block_t *block, const unsigned char *body,
         || memmem(body, (size_t)(found - body), BEGIN, strlen(BEGIN))) {
         return no_end(block, file, err);
     }
-    block->start = block->rest;
-    block->len = (size_t)(found + end_len - block->rest);
+    block->body = body;
+    block->len = (size_t)(found - body);
+    skip_headers(block);
     advance(block, found + end_len);
+    return 1;
+}
+
+/* Base64 alone: all of it but a byte order mark, once. */
+static int take_bare(ecert_pem_block_t *block)
+{
+    size_t mark =
+        block->rest_len >= 3 && memcmp(block->rest, "\xef\xbb\xbf", 3) == 0 ? 3
+                                                                            : 0;
+
+    block->kind = ECERT_PEM_BARE;
+    block->body = block->rest + mark;
+    block->len = block->rest_len - mark;
+    block->line = 1;
+    block->rest_len = 0;
     return 1;
 }
 
@@ -170,6 +222,9 @@ int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
         memmem(block->rest, block->rest_len, BEGIN, strlen(BEGIN));
     block->label[0] = '\0';
     block->number++;
+    if (begin == NULL && block->number == 1 && block->rest_len > 0) {
+        return take_bare(block);
+    }
     if (begin == NULL) {
         block->line =
             block->lines + 1 + count_lines(block->rest, block->rest_len);
@@ -190,50 +245,64 @@ int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
     return find_end(block, dashes + strlen(DASHES), file, err);
 }
 
-char *ecert_pem_block_text(const ecert_pem_block_t *block, size_t *len)
+/*
+ * Base64 to bytes, whatever white space is in it: *out has room for three bytes
+ * of every four characters.  -1 when it is damaged.
+ */
+static int decode(const unsigned char *text, size_t len, unsigned char *out,
+                  size_t *out_len)
 {
-    char *text = OPENSSL_malloc(block->len + 2);
-    int line_start = 1;
-    size_t n = 0;
+    unsigned char *chars = OPENSSL_malloc(len + 1);
+    size_t n = 0, pad = 0;
+    int got = -1;
 
-    for (size_t i = 0; text != NULL && i < block->len; i++) {
-        char c = (char)block->start[i];
-        if (c == '\r') {
-            if (i + 1 < block->len && block->start[i + 1] == '\n') {
-                continue;
-            }
-            c = '\n';
+    for (size_t i = 0; chars != NULL && i < len; i++) {
+        if (!isspace(text[i])) {
+            chars[n++] = text[i];
         }
-        if (line_start && (c == ' ' || c == '\t')) {
-            continue;
-        }
-        line_start = c == '\n';
-        text[n++] = c;
     }
-    if (text != NULL) {
-        text[n++] = '\n';
-        text[n] = '\0';
+    while (pad < n && pad < 2 && chars[n - 1 - pad] == '=') {
+        pad++;
     }
-    *len = n;
-    return text;
+    if (n > 0 && n <= INT_MAX && n % 4 == 0
+        && memchr(chars, '=', n - pad) == NULL) {
+        got = EVP_DecodeBlock(out, chars, (int)n);
+    }
+    OPENSSL_clear_free(chars, len + 1);
+    *out_len = got > 0 ? (size_t)got - pad : 0;
+    return got > 0 ? 0 : -1;
 }
 
 int ecert_pem_block_der(const ecert_pem_block_t *block, unsigned char **der,
                         size_t *len)
 {
-    size_t text_len = 0;
-    char *text = ecert_pem_block_text(block, &text_len);
-    BIO *bio = text ? BIO_new_mem_buf(text, (int)text_len) : NULL;
-    char *name = NULL, *header = NULL;
-    long der_len = 0;
+    int rc;
 
-    *der = NULL;
-    int ok = bio && PEM_read_bio(bio, &name, &header, der, &der_len) == 1;
-    *len = ok ? (size_t)der_len : 0;
-    BIO_free(bio);
-    OPENSSL_free(name);
-    OPENSSL_free(header);
-    OPENSSL_clear_free(text, text_len);
-    ERR_clear_error();
-    return ok ? 0 : -1;
+    *len = 0;
+    *der = OPENSSL_malloc(block->len / 4 * 3 + 3);
+    if (*der == NULL) {
+        return -1;
+    }
+    rc = decode(block->body, block->len, *der, len);
+    if (rc != 0) {
+        OPENSSL_clear_free(*der, block->len / 4 * 3 + 3);
+        *der = NULL;
+    }
+    return rc;
+}
+
+size_t ecert_pem_block_head(const ecert_pem_block_t *block, unsigned char *head,
+                            size_t size)
+{
+    unsigned char chars[64];
+    size_t n = 0, got = 0, most = size / 3 * 4;
+
+    for (size_t i = 0; i < block->len && n < most && n < sizeof(chars); i++) {
+        if (!isspace(block->body[i])) {
+            chars[n++] = block->body[i];
+        }
+    }
+    decode(chars, n / 4 * 4, head, &got);
+    OPENSSL_cleanse(chars, sizeof(chars));
+    return got;
 }

@@ -6,19 +6,12 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include "ecert_pem_block.h"
+#include "ecert_sniff.h"
 
-/* OpenSSL would ask on the terminal for a password. */
-static int no_password(char *buf, int size, int writing, void *encrypted)
-{
-    (void)buf;
-    (void)size;
-    (void)writing;
-    *(int *)encrypted = 1;
-    return -1;
-}
+#define WANTED "a private key"
 
 static int encrypted_error(const char *file, ecert_err_t *err)
 {
@@ -26,31 +19,29 @@ static int encrypted_error(const char *file, ecert_err_t *err)
     return ecert_err(err, ECERT_ERR_ENCRYPTED, file, NULL);
 }
 
-static EVP_PKEY *decode_block(const ecert_pem_block_t *block, const char *file,
-                              ecert_err_t *err)
+/* An EncryptedPrivateKeyInfo has the shape of an X509_SIG. */
+static int is_encrypted(const unsigned char *der, size_t len)
 {
-    size_t len = 0;
-    char *text = ecert_pem_block_text(block, &len);
-    BIO *bio = text ? BIO_new_mem_buf(text, (int)len) : NULL;
-    EVP_PKEY *key = NULL;
-    int encrypted = 0;
-
-    if (bio == NULL) {
-        ecert_err_openssl(err, ECERT_ERR_MEMORY, file, NULL);
-    } else {
-        key = PEM_read_bio_PrivateKey(bio, NULL, no_password, &encrypted);
-    }
-    if (bio != NULL && key == NULL) {
-        if (encrypted) {
-            encrypted_error(file, err);
-        } else {
-            ecert_pem_block_damaged(block, file, err);
-        }
-    }
-    BIO_free(bio);
-    OPENSSL_clear_free(text, len);
+    const unsigned char *p = der;
+    X509_SIG *sig = d2i_X509_SIG(NULL, &p, (long)len);
+    int encrypted = sig != NULL;
+    X509_SIG_free(sig);
     ERR_clear_error();
-    return key;
+    return encrypted;
+}
+
+/* PKCS#8, PKCS#1 or SEC1, as the bytes say; 1: none of them. */
+static int decode(const unsigned char *der, size_t len, EVP_PKEY **key,
+                  const char *file, ecert_err_t *err)
+{
+    const unsigned char *p = der;
+
+    if (is_encrypted(der, len)) {
+        return encrypted_error(file, err);
+    }
+    *key = d2i_AutoPrivateKey(NULL, &p, (long)len);
+    ERR_clear_error();
+    return *key ? 0 : 1;
 }
 
 /* Keeps the first key; the same once more is fine, another is not. */
@@ -69,23 +60,51 @@ static int keep(EVP_PKEY **kept, EVP_PKEY *key, const char *file,
                             "two different private keys");
 }
 
-static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
-                      const char *file, ecert_err_t *err)
+static int is_key(ecert_pem_kind_t kind)
 {
-    EVP_PKEY *key;
-    switch (block->kind) {
-    case ECERT_PEM_KEY_ENCRYPTED:
+    return kind == ECERT_PEM_KEY || kind == ECERT_PEM_KEY_ENCRYPTED;
+}
+
+/* What is not labelled as a key may be something else; *other says what. */
+static int take_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
+                      const char **other, const char *file, ecert_err_t *err)
+{
+    unsigned char *der = NULL;
+    EVP_PKEY *key = NULL;
+    size_t len = 0;
+    int rc = 1;
+
+    if (block->encrypted) {
         return encrypted_error(file, err);
-    case ECERT_PEM_KEY_FOREIGN:
-        return ecert_err(err, ECERT_ERR_FORMAT, file,
-                         "expected a private key in PKCS#8, PKCS#1 or SEC1, "
-                         "found OpenSSH's form");
-    case ECERT_PEM_KEY:
-        key = decode_block(block, file, err);
-        return key ? keep(kept, key, file, err) : -1;
-    default:
-        return 0;
     }
+    if (ecert_pem_block_der(block, &der, &len) == 0) {
+        rc = decode(der, len, &key, file, err);
+    }
+    if (rc == 0) {
+        rc = keep(kept, key, file, err);
+    } else if (rc == 1 && is_key(block->kind)) {
+        rc = ecert_pem_block_damaged(block, file, err);
+    } else if (rc == 1 && der != NULL) {
+        *other = ecert_sniff_der(der, len).name;
+    }
+    OPENSSL_clear_free(der, len);
+    return rc < 0 ? -1 : 0;
+}
+
+static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
+                      const char **other, const char *file, ecert_err_t *err)
+{
+    *other = ecert_pem_kind_name(block->kind);
+    if (block->kind == ECERT_PEM_KEY_FOREIGN) {
+        ecert_err(err, ECERT_ERR_FORMAT, file,
+                  "expected a private key in PKCS#8, PKCS#1 or SEC1, found "
+                  "OpenSSH's form");
+        return ecert_err_hint(err, "make PEM of a copy: ssh-keygen -p -m PKCS8 "
+                                   "-f COPY");
+    }
+    return is_key(block->kind) || block->kind == ECERT_PEM_BARE
+               ? take_block(block, kept, other, file, err)
+               : 0;
 }
 
 static int read_pem(const unsigned char *bytes, size_t len, const char *file,
@@ -97,10 +116,9 @@ static int read_pem(const unsigned char *bytes, size_t len, const char *file,
 
     ecert_pem_block_init(&block, bytes, len);
     while ((rc = ecert_pem_block_next(&block, file, err)) == 1) {
-        if (read_block(&block, kept, file, err) != 0) {
+        if (read_block(&block, kept, &other, file, err) != 0) {
             return -1;
         }
-        other = ecert_pem_kind_name(block.kind);
     }
     if (rc == 0 && *kept == NULL) {
         return ecert_err(err, ECERT_ERR_NO_KEY, file, "it holds %s", other);
@@ -108,34 +126,19 @@ static int read_pem(const unsigned char *bytes, size_t len, const char *file,
     return rc;
 }
 
-/* An EncryptedPrivateKeyInfo has the shape of an X509_SIG. */
-static int is_encrypted_der(const unsigned char *bytes, size_t len)
-{
-    const unsigned char *p = bytes;
-    X509_SIG *sig = d2i_X509_SIG(NULL, &p, (long)len);
-    int encrypted = sig != NULL;
-    X509_SIG_free(sig);
-    ERR_clear_error();
-    return encrypted;
-}
-
 static int read_der(const unsigned char *bytes, size_t len, const char *file,
                     EVP_PKEY **kept, ecert_err_t *err)
 {
-    const unsigned char *p = bytes;
-    if (is_encrypted_der(bytes, len)) {
-        return encrypted_error(file, err);
-    }
-    *kept = d2i_AutoPrivateKey(NULL, &p, (long)len);
-    ERR_clear_error();
-    return *kept ? 0 : ecert_pem_not(bytes, len, "a private key", file, err);
+    int rc = decode(bytes, len, kept, file, err);
+
+    return rc == 1 ? ecert_sniff_not(bytes, len, WANTED, file, err) : rc;
 }
 
 EVP_PKEY *ecert_pem_key(const unsigned char *bytes, size_t len,
                         const char *file, ecert_err_t *err)
 {
     EVP_PKEY *key = NULL;
-    int rc = ecert_pem_text(bytes, len, "a private key", file, err);
+    int rc = ecert_sniff_expect(bytes, len, WANTED, file, err);
     if (rc == 0) {
         rc = read_der(bytes, len, file, &key, err);
     } else if (rc == 1) {

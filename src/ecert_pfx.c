@@ -81,8 +81,44 @@ static char *old_password(const char *password)
     return out;
 }
 
+/*
+ * Windows protects a PFX to accounts or groups of a domain with a password that
+ * nobody knows: it is in the file, for them alone (wincrypt.h,
+ * szOID_PKCS_12_PROTECTED_PASSWORD_SECRET_BAG_TYPE_ID, 1.3.6.1.4.1.311.17.4).
+ */
+static int is_for_group(STACK_OF(PKCS7) *safes)
+{
+    static const unsigned char oid[] = {0x06, 0x09, 0x2b, 0x06, 0x01, 0x04,
+                                        0x01, 0x82, 0x37, 0x11, 0x04};
+
+    for (int i = 0; i < sk_PKCS7_num(safes); i++) {
+        const PKCS7 *safe = sk_PKCS7_value(safes, i);
+
+        if (PKCS7_type_is_data(safe) && safe->d.data != NULL
+            && memmem(safe->d.data->data, (size_t)safe->d.data->length, oid,
+                      sizeof(oid))
+                   != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int wrong_password(ecert_pfx_reader_t *r, STACK_OF(PKCS7) *safes)
+{
+    if (!is_for_group(safes)) {
+        return ecert_err(r->err, ECERT_ERR_PASSWORD, r->file, NULL);
+    }
+    ecert_err(r->err, ECERT_ERR_PASSWORD, r->file,
+              "it is protected for an account or a group of a Windows domain, "
+              "which Windows alone can open");
+    return ecert_err_hint(
+        r->err, "export it again in Windows, with a password in place "
+                "of \"group or user names\"");
+}
+
 /* Leaves the password that is right first. */
-static int verify(ecert_pfx_reader_t *r, PKCS12 *p12)
+static int verify(ecert_pfx_reader_t *r, PKCS12 *p12, STACK_OF(PKCS7) *safes)
 {
     if (!PKCS12_mac_present(p12)) {
         return 0;
@@ -108,7 +144,7 @@ static int verify(ecert_pfx_reader_t *r, PKCS12 *p12)
     if (ERR_peek_error() != 0) {
         return damaged(r, "the MAC");
     }
-    return ecert_err(r->err, ECERT_ERR_PASSWORD, r->file, NULL);
+    return wrong_password(r, safes);
 }
 
 /* All that can be told without the password, then the password, then all. */
@@ -121,7 +157,7 @@ static int take_safes(ecert_pfx_reader_t *r, PKCS12 *p12,
         rc = ecert_pfx_cost_safe(&r->cost, sk_PKCS7_value(safes, i));
     }
     if (rc == 0) {
-        rc = verify(r, p12);
+        rc = verify(r, p12, safes);
     }
     for (int i = 0; rc == 0 && i < sk_PKCS7_num(safes); i++) {
         rc = ecert_pfx_take_safe(r, sk_PKCS7_value(safes, i));
@@ -260,20 +296,6 @@ int ecert_pfx_read(const unsigned char *bytes, size_t len, const char *file,
     forget(&reader);
     ERR_clear_error();
     return rc;
-}
-
-int ecert_pfx_is(const unsigned char *bytes, size_t len)
-{
-    size_t at = 2;
-
-    if (len < 5 || bytes[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED)) {
-        return 0;
-    }
-    if (bytes[1] > 0x80) { /* so many bytes of length follow */
-        at += bytes[1] & 0x7f;
-    }
-    return at <= 6 && at + 3 <= len
-           && memcmp(bytes + at, "\x02\x01\x03", 3) == 0;
 }
 
 void ecert_pfx_free(ecert_pfx_t *pfx)

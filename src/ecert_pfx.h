@@ -38,9 +38,6 @@ typedef enum {
 int ecert_pfx_profile_parse(const char *text, ecert_pfx_profile_t *profile,
                             ecert_err_t *err);
 
-/* 1 when the bytes look like a PFX: a SEQUENCE that begins with version 3. */
-int ecert_pfx_is(const unsigned char *bytes, size_t len);
-
 /*
  * Opens it.  password is UTF-8, "" for an empty one (which some tools write as
  * none at all: both are tried); one that is not ASCII is tried in the spelling

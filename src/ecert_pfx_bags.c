@@ -24,6 +24,19 @@ static int not_opened(ecert_pfx_reader_t *r, const char *what)
     return ecert_err(r->err, ECERT_ERR_PASSWORD, r->file, NULL);
 }
 
+/* The MAC says that the file is whole, and that its password is right. */
+static int other_password(ecert_pfx_reader_t *r)
+{
+    ERR_clear_error();
+    ecert_err(r->err, ECERT_ERR_PASSWORD, r->file,
+              "it opens the file, but not the private key in it: Java gives a "
+              "key a password of its own");
+    return ecert_err_hint(r->err, "let both be the same: keytool "
+                                  "-importkeystore -srckeystore FILE "
+                                  "-destkeystore NEW.p12 -deststoretype "
+                                  "PKCS12, which asks for both");
+}
+
 /* A friendlyName (UTF-16, as it is) to text. */
 static void text_of(const unsigned char *utf16, int len, char out[256])
 {
@@ -102,7 +115,8 @@ static int take_encrypted_key(ecert_pfx_reader_t *r, const PKCS12_SAFEBAG *bag)
                                    ecert_pfx_password_len(password));
     }
     if (info == NULL) {
-        return not_opened(r, "the private key");
+        return r->verified ? other_password(r)
+                           : not_opened(r, "the private key");
     }
     rc = take_key(r, bag, info);
     PKCS8_PRIV_KEY_INFO_free(info);

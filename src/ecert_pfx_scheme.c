@@ -29,13 +29,27 @@ int ecert_pfx_missing(ecert_pfx_cost_t *cost, const char *name,
                      name, where);
 }
 
+/* What libcrypto itself has, but no provider here gives: it is an old one. */
+static int missing_old(ecert_pfx_cost_t *cost, const char *name,
+                       const char *where)
+{
+    int old = EVP_get_cipherbyname(name) != NULL
+              || EVP_get_digestbyname(name) != NULL;
+
+    ecert_pfx_missing(cost, name, where);
+    return old ? ecert_err_hint(cost->err,
+                                "install OpenSSL's legacy provider, or export "
+                                "the file again with AES-256 and SHA-256")
+               : -1;
+}
+
 int ecert_pfx_need_digest(ecert_pfx_cost_t *cost, const char *name,
                           const char *where)
 {
     EVP_MD *md = EVP_MD_fetch(NULL, name, NULL);
 
     if (md == NULL) {
-        return ecert_pfx_missing(cost, name, where);
+        return missing_old(cost, name, where);
     }
     EVP_MD_free(md);
     return 0;
@@ -47,7 +61,7 @@ static int need_cipher(ecert_pfx_cost_t *cost, const char *name,
     EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
 
     if (cipher == NULL) {
-        return ecert_pfx_missing(cost, name, where);
+        return missing_old(cost, name, where);
     }
     EVP_CIPHER_free(cipher);
     return 0;
@@ -251,8 +265,10 @@ int ecert_pfx_cost_pbmac1(ecert_pfx_cost_t *cost, const X509_ALGOR *mac)
     if (rc == 0
         && (OPENSSL_version_major() < 3
             || (OPENSSL_version_major() == 3 && OPENSSL_version_minor() < 4))) {
-        return ecert_pfx_missing(cost, "PBMAC1",
-                                 "OpenSSL 3.4 and later read it");
+        ecert_pfx_missing(cost, "PBMAC1", "OpenSSL 3.4 and later read it");
+        return ecert_err_hint(cost->err, "export the file again with the usual "
+                                         "MAC (HMAC with SHA-256, without "
+                                         "PBMAC1)");
     }
     return rc;
 }

@@ -7,6 +7,9 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Compress::Zip;
+use MIME::Base64;
+
 use Ecert::Client;
 use Ecert::Command;
 use Ecert::PKI;
@@ -76,6 +79,33 @@ sub pkcs7 ($form, @certs) {
     return $out;
 }
 
+sub zip ($name, @files) {
+    my $file = path($name);
+    my $zip;
+    while (my ($member, $bytes) = splice @files, 0, 2) {
+        if ($zip) {
+            $zip->newStream(Name => $member, Minimal => 1);
+        } else {
+            $zip = IO::Compress::Zip->new($file, Name => $member,
+                Minimal => 1) or die $IO::Compress::Zip::ZipError;
+        }
+        $zip->print($bytes);
+    }
+    $zip->close;
+    return $file;
+}
+
+# CMC (RFC 5272), signed by the CA, in Base64 as certreq saves it.
+sub response (@certs) {
+    my ($ca, $out) = (bytes('ca.pem', $sub->key_pem . $sub->pem), path('rsp'));
+    openssl('cms', '-sign', '-nodetach', '-binary', '-econtent_type',
+        '1.3.6.1.5.5.7.12.3', '-keyid', '-nocerts', '-signer', $ca,
+        '-certfile', pem('certs.pem', @certs), '-in', bytes('body', "0\0"),
+        '-outform', 'DER', '-out', $out);
+    return bytes('response.cer', "-----BEGIN CERTIFICATE-----\n"
+        . encode_base64(slurp($out)) . "-----END CERTIFICATE-----\n");
+}
+
 sub pfx ($store, @certs) {
     my $out = path('all.pfx');
     openssl('pkcs12', '-export', '-inkey', $store->site_dir($site)
@@ -111,6 +141,12 @@ sub forms {
         ['PKCS#7, DER', sub { pkcs7('DER', $_[1], $sub, $cross) }, 2],
         ['PFX', sub { (pfx($_[0], $_[1], $sub, $cross), '--password-file',
             $password) }, 2],
+        ['a ZIP archive', sub { zip('www.zip', 'www/www.crt' => $_[1]->pem,
+            'www/www.ca-bundle' => $cross->pem . $sub->pem,
+            '__MACOSX/www/._www.crt' => "\0\5\26\7",
+            'readme.txt' => "Dear customer,\n") }, 2],
+        ['a full response of Windows', sub { response($_[1], $sub, $cross) },
+            2],
         ['several files', sub { (pem('leaf.crt', $_[1]),
             bytes('sub.der', $sub->der), pem('cross.pem', $cross)) }, 2],
         ['several files, the leaf last', sub { (pem('a.pem', $cross),
@@ -247,6 +283,9 @@ sub refused {
             qr/: no-password: .*with --password-file FILE$/m],
         [['install', $site, pfx($store, $cert), '--password-file',
             password_file('falsch')], 1, qr/: password: .*; use the password/],
+        [['install', $site, zip('two.zip', 'www.crt' => $cert->pem,
+            'more.zip' => "PK\3\4")], 1,
+            qr/: format: .*two\.zip: more\.zip: .*archive.*; unpack it, /],
         [['install', 'none.hk', pem('l.pem', $cert)], 1,
             qr/: no-site: none\.hk/],
         [['install', 'none.hk'], 1,

@@ -84,7 +84,7 @@ my %attack = (
         'fetch', qr/the body is shorter than announced/],
     closed => ['', 'fetch', qr/there is no answer/],
     packed => [Ecert::Web::ok("\x1f\x8b\x08" . 'x' x 99), 'format',
-        qr/found something else/],
+        qr/found an archive \(gzip\)/],
     loop => [Ecert::Web::status(302, 'Location: loop'), 'fetch',
         qr/more than two redirects/],
     chunks => ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",

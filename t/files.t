@@ -41,6 +41,12 @@ my @forms = (
         pem($leaf, $cross, $cross, $sub) }],
     ['the old Sub CA in it', sub ($leaf) { pem($leaf, $old) }],
     ['CRLF', sub ($leaf) { pem($leaf, $sub) =~ s/\n/\r\n/gr }],
+    ['CR CR LF', sub ($leaf) { pem($leaf, $sub) =~ s/\n/\r\r\n/gr }],
+    ['an empty line after each', sub ($leaf) {
+        pem($leaf, $sub) =~ s/\n/\n\n/gr }],
+    ['CR, then LF', sub ($leaf) {
+        ($leaf->pem =~ s/\n/\r/gr) . $sub->pem }],
+    ['Base64 alone', sub ($leaf) { $leaf->pem =~ s/^-.*\n//gmr }],
     ['byte order mark', sub ($leaf) { "\xef\xbb\xbf" . $leaf->pem }],
     ['words before, between and behind', sub ($leaf) {
         "Subject: www\n\n" . $leaf->pem . "\nissuer:\n" . $sub->pem . 'end' }],

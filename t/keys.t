@@ -27,7 +27,8 @@ my %key = map { $_ => $pki->key($_) } @kinds;
 my @leaves = map { [$_, $pki->leaf(names => [$site], key => $key{$_})] }
     @kinds;
 
-# Certificate's kind, form, how the key is made from PKCS#8.
+# Certificate's kind, form, how the key is made from PKCS#8; what its label is
+# to say instead.
 my @forms = (
     ['P-256', 'PKCS#8, PEM', []],
     ['P-256', 'SEC1, PEM', ['-traditional']],
@@ -37,6 +38,10 @@ my @forms = (
     ['RSA-2048', 'PKCS#1, PEM', ['-traditional']],
     ['RSA-3072', 'PKCS#1, DER', [qw(-traditional -outform DER)]],
     ['RSA-4096', 'PKCS#8, DER', [qw(-outform DER)]],
+    ['RSA-2048', 'PKCS#1, PEM, labelled as PKCS#8', ['-traditional'], ''],
+    ['RSA-2048', 'PKCS#8, PEM, labelled as PKCS#1', [], 'RSA '],
+    ['P-256', 'SEC1, PEM, labelled as PKCS#8', ['-traditional'], ''],
+    ['P-256', 'PKCS#8, PEM, labelled as SEC1', [], 'EC '],
 );
 
 for my $kind (servers()) {
@@ -83,12 +88,13 @@ sub clients ($server, $name, $leaf) {
 sub forms ($kind) {
     my @vhosts;
     for my $i (0 .. $#forms) {
-        my ($type, undef, $how) = @{ $forms[$i] };
+        my ($type, undef, $how, $label) = @{ $forms[$i] };
         my $name = "f$i.example.hk";
         my $leaf = $pki->leaf(names => [$name], key => $key{$type});
         push @vhosts, { names => [$name], leaf => $leaf, directives => {
             ecert_certificate => $leaf->file(tmp() . "/$name.pem"),
-            ecert_certificate_key => key_file($leaf, $name, @$how),
+            ecert_certificate_key =>
+                labelled($label, key_file($leaf, $name, @$how)),
         } };
     }
     my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
@@ -100,6 +106,15 @@ sub forms ($kind) {
             [$vhosts[$i]{leaf}, $pki->sub, $pki->cross],
             "$forms[$i][0], $forms[$i][1]");
     }
+}
+
+sub labelled ($label, $file) {
+    return $file if !defined $label;
+    my $text = slurp($file) =~ s/(BEGIN|END) .*?PRIVATE/$1 ${label}PRIVATE/gr;
+    open my $out, '>', $file or die "$file: $!";
+    print {$out} $text;
+    close $out or die "$file: $!";
+    return $file;
 }
 
 sub key_file ($leaf, $name, @how) {

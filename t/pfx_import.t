@@ -9,6 +9,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use MIME::Base64;
 
 use Ecert::Command;
 use Ecert::PFX;
@@ -78,6 +79,21 @@ for my $tool (qw(openssl gnutls nss)) {
         my $password = 'Hello, 世界 é';
         restores($leaf{'P-256'}, $password, written($tool, $leaf{'P-256'},
             chain => \@path, password => $password));
+    };
+}
+
+# As certtool writes it when nobody says otherwise, as certutil -encode does, and
+# as .NET does.
+for my $label ('PKCS12', 'CERTIFICATE', undef) {
+    subtest 'openssl, in Base64' . ($label ? ", $label" : '') => sub {
+        my $text = encode_base64(slurp(written('openssl', $leaf{'P-256'},
+            chain => \@path)), $label ? "\r\r\n" : '');
+        my $file = tmp() . '/wrapped.txt';
+        open my $out, '>', $file or die "$file: $!";
+        print {$out} $label ? "-----BEGIN $label-----\n$text"
+            . "-----END $label-----\n" : $text;
+        close $out or die "$file: $!";
+        restores($leaf{'P-256'}, 'correct horse', $file);
     };
 }
 

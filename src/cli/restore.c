@@ -54,7 +54,7 @@ static void expect_pfx(const char *file, ecert_err_t *err)
     ecert_err(err, ECERT_ERR_FORMAT, file,
               "expected a PFX file or PEM with a private key%s%s",
               found ? ", " : "", found ? found : "");
-    ecert_err_hint(err, "export it again");
+    ecert_err_hint(err, "%s", was.hint[0] ? was.hint : "export it again");
 }
 
 static int need_key(restore_t *restore, ecert_err_t *err)

@@ -9,6 +9,7 @@
 #include "ecert_ocsp.h"
 #include "ecert_pem.h"
 #include "ecert_pem_block.h"
+#include "ecert_sniff.h"
 #include "ecert_x509.h"
 
 static void ask(X509 *cert)
@@ -99,17 +100,25 @@ static void blocks(const uint8_t *bytes, size_t len)
     const uint8_t *before = bytes;
     ecert_pem_block_t block;
     ecert_err_t err;
-    unsigned char *der;
-    size_t der_len;
+    unsigned char *der, head[20];
+    size_t der_len, head_len;
     int rc;
 
     ecert_pem_block_init(&block, bytes, len);
     while ((rc = ecert_pem_block_next(&block, "a.pem", &err)) == 1) {
-        FUZZ_CHECK(block.start >= before && block.len > 0);
-        before = block.start + block.len;
-        FUZZ_CHECK(before <= bytes + len && before == block.rest);
-        FUZZ_CHECK(block.rest_len == (size_t)(bytes + len - before));
+        FUZZ_CHECK(block.body >= before);
+        before = block.body + block.len;
+        FUZZ_CHECK(before <= bytes + len);
+        FUZZ_CHECK(block.kind == ECERT_PEM_BARE
+                   || (block.rest >= before
+                       && block.rest + block.rest_len == bytes + len));
+        head_len = ecert_pem_block_head(&block, head, sizeof(head));
+        FUZZ_CHECK(head_len <= sizeof(head));
         if (ecert_pem_block_der(&block, &der, &der_len) == 0) {
+            FUZZ_CHECK(
+                memcmp(der, head, der_len < head_len ? der_len : head_len)
+                == 0);
+            ecert_sniff_der(der, der_len);
             OPENSSL_clear_free(der, der_len);
         }
     }
@@ -118,8 +127,21 @@ static void blocks(const uint8_t *bytes, size_t len)
     }
 }
 
+/* Whoever says what it is says it in words, and the same again. */
+static void sniff(const uint8_t *bytes, size_t len)
+{
+    ecert_sniff_t found = ecert_sniff(bytes, len);
+
+    FUZZ_CHECK((found.name == NULL)
+               == (found.kind == ECERT_SNIFF_OTHER
+                   || found.kind == ECERT_SNIFF_EMPTY));
+    FUZZ_CHECK(found.kind != ECERT_SNIFF_EMPTY || !ecert_sniff_pfx(bytes, len));
+    FUZZ_CHECK(ecert_sniff_der(bytes, len).name != NULL);
+}
+
 static void run(const uint8_t *bytes, size_t len)
 {
+    sniff(bytes, len);
     blocks(bytes, len);
     certificates(bytes, len);
     key(bytes, len);
@@ -148,6 +170,9 @@ static void seeds(void)
     fuzz_seed_text(key);
     fuzz_seed_text(old_key);
     fuzz_seed_text(all);
+    fuzz_seed_text(strchr(leaf, '\n') + 1);
+    *strstr(leaf, "-----END") = '\0'; /* Base64 alone */
+    fuzz_seed_text(strchr(leaf, '\n') + 1);
     seed_der(pki->leaf);
     free(leaf);
     free(sub);
@@ -171,6 +196,10 @@ static const char *const words[] = {"-----BEGIN ",
                                     "NEW CERTIFICATE REQUEST",
                                     "OPENSSH ",
                                     "PUBLIC KEY",
+                                    "PKCS12",
+                                    "CMS",
+                                    "Proc-Type: 4,ENCRYPTED\n",
+                                    "\r\r\n",
                                     "\xef\xbb\xbf",
                                     "\xff\xfe",
                                     "\r\n",

@@ -10,6 +10,7 @@
 #include <openssl/pkcs12.h>
 
 #include "ecert_pfx_work.h"
+#include "ecert_sniff.h"
 #include "pfx_make.h"
 
 #define PASSWORD "pass"
@@ -85,7 +86,7 @@ static void run(const uint8_t *bytes, size_t len)
     int cost;
 
     ERR_clear_error();
-    ecert_pfx_is(bytes, len);
+    ecert_sniff_pfx(bytes, len);
     if (p12 == NULL) {
         read_it(bytes, len, PASSWORD, ECERT_ERR_DAMAGED);
         return;

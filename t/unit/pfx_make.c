@@ -143,6 +143,21 @@ PKCS12_SAFEBAG *bag_secret(void)
     return bag;
 }
 
+PKCS12_SAFEBAG *bag_secret_of(const char *type)
+{
+    int nid = OBJ_txt2nid(type);
+
+    if (nid == NID_undef) {
+        nid = OBJ_create(type, NULL, NULL);
+    }
+    const unsigned char *text = (const unsigned char *)"secret";
+    PKCS12_SAFEBAG *bag =
+        PKCS12_SAFEBAG_create_secret(nid, V_ASN1_OCTET_STRING, text, 6);
+
+    must(bag != NULL, "PKCS12_SAFEBAG_create_secret");
+    return bag;
+}
+
 PKCS12_SAFEBAG *bag_key_unknown(void)
 {
     PKCS8_PRIV_KEY_INFO *info = PKCS8_PRIV_KEY_INFO_new();

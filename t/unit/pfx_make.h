@@ -45,7 +45,8 @@ PKCS12_SAFEBAG *bag_key(EVP_PKEY *key, int scheme, const char *password);
 PKCS12_SAFEBAG *bag_certificate(X509 *cert);
 PKCS12_SAFEBAG *bag_crl(void);
 PKCS12_SAFEBAG *bag_secret(void);
-PKCS12_SAFEBAG *bag_key_unknown(void); /* its algorithm is 1.2.3.4 */
+PKCS12_SAFEBAG *bag_secret_of(const char *type); /* a dotted OID */
+PKCS12_SAFEBAG *bag_key_unknown(void);           /* its algorithm is 1.2.3.4 */
 
 /* An encrypted key that is none: its parameters matter.  Takes scheme over. */
 PKCS12_SAFEBAG *bag_scheme(X509_ALGOR *scheme);

@@ -86,7 +86,9 @@ static X509 *const END = NULL;
 static void assert_refused(int code, int expected, const char *detail)
 {
     assert_int_equal(code, expected);
-    assert_non_null(strstr(err.detail, detail));
+    if (strstr(err.detail, detail) == NULL) {
+        fail_msg("\"%s\" is not in \"%s\"", detail, err.detail);
+    }
 }
 
 static void test_pem(void **state)
@@ -326,7 +328,7 @@ static void test_other_files(void **state)
     assert_refused(open_bytes(noise, sizeof(noise), NULL), ECERT_ERR_FORMAT,
                    "expected a certificate, found something else");
     noise[0] = 0x30;
-    noise[1] = 0x7f;
+    noise[1] = 0x80;
     assert_refused(open_bytes(noise, sizeof(noise), NULL), ECERT_ERR_FORMAT,
                    "found DER of another kind");
     assert_refused(open_text(" \n "), ECERT_ERR_EMPTY, "only white space");
@@ -356,6 +358,43 @@ static void test_pfx(void **state)
     OPENSSL_free(der);
     PKCS12_free(p12);
     pki_stack_free(chain);
+}
+
+/* As certtool, certutil -encode and mail gateways wrap it. */
+static void test_wrapped_pfx(void **state)
+{
+    static const char *const labels[] = {"PKCS12", "PFX", "CERTIFICATE", "X"};
+    PKCS12 *p12 = PKCS12_create("secret", "n", pki->leaf_key, pki->leaf, NULL,
+                                0, 0, 0, 0, 0);
+    unsigned char *der = NULL;
+    int len = i2d_PKCS12(p12, &der);
+    char *base64 = malloc((size_t)len * 2), *text, *sub = pki_pem(pki->new_sub);
+
+    (void)state;
+    EVP_EncodeBlock((unsigned char *)base64, der, len);
+    for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
+        text =
+            pki_join("Key 1:\n", sub, "-----BEGIN ", labels[i], "-----\r\r\n",
+                     base64, "\n\n-----END ", labels[i], "-----\n", NULL);
+        assert_int_equal(open_text(text), ECERT_ERR_NO_PASSWORD);
+        assert_int_equal(open_bytes(text, strlen(text), "secret"), 0);
+        assert_holds(pki->leaf_key, pki->leaf, END);
+        assert_int_equal(parcel.pfx, 1);
+        free(text);
+    }
+    assert_int_equal(open_text(base64), ECERT_ERR_NO_PASSWORD);
+    assert_int_equal(open_bytes(base64, strlen(base64), "secret"), 0);
+    assert_holds(pki->leaf_key, pki->leaf, END);
+    base64[strlen(base64) / 2] = '!';
+    text = pki_join("-----BEGIN PKCS12-----\n", base64,
+                    "\n-----END PKCS12-----\n", NULL);
+    assert_int_equal(open_bytes(text, strlen(text), "secret"),
+                     ECERT_ERR_TRUNCATED);
+    free(text);
+    free(sub);
+    free(base64);
+    OPENSSL_free(der);
+    PKCS12_free(p12);
 }
 
 /* More certificates than PEM may have, no key, no name; and a weak key. */
@@ -545,21 +584,14 @@ static void test_hostile_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_pem),
-        TEST(test_kinds_of_keys),
-        TEST(test_bad_keys),
-        TEST(test_der),
-        TEST(test_pkcs7),
-        TEST(test_trusted),
-        TEST(test_too_many),
-        TEST(test_other_files),
-        TEST(test_pfx),
-        TEST(test_other_pfx),
-        TEST(test_pfx_of_others),
-        TEST(test_not_locked),
-        TEST(test_hostile_certificates),
-        TEST(test_hostile_key),
-        TEST(test_hostile_name),
+        TEST(test_pem),         TEST(test_kinds_of_keys),
+        TEST(test_bad_keys),    TEST(test_der),
+        TEST(test_pkcs7),       TEST(test_trusted),
+        TEST(test_too_many),    TEST(test_other_files),
+        TEST(test_pfx),         TEST(test_wrapped_pfx),
+        TEST(test_other_pfx),   TEST(test_pfx_of_others),
+        TEST(test_not_locked),  TEST(test_hostile_certificates),
+        TEST(test_hostile_key), TEST(test_hostile_name),
     };
 
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -4,6 +4,7 @@
 
 #include <openssl/err.h>
 
+#include "ecert_sniff.h"
 #include "pfx_make.h"
 #include "pki.h"
 
@@ -42,7 +43,7 @@ static blob_t write_blob(EVP_PKEY *key, STACK_OF(X509) *list, const char *name,
         ecert_pfx_write(&in, profile, password, &blob.bytes, &blob.len, &err),
         0);
     assert_int_equal(ERR_peek_error(), 0);
-    assert_int_equal(ecert_pfx_is(blob.bytes, blob.len), 1);
+    assert_int_equal(ecert_sniff_pfx(blob.bytes, blob.len), 1);
     return blob;
 }
 
@@ -261,6 +262,11 @@ static void test_is(void **state)
         {"\x30\x82\x09\x00\x02\x01\x00\x30", 8, 0}, /* a key */
         {"\x30\x82\x09\x00\x30\x82\x03\x00", 8, 0}, /* a certificate */
         {"\x31\x03\x02\x01\x03", 5, 0},
+        /* other spellings of 3, and another version of the same */
+        {"\x30\x80\x02\x02\0\3\x30\x80\6\11*\x86H\x86\xf7\r\1\7\1", 19, 1},
+        {"\x30\x80\x02\x01\4\x30\x80\6\11*\x86H\x86\xf7\r\1\7\2", 18, 1},
+        {"\x30\x80\x02\x01\1\x30\x80\6\11*\x86H\x86\xf7\r\1\1\1", 18, 0},
+        {"\x30\x80\x02\x09\0\0\0\0\0\0\0\0\3", 13, 0},
         {"-----BEGIN", 10, 0},
         {"", 0, 0},
     };
@@ -269,7 +275,7 @@ static void test_is(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const unsigned char *bytes = (const unsigned char *)cases[i].bytes;
 
-        assert_int_equal(ecert_pfx_is(bytes, cases[i].len), cases[i].is);
+        assert_int_equal(ecert_sniff_pfx(bytes, cases[i].len), cases[i].is);
     }
 }
 

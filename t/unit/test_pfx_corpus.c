@@ -2,6 +2,7 @@
 
 #include "scratch.h"
 
+#include "ecert_sniff.h"
 #include "pfx_make.h"
 #include "pki.h"
 
@@ -93,7 +94,7 @@ static int corpus_line(char *line)
     assert_non_null(blob.bytes);
     assert_int_equal(blob.len, strtoul(field[1], NULL, 10));
     print_message("# %s\n", field[0]);
-    assert_int_equal(ecert_pfx_is(blob.bytes, blob.len), 1);
+    assert_int_equal(ecert_sniff_pfx(blob.bytes, blob.len), 1);
     if (strncmp(field[3], "DoS", 3) == 0) {
         assert_int_equal(read_blob(&blob, field[2], &out), -1);
         assert_int_equal(err.code, ECERT_ERR_ITERATIONS);

@@ -189,6 +189,8 @@ static void test_unknown_algorithms(void **state)
          "1.2.3.6 (PBES2)"},
         {scheme_pbes2(scheme_pbes1("1.2.3.7", 1), "aes-256-cbc"),
          "1.2.3.7 (PBES2)"},
+        {scheme_pbes2(scheme_pbkdf2("1", NULL), "gost89"),
+         "GOST 28147-89 (PBES2)"},
     };
 
     (void)state;
@@ -196,6 +198,7 @@ static void test_unknown_algorithms(void **state)
         assert_int_equal(code_of_bag(bag_scheme(cases[i].scheme)),
                          ECERT_ERR_ALGORITHM);
         assert_string_equal(err.detail, cases[i].detail);
+        assert_string_equal(err.hint, ""); /* no provider of OpenSSL's has it */
     }
     assert_int_equal(code_of_bag(bag_key_unknown()), ECERT_ERR_KEY_TYPE);
     assert_string_equal(err.detail, "1.2.3.4");
@@ -238,7 +241,11 @@ static void test_unknown_macs(void **state)
     assert_int_equal(code_of_pbmac1(scheme_pbkdf2("1000", NULL), hmac), known);
     if (known == ECERT_ERR_ALGORITHM) {
         assert_non_null(strstr(err.detail, "PBMAC1"));
+        assert_non_null(strstr(err.hint, "usual MAC"));
     }
+    assert_int_equal(code_of(with_mac("md_gost12_256", NULL)),
+                     ECERT_ERR_ALGORITHM);
+    assert_string_equal(err.hint, "");
     assert_int_equal(code_of_pbmac1(scheme_pbkdf2("1000001", NULL), hmac),
                      ECERT_ERR_ITERATIONS);
     assert_int_equal(code_of_pbmac1(scheme_pbkdf2("1", NULL), "1.2.3.9"),
@@ -364,6 +371,52 @@ static void test_old_password(void **state)
     }
 }
 
+/* As a keystore of Java may have it. */
+static void test_other_key_password(void **state)
+{
+    int schemes[] = {NID_pbe_WithSHA1And3_Key_TripleDES_CBC, NID_aes_256_cbc};
+    ecert_pfx_t out;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        STACK_OF(PKCS7) *safes = NULL;
+
+        pfx_add(&safes, bag_certificate(pki->leaf), schemes[i], 1, "store");
+        pfx_add(&safes, bag_key(pki->leaf_key, schemes[i], "key"), 0, 1, NULL);
+        blob_t blob = pfx_bytes(pfx_of(safes, EVP_sha256(), 1, "store"));
+
+        assert_int_equal(read_bytes(blob.bytes, blob.len, "store", &out), -1);
+        assert_int_equal(err.code, ECERT_ERR_PASSWORD);
+        assert_non_null(strstr(err.detail, "Java gives a key a password"));
+        assert_non_null(strstr(err.hint, "keytool"));
+        assert_int_equal(read_bytes(blob.bytes, blob.len, "key", &out), -1);
+        assert_string_equal(err.detail, "");
+        blob_free(&blob);
+    }
+}
+
+/* Windows: "Group or user names (recommended)", with and without a password. */
+static void test_for_group(void **state)
+{
+    STACK_OF(PKCS7) *safes = NULL;
+    ecert_pfx_t out;
+
+    (void)state;
+    pfx_add(&safes, bag_certificate(pki->leaf), NID_aes_256_cbc, 1, "random");
+    pfx_add(&safes, bag_key(pki->leaf_key, NID_aes_256_cbc, "random"), 0, 1,
+            NULL);
+    pfx_add(&safes, bag_secret_of("1.3.6.1.4.1.311.17.4"), 0, 1, NULL);
+    blob_t blob = pfx_bytes(pfx_of(safes, EVP_sha256(), 1, "random"));
+
+    assert_int_equal(read_bytes(blob.bytes, blob.len, "", &out), -1);
+    assert_int_equal(err.code, ECERT_ERR_PASSWORD);
+    assert_non_null(strstr(err.detail, "group of a Windows domain"));
+    assert_non_null(strstr(err.hint, "with a password"));
+    assert_int_equal(read_bytes(blob.bytes, blob.len, "random", &out), 0);
+    ecert_pfx_free(&out);
+    blob_free(&blob);
+}
+
 /* The second try is within the sum, too. */
 static void test_old_password_cost(void **state)
 {
@@ -474,6 +527,7 @@ static void test_no_legacy(void **state)
         assert_int_equal(err.code, ECERT_ERR_ALGORITHM);
         assert_string_equal(err.detail,
                             "RC2-40-CBC (pbeWithSHA1And40BitRC2-CBC)");
+        assert_non_null(strstr(err.hint, "legacy provider"));
         assert_int_equal(read_bytes(modern.bytes, modern.len, "foo", &out), 0);
         ecert_pfx_free(&out);
         unsetenv("OPENSSL_MODULES");
@@ -497,6 +551,8 @@ int main(void)
         cmocka_unit_test(test_no_password),
         cmocka_unit_test(test_old_password),
         cmocka_unit_test(test_old_password_cost),
+        cmocka_unit_test(test_other_key_password),
+        cmocka_unit_test(test_for_group),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_flipped),
         cmocka_unit_test(test_no_legacy),

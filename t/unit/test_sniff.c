@@ -1,0 +1,113 @@
+/* What a file is, told by its bytes: the same words for all who ask. */
+
+#include "scratch.h"
+
+#include <openssl/err.h>
+
+#include "ecert_pem.h"
+#include "ecert_sniff.h"
+
+static ecert_err_t err;
+
+static void test_kinds(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len; /* 0: a text */
+        ecert_sniff_kind_t kind;
+        const char *name;
+    } cases[] = {
+        {"hello", 0, ECERT_SNIFF_OTHER, NULL},
+        {"0a1b2c", 0, ECERT_SNIFF_OTHER, NULL},
+        {"0w is a text", 0, ECERT_SNIFF_OTHER, NULL},
+        {" \r\n", 0, ECERT_SNIFF_EMPTY, NULL},
+        {"\xef\xbb\xbf \n", 0, ECERT_SNIFF_EMPTY, NULL},
+        {"\xff\xfe-\0", 4, ECERT_SNIFF_UTF16, "text in UTF-16"},
+        {"\0-\0-", 4, ECERT_SNIFF_UTF16, "text in UTF-16"},
+        {"a\n-----BEGIN X509 CRL-----", 0, ECERT_SNIFF_PEM,
+         "a revocation list"},
+        {"-----BEGIN PKCS12-----", 0, ECERT_SNIFF_PEM, "PFX"},
+        {"\x30\x82\1", 3, ECERT_SNIFF_DER, "DER"},
+        {"\x30\x77\2\1", 4, ECERT_SNIFF_DER, "DER"},
+        {"PK\3\4", 0, ECERT_SNIFF_ZIP, "a ZIP archive"},
+        /* stored as it is, a certificate can be seen in it */
+        {"PK\3\4 -----BEGIN CERTIFICATE-----", 0, ECERT_SNIFF_ZIP, "ZIP"},
+        {"Rar!\x1a\7\1", 7, ECERT_SNIFF_ARCHIVE, "RAR"},
+        {"7z\xbc\xaf\x27\x1c", 0, ECERT_SNIFF_ARCHIVE, "7z"},
+        {"\x1f\x8b\x08", 0, ECERT_SNIFF_ARCHIVE, "gzip"},
+        {"BZh9", 0, ECERT_SNIFF_ARCHIVE, "bzip2"},
+        {"MSCF\0\0\0\0", 8, ECERT_SNIFF_ARCHIVE, "CAB"},
+        {"\xfe\xed\xfe\xed\0\0\0\2", 8, ECERT_SNIFF_FOREIGN, "JKS"},
+        {"\xce\xce\xce\xce\0\0\0\2", 8, ECERT_SNIFF_FOREIGN, "JCEKS"},
+        {"\x1e\xf1\xb5\xb0\0", 5, ECERT_SNIFF_FOREIGN, "PVK"},
+        {"SQLite format 3", 0, ECERT_SNIFF_FOREIGN, "NSS"},
+        {"PuTTY-User-Key-File-2: ssh-rsa", 0, ECERT_SNIFF_FOREIGN, "PuTTY"},
+        {"ssh-rsa AAAA", 0, ECERT_SNIFF_FOREIGN, "OpenSSH"},
+        {"ecdsa-sha2-nistp256 AAAA", 0, ECERT_SNIFF_FOREIGN, "OpenSSH"},
+        {"%PDF-1.7", 0, ECERT_SNIFF_FOREIGN, "PDF"},
+        {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 0, ECERT_SNIFF_FOREIGN, "msg"},
+        {"\x78\x9f\x3e\x22", 0, ECERT_SNIFF_FOREIGN, "winmail.dat"},
+        {"Return-Path: <a@b.hk>\r\n", 0, ECERT_SNIFF_FOREIGN, "a mail"},
+        {"\r\n <!DOCTYPE html>", 0, ECERT_SNIFF_FOREIGN, "HTML"},
+        {"<\0\1", 3, ECERT_SNIFF_OTHER, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t len = cases[i].len ? cases[i].len : strlen(cases[i].bytes);
+        unsigned char *exact = malloc(len);
+
+        memcpy(exact, cases[i].bytes, len);
+        ecert_sniff_t found = ecert_sniff(exact, len);
+        free(exact);
+        assert_int_equal(found.kind, cases[i].kind);
+        assert_int_equal(found.name != NULL, cases[i].name != NULL);
+        if (found.name != NULL && strstr(found.name, cases[i].name) == NULL) {
+            fail_msg("%zu: \"%s\"", i, found.name);
+        }
+    }
+}
+
+/* Whoever wants a certificate or a key is told what it is, and what to do. */
+static void test_hints(void **state)
+{
+    static const char *const cases[][3] = {
+        {"\xfe\xed\xfe\xed", "found a Java keystore (JKS)",
+         "keytool -importkeystore"},
+        {"PuTTY-User-Key-File-2", "found a private key in PuTTY's form",
+         "ssh-keygen -p -m PKCS8"},
+        {"Rar!\x1a\7", "found an archive (RAR)", "unpack it"},
+        {"PK\3\4", "found a ZIP archive", "unpack it"},
+        {"Subject: your certificate\n\n", "found a mail", "attachment"},
+    };
+    STACK_OF(X509) *list = sk_X509_new_null();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const unsigned char *bytes = (const unsigned char *)cases[i][0];
+        size_t len = strlen(cases[i][0]);
+
+        assert_int_equal(ecert_pem_certificates(bytes, len, "f", list, &err),
+                         -1);
+        assert_int_equal(err.code, ECERT_ERR_FORMAT);
+        assert_non_null(strstr(err.detail, "expected a certificate"));
+        assert_non_null(strstr(err.detail, cases[i][1]));
+        assert_non_null(strstr(err.hint, cases[i][2]));
+        assert_null(ecert_pem_key(bytes, len, "f", &err));
+        assert_non_null(strstr(err.detail, "expected a private key"));
+        assert_non_null(strstr(err.detail, cases[i][1]));
+        assert_non_null(strstr(err.hint, cases[i][2]));
+    }
+    sk_X509_free(list);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_hints),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
