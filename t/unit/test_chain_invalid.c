@@ -40,6 +40,8 @@ static pki_spec_t sub_spec(void)
                         .server_auth = 1};
 }
 
+static int level; /* of the server; 0: the library's own */
+
 static ecert_chain_t *build_at(X509 *leaf, X509 *a, X509 *b, X509 *c,
                                int64_t now)
 {
@@ -51,9 +53,11 @@ static ecert_chain_t *build_at(X509 *leaf, X509 *a, X509 *b, X509 *c,
                            .cross = {ECERT_CROSS_AUTO, 0},
                            .now = now,
                            .security = security};
-    ecert_chain_t *chain = ecert_chain_build(&in, &err);
+    ecert_chain_t *chain;
 
     assert_non_null(security);
+    ecert_security_set(security, level);
+    chain = ecert_chain_build(&in, &err);
     assert_non_null(chain);
     assert_int_equal(ERR_peek_error(), 0);
     ecert_security_free(security);
@@ -222,6 +226,34 @@ static void only_time(void **state)
     X509_free(weird);
 }
 
+/* Nor does what was left out above it, which clients may know otherwise. */
+static void only_time_below(void **state)
+{
+    EVP_PKEY *key = pki_key("P-256");
+    pki_spec_t spec = sub_spec();
+    X509 *upper, *sub;
+
+    (void)state;
+    spec.cn = "Upper CA";
+    spec.key = key;
+    spec.not_before = NOW - PKI_YEAR;
+    spec.not_after = NOW - PKI_DAY;
+    spec.ext[0] = "1.2.3.4.5";
+    spec.ext[1] = "critical,DER:05:00";
+    upper = pki_issue(&spec);
+    spec = sub_spec();
+    spec.issuer = upper;
+    spec.issuer_key = key;
+    spec.not_after = NOW + 10 * PKI_DAY;
+    sub = pki_issue(&spec);
+    assert_chain(build_at(pki->leaf, sub, upper, NULL, NOW), NULL, 1);
+    assert_chain(build_at(pki->leaf, sub, upper, NULL, NOW + 20 * PKI_DAY),
+                 NULL, 0);
+    X509_free(sub);
+    X509_free(upper);
+    EVP_PKEY_free(key);
+}
+
 /* ---- what the TLS library refuses --------------------------------------- */
 
 static const ecert_considered_t *of(const ecert_chain_t *chain, X509 *cert)
@@ -274,6 +306,30 @@ static void too_weak(void **state)
     EVP_PKEY_free(old_key);
 }
 
+/* Who lowers the level has older clients: a Sub CA of RSA-1024 will do there.
+ */
+static void lower_level(void **state)
+{
+    EVP_PKEY *old_key = pki_key("RSA-1024");
+    pki_spec_t spec = sub_spec();
+    X509 *sub, *leaf;
+
+    (void)state;
+    spec.key = old_key;
+    sub = pki_issue(&spec);
+    spec = leaf_spec();
+    spec.issuer = sub;
+    spec.issuer_key = old_key;
+    leaf = pki_issue(&spec);
+    assert_chain(build_at(leaf, sub, pki->root, NULL, NOW), "too weak", 0);
+    level = 1;
+    assert_chain(build_at(leaf, sub, pki->root, NULL, NOW), NULL, 1);
+    level = 0;
+    X509_free(leaf);
+    X509_free(sub);
+    EVP_PKEY_free(old_key);
+}
+
 static void levels(void **state)
 {
     ecert_err_t err;
@@ -316,7 +372,8 @@ int main(void)
         cmocka_unit_test(of_the_leaf),   cmocka_unit_test(damaged),
         cmocka_unit_test(of_its_issuer), cmocka_unit_test(path_length),
         cmocka_unit_test(only_time),     cmocka_unit_test(too_weak),
-        cmocka_unit_test(levels),
+        cmocka_unit_test(levels),        cmocka_unit_test(only_time_below),
+        cmocka_unit_test(lower_level),
     };
     return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }
