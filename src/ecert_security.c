@@ -59,18 +59,44 @@ static void begin_anew(ecert_security_t *security)
     ERR_clear_error();
 }
 
+/* The library's judgement; any other failure is a matter of the moment. */
+static int is_refusal(unsigned long code)
+{
+    int reason = ERR_GET_REASON(code);
+
+    return ERR_GET_LIB(code) == ERR_LIB_SSL
+           && (reason == SSL_R_CA_MD_TOO_WEAK
+               || reason == SSL_R_CA_KEY_TOO_SMALL
+               || reason == SSL_R_EE_KEY_TOO_SMALL
+               || reason == SSL_R_UNKNOWN_CERTIFICATE_TYPE);
+}
+
 int ecert_security_element(ecert_security_t *security, X509 *cert, char *why,
                            size_t size)
 {
-    int ok = SSL_add1_chain_cert(security->ssl, cert) == 1;
-    const char *reason = ok ? NULL : ERR_reason_error_string(ERR_peek_error());
+    unsigned long code =
+        SSL_add1_chain_cert(security->ssl, cert) == 1 ? 0 : ERR_peek_error();
+    int refused = is_refusal(code);
 
-    if (!ok) {
+    if (refused) {
         snprintf(why, size, "%s at security level %d",
-                 reason ? reason : "refused", ecert_security_level(security));
+                 ERR_reason_error_string(code), ecert_security_level(security));
     }
     begin_anew(security);
-    return ok ? 0 : -1;
+    return refused ? -1 : 0;
+}
+
+static int refuse(const ecert_security_t *security, unsigned long code,
+                  const char *file, ecert_err_t *err)
+{
+    ecert_err(err,
+              ERR_GET_REASON(code) == SSL_R_CA_MD_TOO_WEAK ? ECERT_ERR_SIGNATURE
+                                                           : ECERT_ERR_KEY_TYPE,
+              file, "the TLS library would refuse it: %s at security level %d",
+              ERR_reason_error_string(code), ecert_security_level(security));
+    return ecert_err_hint(err, "request a certificate with a stronger key and "
+                               "signature, or lower @SECLEVEL in the server's "
+                               "ciphers");
 }
 
 int ecert_security_check(ecert_security_t *security, X509 *leaf,
@@ -82,19 +108,10 @@ int ecert_security_check(ecert_security_t *security, X509 *leaf,
     /* without a private key the public one stands for it */
     if (SSL_use_cert_and_key(security->ssl, leaf, NULL, chain, 1) != 1) {
         unsigned long code = ERR_peek_error();
-        const char *reason = ERR_reason_error_string(code);
 
-        rc = ecert_err(
-            err,
-            ERR_GET_REASON(code) == SSL_R_CA_MD_TOO_WEAK ? ECERT_ERR_SIGNATURE
-                                                         : ECERT_ERR_KEY_TYPE,
-            file,
-            "the TLS library would refuse it: %s at security level "
-            "%d",
-            reason ? reason : "no reason", ecert_security_level(security));
-        ecert_err_hint(err, "request a certificate with a stronger key and "
-                            "signature, or lower @SECLEVEL in the server's "
-                            "ciphers");
+        rc = is_refusal(code) ? refuse(security, code, file, err)
+                              : ecert_err_openssl(err, ECERT_ERR_OPENSSL, file,
+                                                  "put into a connection");
     }
     begin_anew(security);
     return rc;

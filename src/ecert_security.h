@@ -33,7 +33,8 @@ int ecert_security_element(ecert_security_t *security, X509 *cert, char *why,
 
 /*
  * Whether all of it can be put into a connection, as a worker does: 0, or
- * SIGNATURE or KEY_TYPE with the library's reason; file is for the message.
+ * SIGNATURE or KEY_TYPE with the library's reason, OPENSSL where it could not
+ * say; file is for the message.
  */
 int ecert_security_check(ecert_security_t *security, X509 *leaf,
                          STACK_OF(X509) *chain, const char *file,
