@@ -9,6 +9,8 @@
 #include "ecert_ocsp.h"
 #include "ecert_x509.h"
 
+#define SIGNERS_MAX 4 /* certificates of one name, of which one has signed */
+
 /* As the Baseline Requirements (7.1.3.2) have them. */
 static int digest_ok(int nid)
 {
@@ -79,7 +81,7 @@ static int is_signed_by(const OCSP_BASICRESP *basic, const X509 *cert)
 {
     EVP_PKEY *key = X509_get0_pubkey(cert);
 
-    return key != NULL
+    return ecert_x509_key_fault(key) == NULL
            && ASN1_item_verify(ASN1_ITEM_rptr(OCSP_RESPDATA),
                                OCSP_resp_get0_tbs_sigalg(basic),
                                OCSP_resp_get0_signature(basic),
@@ -89,10 +91,8 @@ static int is_signed_by(const OCSP_BASICRESP *basic, const X509 *cert)
 
 static int is_issued_by(X509 *cert, X509 *issuer)
 {
-    EVP_PKEY *key = X509_get0_pubkey(issuer);
-
-    return key != NULL && ecert_x509_names_issuer(cert, issuer)
-           && X509_verify(cert, key) == 1;
+    return ecert_x509_names_issuer(cert, issuer)
+           && ecert_x509_signed_by(cert, X509_get0_pubkey(issuer));
 }
 
 /* Why it is no delegate of this issuer (RFC 6960, 4.2.2.2). */
@@ -175,8 +175,15 @@ static int refuse_stranger(const OCSP_BASICRESP *basic, X509 *issuer,
     const ASN1_OCTET_STRING *hash = NULL;
     const X509_NAME *name = NULL;
     X509 *named = find_named(basic, issuer);
+    const char *fault =
+        named ? ecert_x509_key_fault(X509_get0_pubkey(named)) : NULL;
     char label[128] = "";
 
+    if (fault != NULL) {
+        return ecert_err(err, ECERT_ERR_OCSP, NULL,
+                         "its signer, %s, has %s: it is not looked at",
+                         ecert_x509_label(named, label, sizeof(label)), fault);
+    }
     if (named != NULL) {
         return ecert_err(err, ECERT_ERR_OCSP, NULL,
                          "its signature is not that of %s: damaged or forged",
@@ -199,7 +206,7 @@ int ecert_ocsp_signer(OCSP_BASICRESP *basic, X509 *issuer, int64_t now,
                       int64_t *until, ecert_err_t *err)
 {
     const STACK_OF(X509) *certs = OCSP_resp_get0_certs(basic);
-    int found = 0;
+    int found = 0, tried = 0;
 
     if (check_algorithm(basic, err) != 0) {
         return -1;
@@ -210,7 +217,8 @@ int ecert_ocsp_signer(OCSP_BASICRESP *basic, X509 *issuer, int64_t now,
     }
     for (int i = 0; i < sk_X509_num(certs); i++) {
         X509 *cert = sk_X509_value(certs, i);
-        if (!is_named(basic, cert) || !is_signed_by(basic, cert)) {
+        if (!is_named(basic, cert) || ++tried > SIGNERS_MAX
+            || !is_signed_by(basic, cert)) {
             continue;
         }
         found = 1;

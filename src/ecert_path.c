@@ -11,8 +11,7 @@
  * 112 bits: RSA and DSA from 2048, EC from 224, SHA-224 and better, as the
  * Baseline Requirements have it; SHA-1 and RSA-1024 fail.
  */
-#define AUTH_LEVEL   2
-#define KEY_BITS_MAX 8192 /* larger ones cost seconds (threats: slow keys) */
+#define AUTH_LEVEL 2
 
 static int spend(ecert_search_t *search)
 {
@@ -22,15 +21,6 @@ static int spend(ecert_search_t *search)
     }
     search->nodes++;
     return 0;
-}
-
-static int check_signature(X509 *cert, X509 *issuer)
-{
-    EVP_PKEY *key = X509_get0_pubkey(issuer);
-    int ok = key != NULL && EVP_PKEY_get_bits(key) <= KEY_BITS_MAX
-             && X509_verify(cert, key) == 1;
-    ERR_clear_error();
-    return ok;
 }
 
 int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer)
@@ -48,15 +38,14 @@ int ecert_path_signed(ecert_search_t *search, X509 *cert, X509 *issuer)
     ecert_edge_t *edge = &search->edges[search->n_edges++];
     edge->cert = cert;
     edge->issuer = issuer;
-    edge->ok = check_signature(cert, issuer);
+    edge->ok = ecert_x509_signed_by(cert, X509_get0_pubkey(issuer));
     return edge->ok;
 }
 
 /* Whether our library can compute the signature at all. */
 static int can_check(X509 *cert, X509 *issuer)
 {
-    EVP_PKEY *key = X509_get0_pubkey(issuer);
-    int ok = key != NULL && EVP_PKEY_get_bits(key) <= KEY_BITS_MAX
+    int ok = ecert_x509_key_fault(X509_get0_pubkey(issuer)) == NULL
              && X509_get_signature_info(cert, NULL, NULL, NULL, NULL) == 1;
     ERR_clear_error();
     return ok;

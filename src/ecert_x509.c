@@ -1,13 +1,19 @@
 #include "ecert_x509.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#define DAY 86400
+#define DAY               86400
+#define RSA_BITS_MAX      8192
+#define EXPONENT_BITS_MAX 64
+#define EC_BITS_MAX       521
 
 /* Years 0 to 9999: OpenSSL counts the days, whatever the size of time_t. */
 static int64_t unix_time(const ASN1_TIME *time)
@@ -72,9 +78,65 @@ char *ecert_x509_label(const X509 *cert, char *out, size_t size)
     return ecert_x509_name_label(X509_get_subject_name(cert), out, size);
 }
 
+static const char *rsa_fault(EVP_PKEY *key)
+{
+    BIGNUM *e = NULL;
+    int bits = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1
+                   ? BN_num_bits(e)
+                   : INT_MAX;
+
+    BN_free(e);
+    if (EVP_PKEY_get_bits(key) > RSA_BITS_MAX) {
+        return "an RSA key of more than 8,192 bits";
+    }
+    return bits <= EXPONENT_BITS_MAX
+               ? NULL
+               : "an RSA key with an exponent of more than 64 bits";
+}
+
+static const char *ec_fault(EVP_PKEY *key)
+{
+    int is_explicit = 1;
+
+    EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
+                           &is_explicit);
+    if (is_explicit) {
+        return "an EC key with a curve of its own";
+    }
+    return EVP_PKEY_get_bits(key) <= EC_BITS_MAX
+               ? NULL
+               : "an EC key of more than 521 bits";
+}
+
+const char *ecert_x509_key_fault(EVP_PKEY *key)
+{
+    const char *fault = "a kind of key that is not known";
+
+    if (key != NULL
+        && (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "RSA-PSS"))) {
+        fault = rsa_fault(key);
+    } else if (key != NULL && EVP_PKEY_is_a(key, "EC")) {
+        fault = ec_fault(key);
+    } else if (key != NULL
+               && (EVP_PKEY_is_a(key, "ED25519")
+                   || EVP_PKEY_is_a(key, "ED448"))) {
+        fault = NULL;
+    }
+    ERR_clear_error();
+    return fault;
+}
+
+int ecert_x509_signed_by(X509 *cert, EVP_PKEY *key)
+{
+    int rc = ecert_x509_key_fault(key) == NULL && X509_verify(cert, key) == 1;
+    ERR_clear_error();
+    return rc;
+}
+
 int ecert_x509_self_signed(X509 *cert)
 {
-    int rc = X509_self_signed(cert, 1) == 1;
+    int rc = X509_self_signed(cert, 0) == 1
+             && ecert_x509_signed_by(cert, X509_get0_pubkey(cert));
     ERR_clear_error();
     return rc;
 }

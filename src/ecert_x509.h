@@ -7,6 +7,20 @@
 
 #include "ecert_chain.h"
 
+/*
+ * 1 when cert's signature is by this key.  A key that somebody chose so that a
+ * signature takes long to verify, or of a kind that no CA for TLS has, is not
+ * used at all (ecert_x509_key_fault): 0.
+ */
+int ecert_x509_signed_by(X509 *cert, EVP_PKEY *key);
+
+/*
+ * Why no signature is verified with this key; NULL: it may be.  RSA up to 8,192
+ * bits with an exponent of at most 64, EC over a named curve up to 521 bits,
+ * Ed25519 and Ed448.
+ */
+const char *ecert_x509_key_fault(EVP_PKEY *key);
+
 /* Issued to itself and signed with its own key. */
 int ecert_x509_self_signed(X509 *cert);
 
@@ -14,9 +28,9 @@ int ecert_x509_self_signed(X509 *cert);
 int ecert_x509_ca(X509 *cert);
 
 /*
- * It is no CA's among these certificates (one of them).  Those of version 1, and
- * others without basicConstraints, do not say what they are: one that issued
- * itself, or is named as the issuer of another, is a CA's.
+ * It is no CA's among these certificates (one of them).  Those of version 1,
+ * and others without basicConstraints, do not say what they are: one that
+ * issued itself, or is named as the issuer of another, is a CA's.
  */
 int ecert_x509_is_leaf(X509 *cert, const STACK_OF(X509) *list);
 

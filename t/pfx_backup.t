@@ -27,6 +27,7 @@ my $password = password_file();
 my $ecert = build_dir() . '/ecert';
 
 subtest 'something is there already' => \&there;
+subtest 'a file of somebody else' => \&foreign;
 subtest 'no place' => \&no_place;
 subtest 'nothing to back up' => \&nothing;
 subtest 'profile' => \&profile;
@@ -55,6 +56,20 @@ sub there {
         is listing($dir), $before, '... and nothing is beside it';
     }
     is slurp("$dir/file"), 'keep me', 'the file is what it was';
+}
+
+# What a killed command left is known again; another owner's file is not even
+# parsed, whatever is in it, for the process that would do so has the key.
+sub foreign {
+    plan skip_all => 'needs root' if $>;
+    my $dir = folder();
+    is status('-o', "$dir/done.pfx"), 0, 'a backup';
+    run('cp', '-p', "$dir/done.pfx", "$dir/$_.pfx") for qw(own theirs open);
+    is status('-o', "$dir/own.pfx"), 0, 'the same, of which nothing was noted';
+    chown 65534, 65534, "$dir/theirs.pfx";
+    chmod 0622, "$dir/open.pfx";
+    refused("$_ file", 'exists', qr/never written over/, '-o', "$dir/$_.pfx")
+        for qw(theirs open);
 }
 
 sub no_place {

@@ -100,7 +100,7 @@ static void push_root(STACK_OF(X509) *list, int n, X509 *root)
         X509 *cert = sk_X509_value(list, i);
 
         if (ecert_x509_names_issuer(cert, root)
-            && X509_verify(cert, X509_get0_pubkey(root)) == 1) {
+            && ecert_x509_signed_by(cert, X509_get0_pubkey(root))) {
             push(list, root);
         }
     }

@@ -50,7 +50,7 @@ static int is_signed_by(const STACK_OF(X509) *roots, X509 *cert)
         X509 *root = sk_X509_value(roots, i);
 
         found = ecert_x509_names_issuer(cert, root)
-                && X509_verify(cert, X509_get0_pubkey(root)) == 1;
+                && ecert_x509_signed_by(cert, X509_get0_pubkey(root));
     }
     ERR_clear_error();
     return found;

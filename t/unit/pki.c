@@ -65,6 +65,22 @@ static EVP_PKEY *rsa_unreal(int bits)
     return key;
 }
 
+/* An exponent of 161 bits: verifying takes as long as signing. */
+static EVP_PKEY *rsa_slow(void)
+{
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    BIGNUM *e = BN_new();
+    must(ctx && e && BN_set_bit(e, 160) && BN_set_bit(e, 0)
+             && EVP_PKEY_keygen_init(ctx) > 0
+             && EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, e) > 0
+             && EVP_PKEY_generate(ctx, &key) > 0,
+         "slow RSA key");
+    BN_free(e);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
 static EVP_PKEY *ec_explicit(void)
 {
     EVP_PKEY *key = NULL;
@@ -113,6 +129,8 @@ EVP_PKEY *pki_key(const char *kind)
     EVP_PKEY *key = NULL;
     if (strcmp(kind, "RSA-16384") == 0) {
         key = rsa_unreal(16384);
+    } else if (strcmp(kind, "RSA-SLOW") == 0) {
+        key = rsa_slow();
     } else if (strncmp(kind, "RSA-", 4) == 0) {
         key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA",
                                 (size_t)strtoul(kind + 4, NULL, 10));

@@ -46,8 +46,8 @@ X509 *pki_ca(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key,
 
 /*
  * A new key: RSA-1024, RSA-2048, RSA-3072, RSA-4096, RSA-16384 (fits only for
- * parsing), P-256, P-384, P-521, ED25519, DSA, DSA-2048, EC-EXPLICIT (P-256
- * with explicit parameters).
+ * parsing), RSA-SLOW (a large exponent), P-256, P-384, P-521, ED25519, DSA,
+ * DSA-2048, EC-EXPLICIT (P-256 with explicit parameters).
  */
 EVP_PKEY *pki_key(const char *kind);
 

@@ -313,6 +313,39 @@ static void test_forgers(void **state)
     assert_both_refused(make, "not that of Look-alike OCSP");
 }
 
+/* Four others of the same name, in front of the one that has signed. */
+static void add_namesakes(OCSP_BASICRESP *basic)
+{
+    X509 *other = ocsp_delegate(pki, pki->leaf_key, NOW + 50 * PKI_DAY);
+
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(OCSP_basic_add1_cert(basic, other), 1);
+    }
+    assert_int_equal(OCSP_basic_add1_cert(basic, delegate), 1);
+    X509_free(other);
+}
+
+/* A key that takes long to verify with is not used, though the CA has delegated
+ * to it; nor are many of one name tried. */
+static void test_slow_signers(void **state)
+{
+    ocsp_make_t make = ocsp_usual(pki);
+    EVP_PKEY *slow = pki_key("RSA-SLOW");
+    X509 *signer = ocsp_delegate(pki, slow, NOW + 60 * PKI_DAY);
+
+    (void)state;
+    make.by = make.certs[0] = signer;
+    make.key = slow;
+    assert_both_refused(make, "has an RSA key with an exponent of more than 64 "
+                              "bits: it is not looked at");
+    make = delegated_to(delegate);
+    make.alter = add_namesakes;
+    make.certs[0] = NULL;
+    assert_refused(make, "not that of Look-alike OCSP");
+    X509_free(signer);
+    EVP_PKEY_free(slow);
+}
+
 static void spoil_hash(OCSP_BASICRESP *basic)
 {
     const ASN1_OCTET_STRING *hash = NULL;
@@ -508,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_delegate_times),
         cmocka_unit_test(test_algorithms),
         cmocka_unit_test(test_forgers),
+        cmocka_unit_test(test_slow_signers),
         cmocka_unit_test(test_responder_id),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_odd_times),
