@@ -1,8 +1,9 @@
 /*
  * What the files of mod_ecert share: mod_ecert_conf.c turns directives into
- * sites, mod_ecert_listen.c finds where they are reached, mod_ecert_tls.c
- * serves their certificates, mod_ecert_dcv.c answers for validation files,
- * mod_ecert.c does all else that they ask for.
+ * sites, mod_ecert_beside.c looks at what else stands in their virtual hosts,
+ * mod_ecert_listen.c finds where they are reached, mod_ecert_tls.c serves their
+ * certificates, mod_ecert_dcv.c answers for validation files, mod_ecert.c does
+ * all else that they ask for.
  */
 
 #ifndef MOD_ECERT_H
@@ -60,6 +61,19 @@ void *ecert_srv_merge(apr_pool_t *p, void *base, void *add);
  * when it has logged what cannot be used.
  */
 int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf);
+
+/*
+ * The directives of mod_ssl and mod_md beside ours.  issuers: adds the files of
+ * those that complete a chain, and returns how many.  site: what has no effect
+ * beside the site of s is told; none: s has no site, and TLS.  -1 when the
+ * server cannot start so.
+ */
+size_t mod_ecert_beside_issuers(apr_pool_t *p, server_rec *main_server,
+                                server_rec *s, apr_array_header_t *issuers);
+int mod_ecert_beside_site(apr_pool_t *p, server_rec *main_server,
+                          server_rec *s);
+int mod_ecert_beside_none(apr_pool_t *p, server_rec *main_server,
+                          server_rec *s);
 
 /* Notes in conf where each server is reached, once mod_ssl has made its
  * contexts; 0, or -1 with err. */

@@ -315,8 +315,9 @@ static const apr_array_header_t *names_of(apr_pool_t *p, server_rec *s,
 }
 
 /* 0, also when the server has no site; else says why not and returns -1. */
-static int add_site(server_rec *s, ecert_conf_t *conf)
+static int add_site(server_rec *main_server, server_rec *s, ecert_conf_t *conf)
 {
+    apr_pool_t *pconf = s->process->pconf;
     ecert_srv_t *srv = ecert_srv(s);
     ecert_site_t site = {0};
     ecert_err_t err;
@@ -345,7 +346,9 @@ static int add_site(server_rec *s, ecert_conf_t *conf)
         return -1;
     }
 
-    srv->names = names_of(s->process->pconf, s, srv);
+    srv->names = names_of(pconf, s, srv);
+    site.n_server_issuers =
+        mod_ecert_beside_issuers(pconf, main_server, s, srv->issuers);
     site.names = (const char *const *)srv->names->elts;
     site.n_names = (size_t)srv->names->nelts;
     site.issuers = (const char *const *)srv->issuers->elts;
@@ -360,7 +363,7 @@ static int add_site(server_rec *s, ecert_conf_t *conf)
                      ecert_err_line(&err, NULL, line, sizeof(line)));
         return -1;
     }
-    return 0;
+    return mod_ecert_beside_site(pconf, main_server, s);
 }
 
 static int set_conf(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
@@ -437,7 +440,13 @@ int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
         srv = ecert_srv(s);
         ecert_srv(main_server)->used |= srv->used;
         conf->dcv |= srv->dcv != 0;
-        if (add_site(s, conf) != 0) {
+        if (add_site(main_server, s, conf) != 0) {
+            return -1;
+        }
+    }
+    for (s = main_server; s != NULL && conf->n_sites > 0; s = s->next) {
+        if (ecert_srv(s)->site < 0
+            && mod_ecert_beside_none(p, main_server, s) != 0) {
             return -1;
         }
     }

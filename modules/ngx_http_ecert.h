@@ -1,6 +1,7 @@
 /*
  * What the files of the nginx module share: ngx_http_ecert_conf.c turns
- * directives into sites, ngx_http_ecert_listen.c finds where they are reached,
+ * directives into sites, ngx_http_ecert_beside.c looks at the ssl module's
+ * beside them, ngx_http_ecert_listen.c finds where they are reached,
  * ngx_http_ecert_module.c serves them and keeps the agent,
  * ngx_http_ecert_dcv.c answers for validation files.
  */
@@ -45,6 +46,7 @@ typedef struct {
     const char *directive; /* that made it a site, and where it stands */
     const char *file;
     ngx_uint_t line;
+    ngx_uint_t passwords; /* ssl_password_file stands in this very server */
 
     ngx_int_t site;     /* index in the configuration; -1: none */
     ngx_array_t *names; /* of a site's server, const char * */
@@ -68,6 +70,15 @@ ngx_int_t ngx_http_ecert_add_variable(ngx_conf_t *cf);
  * -1 with err. */
 int ngx_http_ecert_listen(ngx_http_core_main_conf_t *cmcf, ecert_conf_t *conf,
                           ecert_err_t *err);
+
+/*
+ * Once the ssl module has merged its own: which of its directives have no
+ * effect beside this site is told.  NGX_ERROR for those that cannot stand
+ * there.
+ */
+ngx_int_t ngx_http_ecert_beside(ngx_conf_t *cf,
+                                const ngx_http_ecert_srv_conf_t *escf,
+                                const ngx_http_ssl_srv_conf_t *sscf);
 
 /* Prepares what keeps the server's filters away from the answer. */
 ngx_int_t ngx_http_ecert_dcv_init(ngx_conf_t *cf);

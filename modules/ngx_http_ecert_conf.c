@@ -462,6 +462,7 @@ static char *ngx_http_ecert_make_site(ngx_conf_t *cf,
     char *rv;
 
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
+    escf->passwords = sscf->passwords != NGX_CONF_UNSET_PTR;
     wrong = ngx_http_ecert_wrong(escf, sscf);
     if (wrong != NULL) {
         return ngx_http_ecert_refuse(cf, escf, wrong);

@@ -91,8 +91,8 @@ static void ngx_http_ecert_own_context(SSL_CTX *ctx,
 }
 
 /* The ssl module has made the contexts by now. */
-static void ngx_http_ecert_own_contexts(ngx_http_core_main_conf_t *cmcf,
-                                        ngx_conf_t *cf, ecert_conf_t *conf)
+static ngx_int_t ngx_http_ecert_own_contexts(ngx_http_core_main_conf_t *cmcf,
+                                             ngx_conf_t *cf, ecert_conf_t *conf)
 {
     ngx_http_core_srv_conf_t **servers;
     ngx_http_ecert_srv_conf_t *escf;
@@ -116,7 +116,11 @@ static void ngx_http_ecert_own_contexts(ngx_http_core_main_conf_t *cmcf,
                           "in its server, in %s:%ui",
                           escf->directive, escf->file, escf->line);
         }
+        if (ngx_http_ecert_beside(cf, escf, sscf) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
+    return NGX_OK;
 }
 
 /*
@@ -160,7 +164,9 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf)
         ngx_http_ecert_log(NGX_LOG_EMERG, cf->log, NULL, &err);
         return NGX_ERROR;
     }
-    ngx_http_ecert_own_contexts(cmcf, cf, emcf->conf);
+    if (ngx_http_ecert_own_contexts(cmcf, cf, emcf->conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
     if (ngx_http_ecert_fill(emcf, &err) != NGX_OK) {
         ngx_http_ecert_log(NGX_LOG_EMERG, cf->log, NULL, &err);
         return NGX_ERROR;

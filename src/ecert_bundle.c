@@ -180,8 +180,8 @@ static int may_be_file(const ecert_err_t *err)
     return err->code == ECERT_ERR_NOT_FILE || err->code == ECERT_ERR_MISSING;
 }
 
-/* A folder's files, or the file itself. */
-static void pool_path(pool_t *pool, const char *path, int may_be_missing)
+/* A folder's files, or the file itself.  One error of it is no complaint. */
+static void pool_path(pool_t *pool, const char *path, ecert_code_t passed_over)
 {
     char inner[PATH_MAX];
     ecert_err_t err;
@@ -192,7 +192,7 @@ static void pool_path(pool_t *pool, const char *path, int may_be_missing)
                         &err)
         != 0) {
         if ((!may_be_file(&err) || pool_file(pool, path, &err) != 0)
-            && (err.code != ECERT_ERR_MISSING || !may_be_missing)) {
+            && err.code != passed_over) {
             pool->complain(pool->ctx, &err);
         }
         return;
@@ -284,13 +284,16 @@ int ecert_bundle_read(const ecert_bundle_files_t *files, ecert_shelf_t *shelf,
     }
     rc = read_pair(files, trail, bundle, err);
     if (files->chain != NULL) {
-        pool_path(&pool, files->chain, 1);
+        pool_path(&pool, files->chain, ECERT_ERR_MISSING);
     }
     if (files->store_issuers != NULL) {
-        pool_path(&pool, files->store_issuers, 1);
+        pool_path(&pool, files->store_issuers, ECERT_ERR_MISSING);
     }
     for (i = 0; i < files->n_issuers; i++) {
-        pool_path(&pool, files->issuers[i], 0);
+        pool_path(&pool, files->issuers[i],
+                  i + files->n_server_issuers >= files->n_issuers
+                      ? ECERT_ERR_TOO_MANY
+                      : ECERT_OK);
     }
     if (rc != 0) {
         ecert_bundle_free(bundle);

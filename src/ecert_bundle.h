@@ -39,6 +39,7 @@ typedef struct {
     const char *store_issuers; /* folder; may be missing on disk */
     const char *const *issuers;
     size_t n_issuers;
+    size_t n_server_issuers; /* as in ecert_site_t */
 } ecert_bundle_files_t;
 
 typedef struct {

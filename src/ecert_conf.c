@@ -191,6 +191,7 @@ static int copy_site(ecert_site_t *to, const ecert_site_t *from,
     memset(to, 0, sizeof(*to));
     to->cross = from->cross;
     to->stapling = from->stapling;
+    to->n_server_issuers = from->n_server_issuers;
     to->security_level = from->security_level;
     if (copy_name(&to->name, from->name, err) != 0
         || copy_value(&to->certificate, from->certificate, err) != 0

@@ -55,6 +55,10 @@ typedef struct {
     const char *catalogue;      /* NULL: the built-in one's path */
     const char *const *issuers; /* absolute files or folders */
     size_t n_issuers;
+    size_t n_server_issuers;  /* the last of them, from the server's own
+                                 directives: one that holds too many for a
+                                 chain, such as those of all clients' CAs, is
+                                 passed over without a word */
     const char *const *names; /* the vhost's names, as written */
     size_t n_names;
     ecert_cross_t cross;
@@ -104,6 +108,13 @@ int ecert_conf_set(char **field, const char *value, ecert_err_t *err);
  * prefixes of keys that are no files (engine:, store:).
  */
 const char *ecert_conf_wrong(const char *value);
+
+/*
+ * Whether a command of SSL_CONF_cmd(3) (ssl_conf_command, SSLOpenSSLConfCmd)
+ * has no effect where a site serves the certificate: NULL, or what to do
+ * instead.
+ */
+const char *ecert_conf_command(const char *command);
 
 /*
  * A value of the directive ecert_fetch: on, off, allow=CIDR.  CONF otherwise,

@@ -36,6 +36,7 @@ static void put_site(FILE *out, const ecert_site_t *site)
     }
     fprintf(out, "cross %d %lld\n", (int)site->cross.kind,
             (long long)site->cross.until);
+    fprintf(out, "server-issuers %zu\n", site->n_server_issuers);
     put(out, "stapling", site->stapling ? "on" : NULL);
     if (site->security_level > 0) {
         fprintf(out, "security-level %d\n", site->security_level);
@@ -108,9 +109,9 @@ static int top_line(ecert_conf_t *conf, const char *key, const char *value,
         const char *key;
         char **field;
     } fields[] = {
-        {"server", &conf->server},         {"store", &conf->store},
-        {"run", &conf->run},               {"agent", &conf->agent},
-        {"log-file", &conf->log_file},     {"log-prefix", &conf->log_prefix},
+        {"server", &conf->server},     {"store", &conf->store},
+        {"run", &conf->run},           {"agent", &conf->agent},
+        {"log-file", &conf->log_file}, {"log-prefix", &conf->log_prefix},
     };
     size_t i;
 
@@ -197,6 +198,10 @@ static int draft_line(draft_t *draft, const char *key, const char *value,
     }
     if (strcmp(key, "listen") == 0) {
         return ecert_listen_read(&draft->site, value, err);
+    }
+    if (strcmp(key, "server-issuers") == 0) {
+        draft->site.n_server_issuers = strtoul(value, NULL, 10);
+        return 0;
     }
     if (strcmp(key, "stapling") == 0) {
         draft->site.stapling = 1;

@@ -1,8 +1,10 @@
-/* What no value of a directive may be, in either server. */
+/* What no value of a directive may be, and what OpenSSL is not to be told
+ * beside a site, in either server. */
 
 #include <ctype.h>
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 #include "ecert_conf.h"
 
@@ -56,6 +58,29 @@ const char *ecert_conf_wrong(const char *value)
     if (has_scheme(value)) {
         return "takes names and files, nothing with \"data:\", \"engine:\", "
                "\"file:\", \"pkcs11:\" or \"store:\": write the path of a file";
+    }
+    return NULL;
+}
+
+const char *ecert_conf_command(const char *command)
+{
+    static const struct {
+        const char *command, *instead;
+    } table[] = {
+        {"Certificate", "it is the site's; remove the command"},
+        {"PrivateKey", "it is the site's; remove the command"},
+        {"ServerInfoFile", "it belongs to a certificate in a file; remove the "
+                           "command"},
+        {"ChainCAFile", "name the file with ecert_issuers (ECertIssuers)"},
+        {"ChainCAPath", "name the folder with ecert_issuers (ECertIssuers)"},
+        {"ChainCAStore", "name the file with ecert_issuers (ECertIssuers)"},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (strcasecmp(command, table[i].command) == 0) {
+            return table[i].instead;
+        }
     }
     return NULL;
 }

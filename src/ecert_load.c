@@ -72,6 +72,7 @@ ecert_bundle_files_t ecert_load_files(const ecert_load_t *load,
         .store_issuers = load->issuers[0] ? load->issuers : NULL,
         .issuers = load->site->issuers,
         .n_issuers = load->site->n_issuers,
+        .n_server_issuers = load->site->n_server_issuers,
     };
 
     if (load->site->name != NULL) {

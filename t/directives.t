@@ -182,7 +182,7 @@ sub build ($kind, $place, $snippet, %o) {
     my %own = (store => $store, %o);
     delete $own{store} if $place eq 'http' && $snippet =~ /^ecert_store/;
     return Ecert::Server->new($kind, %own, http => $place eq 'http' ? \%text
-        : {}, vhosts => [{ listen => $place eq 'plain' ? 'http' : 'https',
+        : {}, vhosts => [{ listen => $place =~ /^(?:plain|http)$/ ? 'http' : 'https',
             names => $place eq 'nameless' ? [] : ['www.example.hk'],
             $place eq 'http' ? () : %text }]);
 }

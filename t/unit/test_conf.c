@@ -38,6 +38,7 @@ static ecert_conf_t *make(void)
                           .n_names = 3,
                           .issuers = issuers,
                           .n_issuers = 2,
+                          .n_server_issuers = 1,
                           .catalogue = "/etc/ca/other ca.json",
                           .cross = {ECERT_CROSS_UNTIL, 1808352000},
                           .where = "/etc/nginx/a.conf:12"};
@@ -45,7 +46,6 @@ static ecert_conf_t *make(void)
                           .key = "/etc/a b/key.pem",
                           .cross = {ECERT_CROSS_OFF, 0}};
 
-    assert_non_null(conf);
     assert_int_equal(ecert_conf_set(&conf->server, "nginx/1.22.1", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->store, "/var/lib/e cert", &err), 0);
     assert_int_equal(ecert_conf_set(&conf->run, "/run/ecert", &err), 0);
@@ -132,9 +132,10 @@ static void assert_same_conf(const ecert_conf_t *a, const ecert_conf_t *b)
         assert_same(x->catalogue, y->catalogue);
         assert_same(x->where, y->where);
         assert_same_list(x->issuers, x->n_issuers, y->issuers, y->n_issuers);
+        assert_int_equal(x->n_server_issuers, y->n_server_issuers);
         assert_same_list(x->names, x->n_names, y->names, y->n_names);
-        assert_int_equal(x->security_level, y->security_level);
         assert_int_equal(x->security_level, i == 1 ? 3 : 0);
+        assert_int_equal(y->security_level, i == 1 ? 3 : 0);
         assert_int_equal(x->cross.kind, y->cross.kind);
         assert_int_equal(x->cross.until, y->cross.until);
         assert_memory_equal(x->id, y->id, 32);

@@ -42,10 +42,28 @@ static void test_wrong_values(void **state)
     }
 }
 
+static void test_commands(void **state)
+{
+    static const char *const ours[] = {"Certificate",    "PRIVATEKEY",
+                                       "ServerInfoFile", "chaincafile",
+                                       "ChainCAPath",    "ChainCAStore"};
+    static const char *const others[] = {"", "Certificates", "Options",
+                                         "VerifyCAFile", "DHParameters"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        assert_non_null(ecert_conf_command(ours[i]));
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_null(ecert_conf_command(others[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_values),
+        cmocka_unit_test(test_commands),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,8 +61,8 @@ static ecert_bundle_files_t files_of(const char *const *issuers, size_t n)
     strcpy(paths[1], at("key.pem"));
     strcpy(paths[2], at("chain.pem"));
     strcpy(paths[3], at("issuers"));
-    return (ecert_bundle_files_t){paths[0], paths[1], paths[2],
-                                  paths[3], issuers,  n};
+    return (ecert_bundle_files_t){paths[0], paths[1], paths[2], paths[3],
+                                  issuers,  n,        0};
 }
 
 static void put_key(EVP_PKEY *key)
