@@ -169,7 +169,7 @@ static int read_pem(reader_t *r, const unsigned char *bytes, size_t len)
     while ((rc = ecert_pem_block_next(&block, r->file, r->err)) == 1) {
         if (!may_have_certificates(block.kind)) {
             r->other.name = ecert_pem_kind_name(block.kind);
-            r->other.hint = NULL;
+            r->other.hint = ecert_pem_kind_hint(block.kind);
         } else if (take_block(r, &block) != 0) {
             return -1;
         }

@@ -68,6 +68,13 @@ const char *ecert_pem_kind_name(ecert_pem_kind_t kind)
     }
 }
 
+const char *ecert_pem_kind_hint(ecert_pem_kind_t kind)
+{
+    return kind == ECERT_PEM_KEY_FOREIGN
+               ? "make PEM of a copy: ssh-keygen -p -m PKCS8 -f COPY"
+               : NULL;
+}
+
 void ecert_pem_block_init(ecert_pem_block_t *block, const unsigned char *bytes,
                           size_t len)
 {

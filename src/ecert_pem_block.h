@@ -28,8 +28,9 @@ typedef enum {
     ECERT_PEM_PARAMETERS
 } ecert_pem_kind_t;
 
-/* "a certificate request", for messages. */
+/* "a certificate request", for messages; and what to do with it, or NULL. */
 const char *ecert_pem_kind_name(ecert_pem_kind_t kind);
+const char *ecert_pem_kind_hint(ecert_pem_kind_t kind);
 
 typedef struct {
     const unsigned char *rest; /* what is still to be looked at */

@@ -99,8 +99,7 @@ static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
         ecert_err(err, ECERT_ERR_FORMAT, file,
                   "expected a private key in PKCS#8, PKCS#1 or SEC1, found "
                   "OpenSSH's form");
-        return ecert_err_hint(err, "make PEM of a copy: ssh-keygen -p -m PKCS8 "
-                                   "-f COPY");
+        return ecert_err_hint(err, "%s", ecert_pem_kind_hint(block->kind));
     }
     return is_key(block->kind) || block->kind == ECERT_PEM_BARE
                ? take_block(block, kept, other, file, err)
@@ -210,13 +209,12 @@ static int is_pair(EVP_PKEY *key)
     unsigned char signature[1024]; /* of RSA-8192 */
     size_t len = sizeof(signature);
     EVP_MD_CTX *signs = EVP_MD_CTX_new(), *verifies = EVP_MD_CTX_new();
-    int is = signs != NULL && verifies != NULL
-             && EVP_DigestSignInit(signs, NULL, EVP_sha256(), NULL, key) == 1
-             && EVP_DigestSign(signs, signature, &len, text, sizeof(text)) == 1
-             && EVP_DigestVerifyInit(verifies, NULL, EVP_sha256(), NULL, key)
-                    == 1
-             && EVP_DigestVerify(verifies, signature, len, text, sizeof(text))
-                    == 1;
+    int is =
+        signs != NULL && verifies != NULL
+        && EVP_DigestSignInit(signs, NULL, EVP_sha256(), NULL, key) == 1
+        && EVP_DigestSign(signs, signature, &len, text, sizeof(text)) == 1
+        && EVP_DigestVerifyInit(verifies, NULL, EVP_sha256(), NULL, key) == 1
+        && EVP_DigestVerify(verifies, signature, len, text, sizeof(text)) == 1;
 
     EVP_MD_CTX_free(signs);
     EVP_MD_CTX_free(verifies);

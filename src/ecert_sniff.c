@@ -10,6 +10,9 @@
 /* A validation code is shorter than the smallest key in Base64. */
 #define BASE64_LEAST 160
 
+/* Of a local file header (APPNOTE.TXT, 4.3.7): where the file's name is. */
+#define ZIP_NAME 30
+
 #define UNPACK "unpack it, and hand over the files in it"
 #define ATTACHMENT                                                             \
     "save the attachment in it as a file of its own, and hand that over"
@@ -58,7 +61,7 @@ static ecert_sniff_t is(ecert_sniff_kind_t kind, const char *name,
 
 /* First bytes, as they are. */
 static const known_t binary[] = {
-    ZIP("PK\003\004", "a ZIP archive or a Word document (docx)"),
+    ZIP("PK\003\004", "a ZIP archive"),
     FOREIGN("PK\005\006", "an empty ZIP archive", NULL),
     ARCHIVE("\x1f\x8b", "an archive (gzip)"),
     ARCHIVE("BZh", "an archive (bzip2)"),
@@ -240,6 +243,23 @@ static ecert_sniff_t sniff_pem(view_t text)
     return is(ECERT_SNIFF_PEM, ecert_pem_kind_name(block.kind), NULL);
 }
 
+/* A ZIP archive, told by the name of the first file in it. */
+static int is_office(view_t text)
+{
+    static const char *const names[] = {"[Content_Types].xml", "_rels/",
+                                        "docProps/", "word/", "xl/"};
+
+    for (size_t i = 0; i < COUNT(names); i++) {
+        size_t n = strlen(names[i]);
+
+        if (text.len >= ZIP_NAME + n
+            && memcmp(text.bytes + ZIP_NAME, names[i], n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static ecert_sniff_t sniff_text(view_t text)
 {
     const ecert_sniff_t *known =
@@ -270,6 +290,10 @@ ecert_sniff_t ecert_sniff(const unsigned char *bytes, size_t len)
         return is(ECERT_SNIFF_EMPTY, NULL, NULL);
     }
     known = find(binary, COUNT(binary), text, compare_bytes);
+    if (known != NULL && known->kind == ECERT_SNIFF_ZIP && is_office(text)) {
+        return is(ECERT_SNIFF_FOREIGN, "a document of Office (docx, xlsx)",
+                  NULL);
+    }
     if (known != NULL) {
         return *known;
     }

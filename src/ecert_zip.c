@@ -141,7 +141,7 @@ static int open_archive(zip_t *zip, const unsigned char *bytes, size_t len)
                    && archive_read_open_memory(zip->archive, bytes, len)
                           == ARCHIVE_OK
                ? 0
-               : damaged(zip);
+               : no_directory(zip);
 }
 
 int ecert_zip_each(const unsigned char *bytes, size_t len, const char *archive,

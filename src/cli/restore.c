@@ -43,7 +43,7 @@ typedef struct {
 /* ---- what is in the file ----------------------------------------------- */
 
 /* The reader of files does not know that a key is wanted. */
-static void expect_pfx(const char *file, ecert_err_t *err)
+static void expect_pfx(ecert_err_t *err)
 {
     ecert_err_t was = *err;
     const char *found = strstr(was.detail, "found ");
@@ -51,7 +51,7 @@ static void expect_pfx(const char *file, ecert_err_t *err)
     if (was.code != ECERT_ERR_FORMAT) {
         return;
     }
-    ecert_err(err, ECERT_ERR_FORMAT, file,
+    ecert_err(err, ECERT_ERR_FORMAT, was.file,
               "expected a PFX file or PEM with a private key%s%s",
               found ? ", " : "", found ? found : "");
     ecert_err_hint(err, "%s", was.hint[0] ? was.hint : "export it again");
@@ -482,7 +482,7 @@ static int restore(const options_t *options)
     if (rc == 0) {
         rc = need_key(&work, &err);
     } else {
-        expect_pfx(options->file, &err);
+        expect_pfx(&err);
     }
     if (rc == 0) {
         find_leaf(&work);

@@ -206,7 +206,8 @@ static void test_documents(void **state)
     assert_refused("x-mailer: q\nABC", "a mail");
     assert_refused("subject:code\nABC\n", "a mail");
     assert_refused("%PDF-1.7\n", "PDF");
-    assert_refused("PK\003\004zzz", "docx");
+    assert_refused("PK\003\004zzz", "a ZIP archive");
+    assert_refused("PK\003\004ZZZZZZZZZZZZZZZZZZZZZZZZZZ_rels/.rels", "docx");
     assert_refused("PK\005\006", "ZIP");
     assert_refused("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Word");
     assert_refused("\x1f\x8b\x08", "gzip");

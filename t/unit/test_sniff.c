@@ -72,6 +72,9 @@ static void test_kinds(void **state)
 static void test_hints(void **state)
 {
     static const char *const cases[][3] = {
+        {"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"
+         "-----END OPENSSH PRIVATE KEY-----\n",
+         "OpenSSH", "ssh-keygen -p -m PKCS8"},
         {"\xfe\xed\xfe\xed", "found a Java keystore (JKS)",
          "keytool -importkeystore"},
         {"PuTTY-User-Key-File-2", "found a private key in PuTTY's form",
