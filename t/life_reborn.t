@@ -35,7 +35,9 @@ sub in_turn ($kind) {
         vhosts => [map { { names => [$_], ecert => 'on' } } $site, @names]);
 
     $server->start;
-    killed($server, $_) for qw(worker guard worker guard worker guard);
+    is_deeply [map { killed($server, 'worker') } 1 .. 2], [100, 200],
+        'each time after twice the pause, in milliseconds';
+    killed($server, $_) for qw(guard worker guard worker guard);
     swaps($server, $store, 'it works');
     ok $server->stop, 'stops';
     no_agents($server, 'nothing is left');
@@ -49,10 +51,12 @@ sub killed ($server, $which) {
 
     $server->mark;
     kill 'KILL', $pid;
-    ok $server->wait_log($which eq 'guard' ? qr/its guard was gone/
-        : qr/process $pid was killed by signal 9/, 15), "$which killed: told";
+    my $line = $server->wait_log($which eq 'guard' ? qr/its guard was gone/
+        : qr/process $pid was killed by signal 9/, 15);
+    ok $line, "$which killed: told";
     one_pair($server, 'there are two again', $pid);
     return if $which eq 'guard';
     ok wait_for(sub { $web->requests >= $asked + @names }, 15),
         'with errands under way';
+    return $line && $line =~ /again in (\d+) ms/;
 }

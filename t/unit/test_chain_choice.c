@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 
 #include "ecert_chain.h"
+#include "ecert_path.h"
 #include "pki_group.h"
 
 /* Without a catalogue. */
@@ -32,6 +33,35 @@ static void assert_why(const ecert_chain_t *chain, const X509 *cert,
         }
     }
     fail_msg("not considered");
+}
+
+static int count_rooted(ecert_search_t *search, const ecert_path_t *path)
+{
+    *(int *)search->ctx += path->root != NULL;
+    return 0;
+}
+
+/* The search ends behind its last step, which is taken. */
+static void test_last_step(void **state)
+{
+    STACK_OF(X509) *roots = pki_stack(pki->root, NULL);
+
+    (void)state;
+    for (size_t taken = ECERT_CHAIN_NODES - 1; taken <= ECERT_CHAIN_NODES;
+         taken++) {
+        static ecert_search_t search;
+        ecert_path_t path = {.certs = {pki->new_sub}, .n = 1};
+        int found = 0;
+
+        search = (ecert_search_t){.roots = roots,
+                                  .visit = count_rooted,
+                                  .ctx = &found,
+                                  .nodes = taken};
+        assert_int_equal(ecert_path_search(&search, &path), 0);
+        assert_int_equal(found, taken < ECERT_CHAIN_NODES);
+        assert_int_equal(search.exhausted, taken == ECERT_CHAIN_NODES);
+    }
+    pki_stack_free(roots);
 }
 
 /* An issuer without serverAuth does not win by being the newer one. */
@@ -84,6 +114,7 @@ static void test_dead_cross(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_last_step),
         cmocka_unit_test(test_purpose_before_age),
         cmocka_unit_test(test_dead_cross),
     };

@@ -298,6 +298,23 @@ static void test_forged_body(void **state)
     free(body);
 }
 
+/* A body of which a part lies behind the table. */
+static void test_body_outside(void **state)
+{
+    const size_t at_len = 8 + 3 * sizeof(uint32_t); /* of the first entry */
+    ecert_token_t token = token_of("a", "f", "body", 1);
+    unsigned char *table;
+    uint32_t told = 5;
+    size_t len;
+
+    (void)state;
+    assert_int_equal(ecert_dcv_encode(&token, 1, &table, &len, &err), 0);
+    memcpy(table + at_len, &told, sizeof(told));
+    assert_int_equal(ecert_dcv_check(table, len, &err), -1);
+    assert_int_equal(err.code, ECERT_ERR_SNAPSHOT);
+    ecert_snap_free(table, len);
+}
+
 static void test_empty(void **state)
 {
     unsigned char *table;
@@ -409,7 +426,7 @@ int main(void)
         cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_doubles),
         cmocka_unit_test(test_unfit),       cmocka_unit_test(test_empty),
         cmocka_unit_test(test_many),        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_forged_body),
+        cmocka_unit_test(test_forged_body), cmocka_unit_test(test_body_outside),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

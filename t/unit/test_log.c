@@ -191,6 +191,9 @@ static void test_not_followed(void **state)
     assert_int_equal(chmod(at("logs"), 0775), 0);
     ecert_log(ECERT_LOG_WARN, "two");
     assert_string_equal(content("logs/error.log"), "");
+    assert_int_equal(chmod(at("logs"), 01777), 0); /* as /tmp */
+    ecert_log(ECERT_LOG_WARN, "sticky");
+    assert_string_equal(content("logs/error.log"), "");
     assert_int_equal(chmod(at("logs"), 0755), 0);
     unlink(at("logs/error.log"));
     put_link(at("target"), "logs/error.log");

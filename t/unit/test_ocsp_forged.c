@@ -3,6 +3,7 @@
 #include "scratch.h"
 
 #include <openssl/err.h>
+#include <openssl/sha.h>
 
 #include "ecert_ocsp.h"
 #include "ocsp_make.h"
@@ -260,8 +261,53 @@ static void test_delegates(void **state)
     cert = X509_dup(delegate);
     assert_true(X509_sign(cert, pki->sub_key, EVP_sha1()) > 0);
     assert_both_refused(delegated_to(cert), "itself signed with a weak");
+    X509_free(cert);
+    cert = X509_dup(delegate); /* of before there were basic constraints */
+    ocsp_extend(cert, pki->sub_key, NID_basic_constraints, NULL);
+    ocsp_extend(cert, pki->sub_key, NID_key_usage,
+                "digitalSignature,keyCertSign");
+    assert_both_refused(delegated_to(cert), "which is another CA's");
     X509_EXTENSION_free(ext);
     X509_free(cert);
+}
+
+static void cut_id(OCSP_BASICRESP *basic)
+{
+    const ASN1_OCTET_STRING *hash = NULL;
+    const X509_NAME *name = NULL;
+    unsigned char bytes[SHA_DIGEST_LENGTH];
+
+    OCSP_resp_get0_id(basic, &hash, &name);
+    assert_non_null(hash);
+    memcpy(bytes, ASN1_STRING_get0_data(hash), sizeof(bytes));
+    assert_true(ASN1_STRING_set((ASN1_STRING *)(uintptr_t)hash, bytes,
+                                SHA_DIGEST_LENGTH - 1));
+}
+
+/* A key's hash without its last byte, which is zero, as is what OpenSSL puts
+ * behind. */
+static void test_cut_id(void **state)
+{
+    unsigned char md[SHA_DIGEST_LENGTH] = {0};
+    EVP_PKEY *own = NULL;
+    X509 *cert = NULL;
+    ocsp_make_t make;
+
+    (void)state;
+    do {
+        X509_free(cert);
+        EVP_PKEY_free(own);
+        own = pki_key("P-256");
+        cert = ocsp_delegate(pki, own, NOW + PKI_DAY);
+        assert_true(X509_pubkey_digest(cert, EVP_sha1(), md, NULL));
+    } while (md[SHA_DIGEST_LENGTH - 1] != 0);
+    make = delegated_to(cert);
+    make.key = own;
+    make.by_key = 1;
+    make.named = cut_id;
+    assert_refused(make, "it was signed by somebody else: key ");
+    X509_free(cert);
+    EVP_PKEY_free(own);
 }
 
 static void test_delegate_times(void **state)
@@ -538,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_other_issuers),
         cmocka_unit_test(test_path),
         cmocka_unit_test(test_delegates),
+        cmocka_unit_test(test_cut_id),
         cmocka_unit_test(test_delegate_times),
         cmocka_unit_test(test_algorithms),
         cmocka_unit_test(test_forgers),

@@ -165,6 +165,19 @@ static void test_any_user(void **state)
     assert_int_equal(run(check_process), FINE);
 }
 
+/* A link that came after the file was looked at. */
+static void test_log_link(void **state)
+{
+    int dir = open(scratch, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    put("target", "");
+    put_link("target", "link");
+    assert_int_equal(ecert_priv_log(dir, "link"), -1);
+    assert_int_equal(errno, ELOOP);
+    close(dir);
+}
+
 static int unshare_is_possible(void)
 {
     return unshare(CLONE_NEWNET) == 0 ? 0 : 1;
@@ -234,6 +247,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_user),
+        cmocka_unit_test_setup_teardown(test_log_link, scratch_setup,
+                                        scratch_teardown),
         cmocka_unit_test_setup_teardown(test_root, scratch_setup,
                                         scratch_teardown),
         cmocka_unit_test(test_ordinary),

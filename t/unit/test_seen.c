@@ -121,6 +121,7 @@ static void test_outside(void **state)
     }
     assert_int_equal(ecert_seen_get(rows.agent, -1, 0), 0);
     assert_int_equal(ecert_seen_get(rows.agent, ECERT_SEEN_WORKERS, 0), 0);
+    assert_int_equal(ecert_seen_get(rows.worker, ECERT_SEEN_WORKERS, 0), 0);
     assert_int_equal(ecert_seen_get(rows.agent, 0, 1), 0);
     assert_int_equal(ecert_seen_pid(rows.agent, -1), 0);
     assert_int_equal(ecert_seen_pid(rows.agent, ECERT_SEEN_WORKERS), 0);
@@ -180,9 +181,12 @@ static void test_hostile(void **state)
 static void test_sealed(void **state)
 {
     rows_t rows;
+    struct stat st;
 
     (void)state;
     open_rows(&rows, 1);
+    assert_int_equal(fstat(rows.fd, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(ftruncate(rows.fd, 0), -1);
     assert_int_equal(ftruncate(rows.fd, 1 << 30), -1);
     assert_int_equal(fcntl(rows.fd, F_ADD_SEALS, F_SEAL_WRITE), -1);

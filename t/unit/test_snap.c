@@ -260,6 +260,45 @@ static void test_sealed(void **state)
     close_pair(&pair);
 }
 
+/* Nor where the kernel knows no such seal: what was opened for reading alone
+ * cannot be mapped otherwise. */
+static void test_not_sealed(void **state)
+{
+    int fd = ecert_snap_create(1, &err), tried = 0;
+    ecert_snap_t *snap = ecert_snap_open(fd, &err);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long from, to;
+    char line[512];
+
+    (void)state;
+    assert_non_null(snap);
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        if (strstr(line, "memfd:ecert-snapshot") != NULL
+            && sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+            tried++;
+            assert_int_equal(
+                mprotect((void *)from, to - from, PROT_READ | PROT_WRITE), -1);
+        }
+    }
+    fclose(maps);
+    assert_int_equal(tried, 1);
+    ecert_snap_close(snap);
+    close(fd);
+}
+
+/* More sites than a configuration can have. */
+static void test_too_many(void **state)
+{
+    int fd = ecert_snap_create(ECERT_SNAP_SITES_MAX + 1, &err);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_null(ecert_snap_open(fd, &err));
+    assert_int_equal(err.code, ECERT_ERR_SNAPSHOT);
+    close(fd);
+}
+
 /* A head that is not what it must be: never opened. */
 static void test_bad_head(void **state)
 {
@@ -523,6 +562,8 @@ int main(void)
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_sealed),
+        cmocka_unit_test(test_not_sealed),
+        cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_bad_head),
         cmocka_unit_test(test_bad_file),
         cmocka_unit_test(test_corruption),

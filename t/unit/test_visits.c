@@ -469,9 +469,12 @@ static void test_memory(void **state)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     world_t world;
+    struct stat st;
 
     (void)state;
     open_world(&world);
+    assert_int_equal(fstat(world.fd, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(ftruncate(world.fd, 0), -1);
     assert_int_equal(ftruncate(world.fd, 1 << 30), -1);
     assert_int_equal(fcntl(world.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
