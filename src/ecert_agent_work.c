@@ -110,6 +110,15 @@ static void touch(void *ctx, uint32_t subject)
     }
 }
 
+/* What a site waited for came, or not: its files need not have changed. */
+static void touch_again(void *ctx, uint32_t site)
+{
+    ecert_agent_t *agent = ctx;
+
+    touch(ctx, site);
+    agent->touched[site] |= TOUCHED_LOAD;
+}
+
 static void look_at_touched(ecert_agent_t *agent)
 {
     size_t i, n = agent->conf->n_sites;
@@ -386,7 +395,7 @@ static void run_loop(ecert_agent_t *agent)
         if (agent->stepped) {
             follow_clock(agent);
         }
-        ecert_net_work(agent->net, touch, agent);
+        ecert_net_work(agent->net, touch_again, agent);
         look_at_touched(agent);
     }
 }
@@ -449,13 +458,13 @@ static void await_staples(ecert_agent_t *agent, int ready)
     int64_t end = agent->keeper.ms + ECERT_NET_PATIENCE_MS;
     struct pollfd fds[ECERT_NET_FDS];
 
-    ecert_net_work(agent->net, touch, agent);
+    ecert_net_work(agent->net, touch_again, agent);
     while (ready >= 0 && ecert_net_is_awaited(agent->net)
            && agent->keeper.ms < end) {
         say(ready, '.');
         poll(fds, ecert_net_fds(agent->net, fds), 100);
         ecert_agent_clocks(agent);
-        ecert_net_work(agent->net, touch, agent);
+        ecert_net_work(agent->net, touch_again, agent);
     }
 }
 
@@ -525,6 +534,7 @@ int ecert_agent_prepare(ecert_agent_t *agent, ecert_err_t *err)
     agent->net =
         ecert_net_new(&agent->keeper, agent->conf, agent->fetcher, err);
     agent->keeper.hold_off = ecert_net_hold_off;
+    agent->keeper.demand = ecert_net_demand;
     agent->keeper.ctx = agent->net;
     return agent->net != NULL ? 0 : -1;
 }

@@ -129,6 +129,9 @@
       "see the reason; it is tried again by itself")                           \
     X(OCSP, "ocsp", "the OCSP answer cannot be used",                          \
       "it is asked for again by itself; if it stays, tell the CA")             \
+    X(STAPLE, "must-staple",                                                   \
+      "the certificate demands a staple (RFC 7633), and there is none",        \
+      "until there is one it replaces nothing good: see the reason")           \
     X(REVOKED, "revoked", "the CA has revoked the certificate",                \
       "ask the CA why, and request and install a new one at once")             \
     X(WATCH, "watch", "changes cannot be watched",                             \

@@ -12,6 +12,7 @@
 #include "ecert_name.h"
 #include "ecert_request.h"
 #include "ecert_site_edit.h"
+#include "ecert_staple_kept.h"
 #include "ecert_store.h"
 #include "ecert_swap.h"
 
@@ -86,6 +87,48 @@ static void name_source(const ecert_install_t *in, const ecert_stage_t *stage,
     }
 }
 
+/* What is current is good: with a staple, if it demands one, or it can have it.
+ */
+static int replaces_good(const ecert_install_t *in, ecert_loader_t *loader)
+{
+    ecert_site_t site = {.name = in->ascii};
+    ecert_loaded_t loaded;
+    ecert_err_t ignored;
+    int never = 0, good;
+
+    good = ecert_load(loader, &site, in->now, &loaded, &ignored) >= 0
+           && loaded.state == ECERT_STATE_VALID
+           && X509_cmp(loaded.chain->considered[0].cert, in->leaf) != 0;
+    if (good) {
+        ecert_staple_demand(in->store, &loaded, in->now, &never, &ignored);
+    }
+    ecert_loaded_free(&loaded);
+    return good && !never;
+}
+
+/* A leaf that clients refuse without a staple (RFC 7633) goes live by itself
+ * when that is there; what can never have one must not replace a good one. */
+static int check_staple(const ecert_install_t *in, const ecert_loaded_t *loaded,
+                        ecert_loader_t *loader, ecert_installed_t *out,
+                        ecert_err_t *err)
+{
+    int never;
+
+    if (ecert_staple_demand(in->store, loaded, in->now, &never, &out->staple)
+        == 0) {
+        ecert_err_clear(&out->staple);
+        return 0;
+    }
+    ecert_err_file(&out->staple, source(in));
+    if (!never || in->keep_current || !replaces_good(in, loader)) {
+        return 0;
+    }
+    *err = out->staple;
+    return ecert_err_hint(err, "the one before is good and stays: have it "
+                               "issued again, without the TLS feature or with "
+                               "a responder");
+}
+
 /* The files as they stand in the stage, looked at as a server's agent does. */
 static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
                      const ecert_site_json_t *json, ecert_installed_t *out,
@@ -121,6 +164,8 @@ static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
         rc = 0;
     } else if (rc == 0 && loaded.state == ECERT_STATE_EXPIRED) {
         rc = expired(in, out, err);
+    } else if (rc == 0) {
+        rc = check_staple(in, &loaded, loader, out, err);
     } else if (rc < 0) {
         name_source(in, stage, err);
     }

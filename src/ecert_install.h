@@ -41,11 +41,12 @@ typedef struct {
 
 typedef struct {
     uint64_t number;
-    int current;       /* it is the current one now */
-    int same;          /* it was there already, with its key */
-    int waiting;       /* its time has not come yet */
-    int expired;       /* it was put aside */
-    char missing[256]; /* what its chain lacks, or ""; "" while waiting */
+    int current;        /* it is the current one now */
+    int same;           /* it was there already, with its key */
+    int waiting;        /* its time has not come yet */
+    int expired;        /* it was put aside */
+    ecert_err_t staple; /* STAPLE: it demands one that is not here; ECERT_OK */
+    char missing[256];  /* what its chain lacks, or ""; "" while waiting */
     int64_t not_before, not_after;
 } ecert_installed_t;
 
@@ -53,10 +54,11 @@ typedef struct {
  * Under the store's lock; what in points to stays the caller's, names has one
  * element at least.  A certificate whose time has not come is installed, and
  * waits.  Errors: NAMES (all names that are missing, as many as fit), EXPIRED,
- * and those of ecert_load: PURPOSE, SIGNATURE, MISMATCH, KEY_TYPE; SITE, when
- * site.json is broken; EXISTS and others of ecert_stage.h.  After all of these
- * the site is as it was.  When `current` is a folder, SYSTEM: then there is the
- * new generation, but it is not the current one.
+ * STAPLE, when it demands one that it can never have, and what it would replace
+ * is good; and those of ecert_load: PURPOSE, SIGNATURE, MISMATCH, KEY_TYPE;
+ * SITE, when site.json is broken; EXISTS and others of ecert_stage.h.  After
+ * all of these the site is as it was.  When `current` is a folder, SYSTEM: then
+ * there is the new generation, but it is not the current one.
  */
 int ecert_install(const ecert_install_t *in, ecert_installed_t *out,
                   ecert_err_t *err);

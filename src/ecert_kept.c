@@ -1,4 +1,4 @@
-#include "ecert_kept.h"
+#include "ecert_kept_work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -368,9 +368,7 @@ static int stands_in(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
         return !torn;
     }
     return (held->not_after < keeper->now && next->state == ECERT_STATE_VALID)
-           || X509_cmp(held->considered[0].cert,
-                       next->chain->considered[0].cert)
-                  == 0;
+           || ecert_kept_is_leaf_of(&kept->held, next);
 }
 
 int ecert_kept_is_inherited(const ecert_keeper_t *keeper,
@@ -437,14 +435,24 @@ static void try_again(const ecert_keeper_t *keeper, ecert_kept_t *kept,
 static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
                   ecert_loaded_t *next, ecert_err_t *err)
 {
-    int perfect = rc == 0 && next->state == ECERT_STATE_VALID
-                  && next->n_uncovered == 0 && next->chain->complete;
-    int torn = rc != 0 && next->waiting && wait_for_rest(keeper, kept);
+    ecert_staple_state_t staple =
+        rc == 0 ? ecert_kept_ask_for_staple(keeper, kept, next, err)
+                : ECERT_STAPLE_HERE;
+    int perfect = rc == 0 && staple == ECERT_STAPLE_HERE
+                  && next->state == ECERT_STATE_VALID && next->n_uncovered == 0
+                  && next->chain->complete;
+    int torn = (rc != 0 && next->waiting && wait_for_rest(keeper, kept))
+               || staple == ECERT_STAPLE_COMING;
+    int ousts = 0;
 
     try_again(keeper, kept,
               next->starved || (rc != 0 && !torn && ecert_err_starved(err)));
     if (!kept->published && !perfect) {
         take_over(keeper, kept);
+    }
+    if (staple != ECERT_STAPLE_HERE) {
+        ousts = ecert_kept_replace_unstapled(keeper, kept, next);
+        rc = 1;
     }
     if (rc == 0 && around_is_torn(keeper, kept, next)) {
         return;
@@ -468,7 +476,7 @@ static void judge(ecert_keeper_t *keeper, ecert_kept_t *kept, int rc,
     if (rc == 0) {
         kept->torn_at = 0;
     }
-    if (rc == 0 || (rc > 0 && stands_in(keeper, kept, next, torn))) {
+    if (rc == 0 || ousts || (rc > 0 && stands_in(keeper, kept, next, torn))) {
         bring_live(keeper, kept, next, rc == 0);
     }
     if (!kept->published) {

@@ -33,6 +33,13 @@ typedef struct {
     int published;
 } ecert_kept_t;
 
+/* The staple of a leaf that demands one (RFC 7633). */
+typedef enum {
+    ECERT_STAPLE_HERE = 0,
+    ECERT_STAPLE_COMING, /* asked for a moment ago */
+    ECERT_STAPLE_LACKING
+} ecert_staple_state_t;
+
 typedef struct {
     const char *store;
     ecert_loader_t *loader;
@@ -42,6 +49,11 @@ typedef struct {
     /* Asked before a new leaf takes another one's place; 1: not yet. */
     int (*hold_off)(void *ctx, const ecert_kept_t *kept,
                     const ecert_loaded_t *next);
+    /* Asked of a leaf that demands a staple: HERE with its end in *until,
+     * LACKING with err (STAPLE).  NULL: nobody cares. */
+    ecert_staple_state_t (*demand)(void *ctx, const ecert_kept_t *kept,
+                                   const ecert_loaded_t *next, int64_t *until,
+                                   ecert_err_t *err);
     void *ctx;
 } ecert_keeper_t;
 

@@ -88,6 +88,16 @@ int ecert_load_adopt(ecert_loader_t *loader, const ecert_site_t *site,
                      const ecert_cred_t *cred, const ecert_loaded_t *held,
                      int64_t now, ecert_loaded_t *out, ecert_err_t *err);
 
+/*
+ * Another generation of a site of the store than its current one: the newest
+ * that is valid and that accept(ctx, it) takes.  0, out->fallback is set; or
+ * -1, and out is empty.
+ */
+int ecert_load_other(ecert_loader_t *loader, const ecert_site_t *site,
+                     int64_t now,
+                     int (*accept)(void *ctx, const ecert_loaded_t *one),
+                     void *ctx, ecert_loaded_t *out, ecert_err_t *err);
+
 /* The same for a placeholder; takes cred, also on failure. */
 int ecert_load_placeholder(ecert_cred_t *cred, ecert_loaded_t *out,
                            ecert_err_t *err);

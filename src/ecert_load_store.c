@@ -16,11 +16,18 @@ static void forget_warnings(ecert_loaded_t *out, size_t n)
     }
 }
 
+/* What else a generation has to be. */
+typedef struct {
+    int (*accept)(void *ctx, const ecert_loaded_t *one);
+    void *ctx;
+} wish_t;
+
 /*
  * `current` cannot be served: the newest generation that can, so that a
  * restart does not lose the last good one.
  */
-static int fall_back(ecert_load_t *load, ecert_state_t least)
+static int fall_back(ecert_load_t *load, ecert_state_t least,
+                     const wish_t *wish)
 {
     ecert_loaded_t *out = load->out;
     ecert_bundle_files_t files;
@@ -47,7 +54,8 @@ static int fall_back(ecert_load_t *load, ecert_state_t least)
                  (unsigned long long)numbers[i]);
         files = ecert_load_files(load, generation, &paths);
         rc = ecert_load_try(load, &files, &other);
-        if (rc != 0 || out->state < least) {
+        if (rc != 0 || out->state < least
+            || (wish != NULL && !wish->accept(wish->ctx, out))) {
             forget_warnings(out, n_warnings);
             rc = -1;
         }
@@ -158,7 +166,7 @@ static int prefer_valid(ecert_load_t *load, const ecert_bundle_files_t *current,
     int rc;
 
     ecert_date_format(out->chain->not_after, when);
-    if (fall_back(load, ECERT_STATE_VALID) == 0) {
+    if (fall_back(load, ECERT_STATE_VALID, NULL) == 0) {
         out->fallback = 1;
         ecert_err(err, ECERT_ERR_EXPIRED, current->certificate,
                   "since %s; an older one is valid and is served", when);
@@ -185,10 +193,37 @@ int ecert_load_current(ecert_load_t *load, const ecert_bundle_files_t *current,
                    : 0;
     }
     out->waiting = ecert_loaded_may_mend(err->code);
-    if (fall_back(load, ECERT_STATE_VALID) != 0
-        && fall_back(load, ECERT_STATE_EXPIRED) != 0) {
+    if (fall_back(load, ECERT_STATE_VALID, NULL) != 0
+        && fall_back(load, ECERT_STATE_EXPIRED, NULL) != 0) {
         return -1;
     }
     out->fallback = 1;
     return 1;
+}
+
+int ecert_load_other(ecert_loader_t *loader, const ecert_site_t *site,
+                     int64_t now,
+                     int (*accept)(void *ctx, const ecert_loaded_t *one),
+                     void *ctx, ecert_loaded_t *out, ecert_err_t *err)
+{
+    ecert_load_t load = {
+        .loader = loader, .site = site, .now = now, .out = out};
+    const wish_t wish = {accept, ctx};
+    int rc = -1;
+
+    memset(out, 0, sizeof(*out));
+    out->store_generation = -1;
+    ecert_trail_init(&out->trail);
+    if (site->name == NULL) {
+        ecert_err(err, ECERT_ERR_NO_GENERATION, site->certificate, NULL);
+    } else if (ecert_load_open(&load, err) == 0) {
+        ecert_load_catalogue(&load);
+        rc = fall_back(&load, ECERT_STATE_VALID, &wish);
+    }
+    ecert_load_close(&load);
+    out->fallback = rc == 0;
+    if (rc != 0) {
+        ecert_loaded_free(out);
+    }
+    return rc;
 }

@@ -8,6 +8,7 @@
 
 #include "ecert_log.h"
 #include "ecert_net_work.h"
+#include "ecert_x509.h"
 
 #define FLOOR_MS 30000
 #define ROOF_MS  3600000
@@ -147,17 +148,20 @@ void ecert_net_abandon(ecert_net_t *net)
 
 /* ---- what sites need --------------------------------------------------- */
 
-static int is_of(const ecert_net_staple_t *staple, const X509 *leaf)
+int ecert_net_is_of(const ecert_net_staple_t *staple, const X509 *leaf)
 {
     return staple->leaf != NULL && X509_cmp(staple->leaf, leaf) == 0;
 }
 
 /* The leaf that waited is the one that is served now. */
-static void come(ecert_net_site_t *site)
+static void come(ecert_net_t *net, ecert_net_site_t *site)
 {
     ecert_net_staple_clear(&site->served);
     site->served = site->coming;
     memset(&site->coming, 0, sizeof(site->coming));
+    if (!site->is_ahead) { /* at a start, or nobody waited for it */
+        ecert_net_staple_publish(net, site, &site->served);
+    }
     site->is_ahead = 0;
 }
 
@@ -179,15 +183,15 @@ static void look_at_coming(ecert_net_t *net, ecert_net_site_t *site)
         return;
     }
     if (chain != NULL && chain->n_considered > 0
-        && is_of(&site->coming, chain->considered[0].cert)) {
-        come(site);
+        && ecert_net_is_of(&site->coming, chain->considered[0].cert)) {
+        come(net, site);
     } else if (!site->is_waiting) {
         give_up_coming(net, site);
     }
     site->is_waiting = 0;
 }
 
-static X509 *issuer_of(const ecert_chain_t *chain)
+X509 *ecert_net_issuer_of(const ecert_chain_t *chain)
 {
     return sk_X509_num(chain->served) > 0 ? sk_X509_value(chain->served, 0)
                                           : NULL;
@@ -196,13 +200,14 @@ static X509 *issuer_of(const ecert_chain_t *chain)
 static void look_at_staple(ecert_net_t *net, ecert_net_site_t *site)
 {
     const ecert_chain_t *chain = site->kept->held.chain;
-    X509 *leaf = chain->considered[0].cert, *issuer = issuer_of(chain);
+    X509 *leaf = chain->considered[0].cert,
+         *issuer = ecert_net_issuer_of(chain);
 
     if (issuer == NULL || !ecert_net_wants_staple(net, site, leaf)) {
         ecert_net_staple_clear(&site->served);
         return;
     }
-    if (!is_of(&site->served, leaf)
+    if (!ecert_net_is_of(&site->served, leaf)
         || X509_cmp(site->served.issuer, issuer) != 0) {
         ecert_net_staple_begin(net, site, &site->served, leaf, issuer);
     }
@@ -230,15 +235,15 @@ int ecert_net_hold_off(void *ctx, const ecert_kept_t *kept,
     ecert_net_t *net = ctx;
     ecert_net_site_t *site = &net->sites[kept->slot];
     X509 *leaf = next->chain->considered[0].cert;
-    X509 *issuer = issuer_of(next->chain);
+    X509 *issuer = ecert_net_issuer_of(next->chain);
     ecert_net_staple_t *coming = &site->coming;
 
     site->kept = kept;
-    if (issuer == NULL || net->fetcher < 0 || is_of(&site->served, leaf)
+    if (issuer == NULL || ecert_net_is_of(&site->served, leaf)
         || !ecert_net_wants_staple(net, site, leaf)) {
         return 0;
     }
-    if (!is_of(coming, leaf)) {
+    if (!ecert_net_is_of(coming, leaf)) {
         ecert_net_staple_begin(net, site, coming, leaf, issuer);
     }
     if (coming->der != NULL) {
@@ -247,7 +252,7 @@ int ecert_net_hold_off(void *ctx, const ecert_kept_t *kept,
         return 0;
     }
     site->is_waiting =
-        coming->url != NULL && coming->want.failures == 0
+        net->fetcher >= 0 && coming->url != NULL && coming->want.failures == 0
         && net->keeper->ms - coming->since < ECERT_NET_PATIENCE_MS;
     return site->is_waiting;
 }
@@ -390,6 +395,14 @@ static void send_due(ecert_net_t *net)
     }
 }
 
+/* A swap waits for it, or a leaf that is served demands it. */
+static int is_awaited(const ecert_net_site_t *site)
+{
+    return site->coming.leaf != NULL
+           || (site->served.leaf != NULL
+               && ecert_x509_demands_staple(site->served.leaf));
+}
+
 static void take_errand(ecert_net_t *net, ecert_net_errand_t *errand,
                         void (*touch)(void *ctx, uint32_t site), void *ctx)
 {
@@ -407,8 +420,8 @@ static void take_errand(ecert_net_t *net, ecert_net_errand_t *errand,
     } else if (errand->kind == ECERT_ERRAND_OCSP) {
         ecert_net_staple_take(net, site, errand->digest,
                               rc > 0 ? &frames : NULL, &err);
-        if (site->coming.leaf != NULL) {
-            touch(ctx, errand->site); /* the swap need not wait any more */
+        if (is_awaited(site)) {
+            touch(ctx, errand->site); /* nothing need wait any more */
         }
     } else {
         ecert_net_issuers_take(net, errand->url, rc > 0 ? &frames : NULL, &err,

@@ -45,6 +45,12 @@ void ecert_net_look(ecert_net_t *net, const ecert_kept_t *kept);
 int ecert_net_hold_off(void *ctx, const ecert_kept_t *kept,
                        const ecert_loaded_t *next);
 
+/* As ecert_keeper_t's demand.  From the first call on the staple is asked for.
+ */
+ecert_staple_state_t ecert_net_demand(void *ctx, const ecert_kept_t *kept,
+                                      const ecert_loaded_t *next,
+                                      int64_t *until, ecert_err_t *err);
+
 /* Descriptors of the errands under way and of the fetcher, whose end is told;
  * at most ECERT_NET_FDS. */
 size_t ecert_net_fds(const ecert_net_t *net, struct pollfd *fds);

@@ -238,15 +238,6 @@ static void match(const ecert_net_site_t *site, const ecert_target_t *target,
     served->due = 0;
 }
 
-/* Whether a staple that may be sent is in the workers' hands. */
-static int has_staple(const ecert_net_t *net, const ecert_net_site_t *site)
-{
-    const ecert_net_staple_t *staple = &site->served;
-
-    return staple->der != NULL && staple->facts.status == ECERT_OCSP_GOOD
-           && staple->facts.next_update > net->keeper->now;
-}
-
 static void compare(ecert_net_t *net, const ecert_net_site_t *site,
                     const ecert_target_t *target, ecert_net_served_t *served)
 {
@@ -254,10 +245,10 @@ static void compare(ecert_net_t *net, const ecert_net_site_t *site,
 
     served->looks++;
     served->at = net->keeper->now;
-    if (ecert_sent_differs(&served->sent, chain->considered[0].cert,
-                           chain->served,
-                           target->stapling && has_staple(net, site),
-                           served->said, sizeof(served->said))) {
+    if (ecert_sent_differs(
+            &served->sent, chain->considered[0].cert, chain->served,
+            target->stapling && ecert_net_staple_usable(net, &site->served),
+            served->said, sizeof(served->said))) {
         differ(net, site, target, served);
     } else {
         match(site, target, served);

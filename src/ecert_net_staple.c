@@ -12,6 +12,7 @@
 #include "ecert_log.h"
 #include "ecert_net_work.h"
 #include "ecert_staple.h"
+#include "ecert_staple_kept.h"
 
 #define HOUR 3600
 #define DAY  (24 * HOUR)
@@ -35,26 +36,13 @@ void ecert_net_staple_clear(ecert_net_staple_t *staple)
 
 /* ---- the store keeps it over restarts ---------------------------------- */
 
-static int path_of(const ecert_net_t *net, const ecert_net_staple_t *staple,
-                   char *path)
-{
-    char hex[65];
-
-    if (net->keeper->store == NULL) {
-        return -1;
-    }
-    snprintf(path, PATH_MAX, "%.3900s/ocsp/%s.der", net->keeper->store,
-             ecert_net_hex(staple->digest, hex));
-    return 0;
-}
-
 static void keep(const ecert_net_t *net, const ecert_net_site_t *site,
                  const ecert_net_staple_t *staple)
 {
     char path[PATH_MAX], folder[PATH_MAX];
     ecert_err_t err;
 
-    if (path_of(net, staple, path) != 0) {
+    if (ecert_staple_path(net->keeper->store, staple->leaf, path) != 0) {
         return;
     }
     snprintf(folder, sizeof(folder), "%.3900s/ocsp", net->keeper->store);
@@ -190,6 +178,9 @@ static int read_published(ecert_net_t *net, const ecert_net_site_t *site,
     size_t len, n = 0;
     int rc = -1;
 
+    if (snap == NULL) {
+        return -1;
+    }
     if (ecert_snap_read(snap, ecert_snap_staple_slot(snap, site->kept->slot),
                         &bytes, &len, &generation, &ignored)
         != 0) {
@@ -215,7 +206,7 @@ static int read_kept(ecert_net_t *net, ecert_net_staple_t *staple)
     ecert_err_t ignored;
     int rc;
 
-    if (path_of(net, staple, path) != 0
+    if (ecert_staple_path(net->keeper->store, staple->leaf, path) != 0
         || ecert_file_read(path, ECERT_OCSP_MAX, NULL, &file, &ignored) != 0) {
         return -1;
     }
@@ -235,10 +226,10 @@ void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
         return;
     }
     staple->leaf = leaf;
-    if (X509_up_ref(issuer)) {
+    if (issuer != NULL && X509_up_ref(issuer)) {
         staple->issuer = issuer;
     }
-    if (staple->url == NULL) {
+    if (staple->url == NULL || staple->issuer == NULL) {
         return; /* silent: not every CA has a responder */
     }
     staple->since = net->keeper->ms;
@@ -340,6 +331,108 @@ void ecert_net_staple_take(ecert_net_t *net, ecert_net_site_t *site,
     if (staple == &site->served) {
         ecert_net_staple_publish(net, site, staple);
     }
+}
+
+/* ---- who demands one --------------------------------------------------- */
+
+int ecert_net_staple_usable(const ecert_net_t *net,
+                            const ecert_net_staple_t *staple)
+{
+    return staple->der != NULL && staple->facts.status == ECERT_OCSP_GOOD
+           && staple->facts.next_update > net->keeper->now;
+}
+
+/* A virtual host of the site sends none. */
+static int is_unstapled(const ecert_site_t *site)
+{
+    int unstapled = !site->stapling;
+
+    for (size_t i = 0; i < site->n_listens; i++) {
+        unstapled |= !site->listens[i].stapling;
+    }
+    return unstapled;
+}
+
+/* Why there will be none, or NULL. */
+static const char *obstacle(const ecert_net_t *net,
+                            const ecert_net_staple_t *staple)
+{
+    if (staple->der != NULL && staple->facts.status == ECERT_OCSP_REVOKED) {
+        return "the responder says that it is revoked";
+    }
+    if (staple->der != NULL && staple->facts.status == ECERT_OCSP_UNKNOWN) {
+        return "the responder does not know it";
+    }
+    if (staple->url == NULL) {
+        return ECERT_STAPLE_NO_RESPONDER;
+    }
+    if (staple->issuer == NULL) {
+        return "its issuer is missing, without which nobody can be asked";
+    }
+    if (!net->conf->fetch) {
+        return "ecert_fetch is off";
+    }
+    return net->fetcher < 0 && net->keeper->snap != NULL
+               ? "there is no fetcher: reload the server"
+               : NULL;
+}
+
+/* On its way, for which nobody waits long; a test asks nobody. */
+static int is_coming(const ecert_net_t *net, const ecert_net_staple_t *staple)
+{
+    return net->keeper->snap == NULL
+           || (staple->want.failures == 0
+               && net->keeper->ms - staple->since < ECERT_NET_PATIENCE_MS);
+}
+
+static ecert_net_staple_t *staple_for(ecert_net_t *net, ecert_net_site_t *site,
+                                      const ecert_chain_t *chain)
+{
+    X509 *leaf = chain->considered[0].cert;
+
+    if (ecert_net_is_of(&site->served, leaf)) {
+        return &site->served;
+    }
+    if (!ecert_net_is_of(&site->coming, leaf)) {
+        ecert_net_staple_begin(net, site, &site->coming, leaf,
+                               ecert_net_issuer_of(chain));
+    }
+    site->is_waiting = 1;
+    return &site->coming;
+}
+
+ecert_staple_state_t ecert_net_demand(void *ctx, const ecert_kept_t *kept,
+                                      const ecert_loaded_t *next,
+                                      int64_t *until, ecert_err_t *err)
+{
+    ecert_net_t *net = ctx;
+    ecert_net_site_t *site = &net->sites[kept->slot];
+    const ecert_net_staple_t *staple;
+    const char *why;
+
+    site->kept = kept;
+    if (is_unstapled(kept->site)) {
+        ecert_err(err, ECERT_ERR_STAPLE, next->source,
+                  "a virtual host of the site does not staple: ecert_stapling "
+                  "is off");
+        return ECERT_STAPLE_LACKING;
+    }
+    staple = staple_for(net, site, next->chain);
+    if (ecert_net_staple_usable(net, staple)) {
+        *until = staple->facts.next_update;
+        return ECERT_STAPLE_HERE;
+    }
+    why = obstacle(net, staple);
+    if (why == NULL && is_coming(net, staple)) {
+        return ECERT_STAPLE_COMING;
+    }
+    if (why == NULL) {
+        why = staple->want.error.detail[0] != '\0'
+                  ? staple->want.error.detail
+                  : "its responder has not answered yet";
+    }
+    ecert_err(err, ECERT_ERR_STAPLE, next->source, "%s", why);
+    return ECERT_STAPLE_LACKING;
 }
 
 json_t *ecert_net_staple_report(const ecert_net_t *net,

@@ -138,6 +138,10 @@ void ecert_net_came(ecert_want_t *want);
 
 /* 64 digits and the end into hex; returns it. */
 char *ecert_net_hex(const unsigned char digest[32], char hex[65]);
+/* About this leaf. */
+int ecert_net_is_of(const ecert_net_staple_t *staple, const X509 *leaf);
+/* The element behind the leaf; NULL: none. */
+X509 *ecert_net_issuer_of(const ecert_chain_t *chain);
 
 const char *ecert_net_label(const ecert_net_site_t *site);
 
@@ -147,10 +151,14 @@ int ecert_net_wants_staple(const ecert_net_t *net, const ecert_net_site_t *site,
 /* What was planned by another clock: never later than now seems right. */
 void ecert_net_staple_hasten(const ecert_net_t *net,
                              ecert_net_staple_t *staple);
-/* Turns to this leaf and issuer: what the store keeps, else it is wanted. */
+/* Turns to this leaf and issuer (NULL: not known): what the store keeps, else
+ * it is wanted. */
 void ecert_net_staple_begin(ecert_net_t *net, ecert_net_site_t *site,
                             ecert_net_staple_t *staple, X509 *leaf,
                             X509 *issuer);
+/* In hand, good, and not at its end. */
+int ecert_net_staple_usable(const ecert_net_t *net,
+                            const ecert_net_staple_t *staple);
 void ecert_net_staple_clear(ecert_net_staple_t *staple);
 /* Sends the request; -1 with err. */
 int ecert_net_staple_ask(ecert_net_t *net, ecert_net_staple_t *staple,

@@ -8,6 +8,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/tls1.h>
 #include <openssl/x509v3.h>
 
 #define DAY               86400
@@ -252,4 +253,18 @@ char *ecert_day_format(int64_t seconds, char *out)
     ecert_date_format(seconds, out);
     out[strcspn(out, "T")] = '\0';
     return out;
+}
+
+int ecert_x509_demands_staple(const X509 *cert)
+{
+    TLS_FEATURE *features = X509_get_ext_d2i(cert, NID_tlsfeature, NULL, NULL);
+    int demands = 0;
+
+    for (int i = 0; i < sk_ASN1_INTEGER_num(features); i++) {
+        demands |= ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i))
+                   == TLSEXT_TYPE_status_request;
+    }
+    TLS_FEATURE_free(features);
+    ERR_clear_error();
+    return demands;
 }

@@ -46,6 +46,10 @@ int ecert_x509_no_server(X509 *cert);
  */
 int ecert_x509_signs_handshakes(X509 *cert);
 
+/* Demands that its server staples (TLS feature status_request, RFC
+ * 7633, 4.2.3.1). */
+int ecert_x509_demands_staple(const X509 *cert);
+
 /* Same subject and same public key. */
 int ecert_x509_same_identity(X509 *a, X509 *b);
 

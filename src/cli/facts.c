@@ -8,6 +8,7 @@
 #include "ecert_backups.h"
 #include "ecert_dcv.h"
 #include "ecert_json.h"
+#include "ecert_staple_kept.h"
 #include "servers.h"
 #include "site.h"
 
@@ -47,11 +48,13 @@ static void try_current(ecert_facts_t *facts, const json_t *servers,
                              ecert_cli_security(servers, facts->ascii)};
     ecert_loaded_t loaded;
     ecert_err_t err;
-    int rc = ecert_load(loader, &site, facts->now, &loaded, &err);
+    int never = 0, rc = ecert_load(loader, &site, facts->now, &loaded, &err);
 
     if (rc == 0 && loaded.chain != NULL) {
         take_chain(facts, loaded.chain);
-    } else if (rc != 0) {
+        ecert_staple_demand(NULL, &loaded, facts->now, &never, &err);
+    }
+    if (rc != 0 || never) {
         char line[1700];
 
         snprintf(facts->refused, sizeof(facts->refused), "%.511s",

@@ -148,6 +148,10 @@ static int finish(const ecert_cli_site_t *site, const options_t *options,
         code = ecert_cli_fail(site->ascii, &err);
     }
     say(done, site->ascii);
+    if (done->staple.code != ECERT_OK
+        && !(options->wait && code == ECERT_EXIT_DONE)) {
+        ecert_cli_warn(site->ascii, &done->staple);
+    }
     ecert_cli_progress_show(site->store, site->ascii, site->now, stdout);
     return code;
 }

@@ -15,6 +15,7 @@
 #include "ecert_load.h"
 #include "ecert_name.h"
 #include "ecert_report.h"
+#include "ecert_staple_kept.h"
 #include "ecert_store.h"
 #include "ecert_token_put.h"
 
@@ -46,7 +47,7 @@ static void report_store_tokens(json_t *report, const options_t *options)
 }
 
 static json_t *report_store_site(ecert_loader_t *loader, const char *name,
-                                 int64_t now)
+                                 const options_t *options)
 {
     ecert_site_t site = {.name = name};
     ecert_loaded_t loaded;
@@ -55,8 +56,13 @@ static json_t *report_store_site(ecert_loader_t *loader, const char *name,
     int rc;
 
     ecert_err_clear(&err);
-    rc = ecert_load(loader, &site, now, &loaded, &err);
-    report = ecert_report_site(&site, &loaded, rc == 0 ? NULL : &err, now);
+    rc = ecert_load(loader, &site, options->now, &loaded, &err);
+    if (rc == 0) {
+        rc = ecert_staple_demand(options->store, &loaded, options->now, NULL,
+                                 &err);
+    }
+    report =
+        ecert_report_site(&site, &loaded, rc == 0 ? NULL : &err, options->now);
     ecert_loaded_free(&loaded);
     return report;
 }
@@ -79,8 +85,8 @@ static json_t *report_store(const options_t *options, ecert_err_t *err)
         loader = ecert_loader_new(options->store, err);
     }
     for (i = 0; loader != NULL && i < n; i++) {
-        json_array_append_new(
-            sites, report_store_site(loader, names[i], options->now));
+        json_array_append_new(sites,
+                              report_store_site(loader, names[i], options));
     }
     ecert_names_free(names, n);
     ecert_loader_free(loader);

@@ -247,7 +247,10 @@ static void compare_staple(ecert_verify_target_t *target,
     ecert_err_t err;
 
     if (probed->staple == NULL) {
-        if (expected) {
+        if (ecert_x509_demands_staple(leaf)) {
+            ecert_verify_wrong(target, "no OCSP response is stapled, which the "
+                                       "certificate demands (must-staple)");
+        } else if (expected) {
             ecert_verify_wrong(target, "no OCSP response is stapled");
         }
         return;
@@ -337,8 +340,9 @@ static void ask_clients(ecert_verify_target_t *target,
 /* Files elsewhere, or a site that the store has lost: what its server says. */
 static void judge_published(ecert_verify_target_t *target,
                             const ecert_verify_t *verify,
-                            const STACK_OF(X509) *sent, const json_t *site)
+                            const ecert_probed_t *probed, const json_t *site)
 {
+    const STACK_OF(X509) *sent = probed->sent;
     elements_t elements = published_elements(site);
     X509 *leaf = sk_X509_value(sent, 0);
     const char *own = ecert_json_text(json_object_get(site, "leaf"), "sha256");
@@ -351,6 +355,7 @@ static void judge_published(ecert_verify_target_t *target,
             hex, own);
     }
     compare_chain(target, sent, &elements);
+    compare_staple(target, verify, probed, 0);
     if (verify->options->client != NULL) { /* it may be another CA's */
         ask_clients(target, verify, NULL, elements.n, sent);
     }
@@ -401,7 +406,7 @@ void ecert_verify_judge(ecert_verify_target_t *target,
     if (site_of(verify, target->host, ascii) == 0) {
         judge_stored(target, verify, probed, site, ascii);
     } else if (site != NULL) {
-        judge_published(target, verify, probed->sent, site);
+        judge_published(target, verify, probed, site);
     } else {
         ecert_verify_wrong(target, "the store has no site for this name");
         ask_clients(target, verify, NULL, 0, probed->sent);

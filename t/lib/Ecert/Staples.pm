@@ -40,10 +40,12 @@ sub responder ($n, %o) {
     return ($responder->start, @leaves);
 }
 
+# agent: another executable; all else are directives of ours.
 sub server ($kind, $leaf, %conf) {
+    my @agent = map { (agent => $_) } delete $conf{agent} // ();
     my $store = Ecert::Store->new->add_issuers($pki->sub, $pki->cross);
     $store->install($site, $leaf);
-    my $server = Ecert::Server->new($kind, store => $store,
+    my $server = Ecert::Server->new($kind, store => $store, @agent,
         conf => { ecert_fetch => $allow, %conf },
         vhosts => [{ names => [$site], ecert => 'on' }])->start;
     return ($server, $store);
