@@ -60,6 +60,33 @@ static void start_fetcher(ecert_agent_t *agent)
     }
 }
 
+/*
+ * The guard closed everything before this process came out of it: watch,
+ * door and errands have numbers that may belong to something else now, such as
+ * the link to the guard, and are left.
+ */
+static void forget(ecert_agent_t *agent)
+{
+    size_t i;
+
+    for (i = 0; i < agent->conf->n_sites; i++) {
+        ecert_kept_free(&agent->kept[i]);
+    }
+    free(agent->kept);
+    free(agent->touched);
+    ecert_dcv_kept_free(&agent->dcv);
+    ecert_evidence_free(agent->evidence);
+    agent->evidence = NULL;
+    ecert_net_abandon(agent->net);
+    ecert_net_free(agent->net);
+    agent->net = NULL;
+    ecert_loader_free(agent->keeper.loader);
+    agent->watch = NULL;
+    agent->watch_failed = 0;
+    agent->heal_at = agent->answer_at = agent->visits_at = 0;
+    agent->reborn = 0;
+}
+
 int ecert_agent_inherit(void)
 {
     ecert_agent_t agent = {.control = ECERT_FD_CONTROL};
@@ -84,7 +111,7 @@ int ecert_agent_inherit(void)
     }
     ready = ecert_pair_restarts(agent.pair) == 0 ? ECERT_FD_READY : -1;
     while ((rc = ecert_agent_work(&agent, ready, &err)) == 0 && agent.reborn) {
-        ecert_agent_forget(&agent);
+        forget(&agent);
         ready = -1;
     }
     if (rc != 0) {

@@ -581,30 +581,3 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
     }
     return 0;
 }
-
-/*
- * The guard closed everything before this process came out of it: watch,
- * door and errands have numbers that may belong to something else now, such as
- * the link to the guard, and are left.
- */
-void ecert_agent_forget(ecert_agent_t *agent)
-{
-    size_t i;
-
-    for (i = 0; i < agent->conf->n_sites; i++) {
-        ecert_kept_free(&agent->kept[i]);
-    }
-    free(agent->kept);
-    free(agent->touched);
-    ecert_dcv_kept_free(&agent->dcv);
-    ecert_evidence_free(agent->evidence);
-    agent->evidence = NULL;
-    ecert_net_abandon(agent->net);
-    ecert_net_free(agent->net);
-    agent->net = NULL;
-    ecert_loader_free(agent->keeper.loader);
-    agent->watch = NULL;
-    agent->watch_failed = 0;
-    agent->heal_at = agent->answer_at = agent->visits_at = 0;
-    agent->reborn = 0;
-}

@@ -51,9 +51,6 @@ int ecert_agent_prepare(ecert_agent_t *agent, ecert_err_t *err);
  */
 int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err);
 
-/* After agent->reborn: ready for another ecert_agent_work. */
-void ecert_agent_forget(ecert_agent_t *agent);
-
 void ecert_agent_clocks(ecert_agent_t *agent);
 void ecert_agent_load_dcv(ecert_agent_t *agent);
 
