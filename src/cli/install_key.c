@@ -195,18 +195,23 @@ static int old_key(const ecert_cli_site_t *site, const ecert_generation_t *used,
                    int same, int waits, ecert_err_t *err)
 {
     const char *word = ecert_cli_word(site->ascii);
-    char back[200] = "", meant[200] = "";
+    char back[200] = "", meant[240] = "";
 
     if (same) {
         snprintf(back, sizeof(back),
                  "it is that generation: ecert rollback %.70s %llu; for a new "
                  "one ",
                  word, (unsigned long long)used->number);
-    } else {
+    } else if (strlen(used->dir) + strlen(word) < 130) { /* it fits */
         snprintf(meant, sizeof(meant),
                  " (or, if this one is meant, add its key to the command: "
-                 "%.*s/key.pem)",
-                 strlen(used->dir) < 100 ? 100 : 0, used->dir);
+                 "%.130s/key.pem)",
+                 used->dir);
+    } else {
+        snprintf(meant, sizeof(meant),
+                 " (or, if this one is meant, add key.pem of generation %llu "
+                 "to the command)",
+                 (unsigned long long)used->number);
     }
     return waits ? ecert_err_hint(err,
                                   "%ssubmit the newest request to the CA%s: "

@@ -51,8 +51,8 @@ void ecert_password_wipe(char password[ECERT_PASSWORD_MAX]);
 /*
  * Gets the password of a file and opens it with attempt (PASSWORD: it is a
  * wrong one); at a terminal three times.  Where the text of the password does
- * not, the bytes that it came in are tried: ecert 0.1.0 took them as they were,
- * and so do other programs.
+ * not, the bytes that it came in are tried: earlier versions took them as they
+ * were, and other programs do.
  */
 int ecert_password_open(const ecert_password_from_t *from, const char *what,
                         int (*attempt)(void *ctx, const char *password,

@@ -34,8 +34,8 @@ int ecert_password_line_text(const ecert_password_line_t *line,
                              const char *what, char text[ECERT_PASSWORD_MAX],
                              ecert_err_t *err);
 
-/* The bytes as they came, to the first zero byte or line end: what ecert 0.1.0
- * and OpenSSL take for the password. */
+/* The bytes as they came, to the first zero byte or line end: what OpenSSL
+ * takes for the password, and earlier versions took. */
 void ecert_password_line_bytes(const ecert_password_line_t *line,
                                char bytes[ECERT_PASSWORD_MAX]);
 
