@@ -105,6 +105,19 @@ static int copy_value(const char **copy, const char *value, ecert_err_t *err)
     return copy_text(copy, value, err);
 }
 
+char *ecert_path_tidy(char *path)
+{
+    char *to = path;
+
+    for (const char *from = path; *from; from++) {
+        if (from[0] != '/' || (from[1] != '/' && (from[1] || to == path))) {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+    return path;
+}
+
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err)
 {
     const char *copy;
@@ -114,6 +127,9 @@ int ecert_conf_set(char **field, const char *value, ecert_err_t *err)
     }
     free(*field);
     *field = (char *)(uintptr_t)copy;
+    if (value != NULL && value[0] == '/') {
+        ecert_path_tidy(*field);
+    }
     return 0;
 }
 

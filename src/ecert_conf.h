@@ -96,10 +96,14 @@ ecert_conf_t *ecert_conf_new(void);
 void ecert_conf_free(ecert_conf_t *conf);
 
 /*
- * Sets one of the strings above (a copy).  Refuses control characters and more
- * than 4,096 bytes with CONF.
+ * Sets one of the strings above (a copy; a path as ecert_path_tidy has it).
+ * Refuses control characters and more than 4,096 bytes with CONF.
  */
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err);
+
+/* Takes out of a path, in place, slashes that are doubled or at its end;
+ * returns it. */
+char *ecert_path_tidy(char *path);
 
 /*
  * Whether a directive's value is one at all: NULL, or what is wrong with it, as

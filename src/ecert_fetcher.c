@@ -10,6 +10,7 @@
 
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
@@ -291,13 +292,31 @@ static int receive(const ecert_fetcher_t *fetcher, ecert_errand_wire_t *wire,
     return n > 0;
 }
 
+/*
+ * What a filter of system calls (seccomp) forbids one errand, it forbids them
+ * all: the fetcher dies of the same signal, by which its keeper knows.
+ */
+static void reap(int number)
+{
+    int status, saved = errno;
+
+    (void)number;
+    while (waitpid(-1, &status, WNOHANG) > 0) {
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
+            signal(SIGSYS, SIG_DFL);
+            raise(SIGSYS);
+        }
+    }
+    errno = saved;
+}
+
 static _Noreturn void serve(const ecert_fetcher_t *fetcher)
 {
     ecert_errand_wire_t wire;
     pid_t self = getpid();
     int answer;
 
-    signal(SIGCHLD, SIG_IGN); /* the kernel reaps them */
+    signal(SIGCHLD, reap);
     while (receive(fetcher, &wire, &answer)) {
         if (answer >= 0 && fork() == 0) {
             child(fetcher, &wire, answer, self);
@@ -309,7 +328,24 @@ static _Noreturn void serve(const ecert_fetcher_t *fetcher)
     _exit(0);
 }
 
-/* Only the socket; another user; no way back.  The network stays. */
+/* Whether there is any network for it, else errno. */
+static int has_network(void)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+
+    for (size_t i = 0; i < 2; i++) {
+        int fd = socket(families[i], SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        if (fd >= 0) {
+            close(fd);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Only the socket; another user; no way back.  The network stays.  0, or why
+ * not, an errno. */
 static int enter(int socket, pid_t parent)
 {
     const struct passwd *nobody = getpwnam("nobody");
@@ -323,17 +359,22 @@ static int enter(int socket, pid_t parent)
     ecert_err_t err;
 
     if (socket != SOCKET && dup2(socket, SOCKET) < 0) {
-        return -1;
+        return errno;
     }
     prctl(PR_SET_NAME, "ecert-fetcher");
-    return ecert_jail_enter(&jail, &err);
+    if (ecert_jail_enter(&jail, &err) != 0) {
+        return err.sys > 0 ? err.sys : EPERM;
+    }
+    return has_network() ? 0 : errno;
 }
 
 _Noreturn void ecert_fetcher_serve(const ecert_fetcher_t *fetcher, int socket,
                                    pid_t parent)
 {
-    if (enter(socket, parent) != 0) {
-        _exit(1);
+    int why = enter(socket, parent);
+
+    if (why != 0) {
+        _exit(why & 0xff);
     }
     serve(fetcher);
 }

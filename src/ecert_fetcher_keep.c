@@ -6,6 +6,8 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -87,6 +89,41 @@ static void tell(pid_t pid, int status, const struct timespec *pause)
               (long)pause->tv_sec * 1000 + pause->tv_nsec / 1000000);
 }
 
+/*
+ * It cannot be, and another one could not, either: said once, and the agent sees
+ * that it has ended.
+ */
+static _Noreturn void give_up(const char *why)
+{
+    ecert_log(ECERT_LOG_ERROR,
+              "fetcher: %s; it is not started again: a filter of system calls "
+              "(seccomp of a container; SystemCallFilter or "
+              "RestrictAddressFamilies of systemd) or missing capabilities do "
+              "not let it; allow them, or switch it off: ecert_fetch off "
+              "(ECertFetch)",
+              why);
+    _exit(1);
+}
+
+static void look_at_end(pid_t pid, int status)
+{
+    char why[100];
+
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
+        snprintf(why, sizeof(why), "process %ld was killed for a system call",
+                 (long)pid);
+        give_up(why);
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+        snprintf(why, sizeof(why), "process %ld cannot begin (%s)", (long)pid,
+                 strerror(WEXITSTATUS(status)));
+        give_up(why);
+    }
+    if (!WIFSIGNALED(status)) {
+        _exit(0); /* it is not needed any more */
+    }
+}
+
 /* Returns when there is to be another one. */
 static void keep_once(const ecert_fetcher_t *fetcher, unsigned *deaths,
                       const sigset_t *waiting)
@@ -101,9 +138,7 @@ static void keep_once(const ecert_fetcher_t *fetcher, unsigned *deaths,
     }
     if (pid > 0) {
         status = wait_end(pid, waiting);
-        if (!WIFSIGNALED(status)) {
-            _exit(0); /* it cannot be, or is not needed: the agent sees it */
-        }
+        look_at_end(pid, status);
     }
     pause = pause_after(deaths, time(NULL) - born);
     if (pid > 0) {
@@ -116,15 +151,15 @@ static void keep_once(const ecert_fetcher_t *fetcher, unsigned *deaths,
 
 static void begin(int socket)
 {
-    ecert_err_t ignored;
+    ecert_err_t err;
 
     if (socket != SOCKET && dup2(socket, SOCKET) < 0) {
         _exit(1);
     }
     ecert_close(SOCKET + 1, -1);
     prctl(PR_SET_NAME, "ecert-keeper");
-    if (chdir("/") != 0 || ecert_priv_keeper(&ignored) != 0) {
-        _exit(1);
+    if (chdir("/") != 0 || ecert_priv_keeper(&err) != 0) {
+        give_up("its keeper cannot give up its rights");
     }
 }
 

@@ -78,13 +78,13 @@ const char *ecert_cli_absolute(const char *path)
 {
     static char *made[ABSOLUTE_MAX]; /* for as long as the command runs */
     static size_t n;
-    char cwd[PATH_MAX];
+    char cwd[PATH_MAX] = "";
 
-    if (path[0] == '/' || n == ABSOLUTE_MAX || getcwd(cwd, sizeof(cwd)) == NULL
+    if (n == ABSOLUTE_MAX || (path[0] != '/' && !getcwd(cwd, sizeof(cwd)))
         || asprintf(&made[n], "%s/%s", cwd, path) < 0) {
         return path; /* whoever opens it says what is wrong */
     }
-    return made[n++];
+    return ecert_path_tidy(made[n++]);
 }
 
 static int is_denied(const ecert_err_t *err)

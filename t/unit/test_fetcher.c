@@ -5,11 +5,18 @@
 #include <poll.h>
 #include <time.h>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
+#include "ecert_conf.h"
 #include "ecert_fetcher.h"
 #include "ecert_fetcher_work.h"
+#include "ecert_file.h"
 #include "ecert_sent.h"
 #include "hostile.h"
 
@@ -359,6 +366,86 @@ static int teardown(void **state)
     return 0;
 }
 
+/* ---- a filter of system calls ------------------------------------------- */
+
+/* This call is answered so from now on (SECCOMP_RET_), for the internet alone
+ * where it is socket. */
+static void forbid(unsigned call, unsigned answer)
+{
+    unsigned past = call == __NR_socket ? 0 : 3;
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 5),
+        BPF_STMT(BPF_JMP | BPF_JA, past),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, answer),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+        || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        _exit(77);
+    }
+}
+
+/* A process under the filter, whose log is fd 2: 0 when the fetcher gave up. */
+static int under_filter(unsigned call, unsigned answer, const char *log)
+{
+    ecert_errand_ask_t ask = {.kind = ECERT_ERRAND_CERTIFICATES,
+                              .url = url_of("/404")};
+    char *allowed[] = {"127.0.0.1/32"};
+    ecert_conf_t conf = {.allowed = allowed, .n_allowed = 1};
+    struct pollfd fd = {.fd = -1};
+    ecert_errand_t errand;
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        dup2(open(log, O_WRONLY | O_CREAT | O_APPEND, 0600), 2);
+        forbid(call, answer);
+        fd.fd = ecert_fetcher_start(&conf, &err);
+        ecert_errand_begin(fd.fd, &ask, ms_now(), &errand, &err);
+        poll(&fd, 1, 10000);
+        _exit(fd.revents & POLLHUP ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WEXITSTATUS(status);
+}
+
+static void test_filter(void **state)
+{
+    static const struct {
+        unsigned call, answer;
+        const char *why;
+    } cases[] = {
+        {__NR_socket, SECCOMP_RET_ERRNO | EPERM, "(Operation not permitted)"},
+        {__NR_socket, SECCOMP_RET_KILL_PROCESS, "killed for a system call"},
+        {__NR_connect, SECCOMP_RET_KILL_PROCESS, "killed for a system call"},
+    };
+    ecert_file_t log;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *line;
+
+        unlink(at("log"));
+        assert_int_equal(
+            under_filter(cases[i].call, cases[i].answer, at("log")), 0);
+        assert_int_equal(
+            ecert_file_read(at("log"), 10000, NULL, &log, &err), 0);
+        line = strstr((char *)log.bytes, "fetcher: process");
+        assert_non_null(line);
+        assert_non_null(strstr(line, cases[i].why));
+        assert_non_null(strstr(line, "it is not started again"));
+        assert_null(strstr(line + 1, "fetcher: "));
+        ecert_file_free(&log);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_progress_flood),
         cmocka_unit_test(test_flood),
         cmocka_unit_test(test_drops),
+        cmocka_unit_test_setup_teardown(test_filter, scratch_setup,
+                                        scratch_teardown),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -124,6 +124,10 @@ static void test_file(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(stat(at("placeholder"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
+    /* httpd's run-time folder ends with a slash */
+    assert_int_equal(
+        ecert_placeholder_file(at(""), &site, again, sizeof(again), &err), 0);
+    assert_string_equal(again, path);
     cred = ecert_placeholder_read(path, &site, &err);
     assert_non_null(cred);
     assert_file(path, &site, cred);
@@ -211,6 +215,25 @@ static void test_folder(void **state)
     }
 }
 
+static void test_path_tidy(void **state)
+{
+    static const char *const cases[][2] = {
+        {"/var/lib/ecert/", "/var/lib/ecert"}, {"//a///b//", "/a/b"},
+        {"/", "/"}, {"///", "/"}, {"/a", "/a"}, {"a//b/", "a/b"}, {"", ""},
+    };
+    ecert_conf_t *conf = ecert_conf_new();
+    char path[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        strcpy(path, cases[i][0]);
+        assert_string_equal(ecert_path_tidy(path), cases[i][1]);
+    }
+    assert_int_equal(ecert_conf_set(&conf->store, "/a//b/", &err), 0);
+    assert_string_equal(conf->store, "/a/b");
+    ecert_conf_free(conf);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -218,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_odd_labels),
+        cmocka_unit_test(test_path_tidy),
         TEST(test_file),
         TEST(test_bad_file),
         TEST(test_folder),
