@@ -55,16 +55,24 @@ static int is_passed_over(struct archive_entry *entry)
            || (slash ? slash + 1 : path)[0] == '.';
 }
 
+/* Who knows the archive can still bring what matters. */
+static int too_much(zip_t *zip)
+{
+    return ecert_err_hint(zip->err, "unpack it, and hand over the certificates "
+                                    "in it");
+}
+
 static int check_size(zip_t *zip, const char *path, size_t len)
 {
     if (len > ECERT_ZIP_FILE) {
-        return ecert_err(zip->err, ECERT_ERR_TOO_LARGE, zip->name,
-                         "%s in it has more than %d bytes", path,
-                         ECERT_ZIP_FILE);
+        ecert_err(zip->err, ECERT_ERR_TOO_LARGE, zip->name,
+                  "%s in it has more than %d bytes", path, ECERT_ZIP_FILE);
+        return too_much(zip);
     }
     if (zip->total + len > zip->most) {
-        return ecert_err(zip->err, ECERT_ERR_TOO_LARGE, zip->name,
-                         "more than %zu bytes come of it", zip->most);
+        ecert_err(zip->err, ECERT_ERR_TOO_LARGE, zip->name,
+                  "more than %zu bytes come of it", zip->most);
+        return too_much(zip);
     }
     return 0;
 }
@@ -125,11 +133,13 @@ static int read_entries(zip_t *zip)
         if (got != ARCHIVE_OK && got != ARCHIVE_WARN) {
             return n > 0 ? damaged(zip) : no_directory(zip);
         }
-        rc = n < ECERT_ZIP_ENTRIES
-                 ? take_entry(zip, entry)
-                 : ecert_err(zip->err, ECERT_ERR_TOO_MANY, zip->name,
-                             "more than %d files and folders in it",
-                             ECERT_ZIP_ENTRIES);
+        if (n == ECERT_ZIP_ENTRIES) {
+            ecert_err(zip->err, ECERT_ERR_TOO_MANY, zip->name,
+                      "more than %d files and folders in it",
+                      ECERT_ZIP_ENTRIES);
+            return too_much(zip);
+        }
+        rc = take_entry(zip, entry);
     }
     return rc;
 }

@@ -60,6 +60,13 @@ sub no_password {
     is contents(), $before, '... nothing was changed';
 
     my $missing = tmp() . '/nowhere';
+    refused('a key of OpenSSH', 'format',
+        qr/found an OpenSSH private key\); make PEM of a copy: ssh-keygen/,
+        file("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"
+            . "-----END OPENSSH PRIVATE KEY-----\n"));
+    refused('a keystore of Java', 'format',
+        qr/found a Java keystore \(JKS\)\); make a PFX of it: keytool -import/,
+        file("\xfe\xed\xfe\xed\0\0\0\2"));
     refused('no file', 'missing', qr/^the file does not exist/, $good,
         '--password-file', $missing);
     refused('no descriptor', 'system', qr/read the password: Bad file/, $good,

@@ -250,6 +250,7 @@ static void test_too_many(void **state)
     add_entries(ECERT_ZIP_ENTRIES);
     zip_text(&zip, "www.crt", leaf);
     assert_refused(ECERT_ERR_TOO_MANY, "more than 256 files and folders");
+    assert_non_null(strstr(err.hint, "unpack it"));
     add_entries(5000);
     assert_refused(ECERT_ERR_TOO_MANY, "more than 256 files and folders");
 }
