@@ -34,11 +34,23 @@ subtest 'its key' => \&whose_key;
 subtest 'issued again' => \&issued_again;
 subtest 'the chain' => \&chain;
 subtest 'not valid yet' => \&not_yet;
+subtest 'rollback' => \&back;
 subtest 'twice' => \&twice;
 subtest 'NAME or FILE' => \&name_or_file;
 subtest 'wrong usage' => \&usage;
 subtest "--wait, $_" => \&waits, $_ for servers();
 done_testing;
+
+# No rollback to what has expired.
+sub back {
+    my $store = Ecert::Store->new->add_issuers($sub, $cross);
+    my ($old, $new) = map { $pki->leaf(names => [$site], @$_) }
+        [not_before => time - 99 * $day, not_after => time - $day], [];
+    $store->install($site, $_) for $old, $new;
+    says($store, [['rollback', $site, 1], 1, qr/: expired: .*certificate\.pem/]);
+    is readlink($store->site_dir($site) . '/current'), 'generations/2',
+        'nothing has changed';
+}
 
 sub path ($name) { return tmp() . '/' . $n++ . "-$name" }
 

@@ -138,6 +138,7 @@ sub paths ($server) {
         "$path/", "$path%00", "$path;x", "$path.bak", "$path%20",
         uc $path, "$prefix/", $prefix, "$prefix/.fileauth.txt",
         "$prefix/a/../../fileauth.txt", '/fileauth.txt',
+        "$path/../fileauth.txt",
         "$prefix/..%2ffileauth.txt", "$prefix/%2e%2e/fileauth.txt")
     {
         my $no = get($http, $host, $other);
