@@ -166,6 +166,9 @@ static int try_files(const ecert_install_t *in, const ecert_stage_t *stage,
         rc = expired(in, out, err);
     } else if (rc == 0) {
         rc = check_staple(in, &loaded, loader, out, err);
+    } else if (rc < 0 && err->code == ECERT_ERR_INVALID && in->keep_expired) {
+        out->invalid = 1;
+        rc = 0;
     } else if (rc < 0) {
         name_source(in, stage, err);
     }
@@ -305,7 +308,7 @@ static int place(const ecert_install_t *in, ecert_stage_t *stage,
     if (!out->same && commit(in, stage, &out->number, err) != 0) {
         return -1;
     }
-    if (out->expired || (in->keep_current && current != NULL)) {
+    if (out->expired || out->invalid || (in->keep_current && current != NULL)) {
         return put_aside(in, current, out, err);
     }
     out->current = 1;

@@ -33,8 +33,8 @@ typedef struct {
     int mend_chain;   /* a new generation also for a leaf that is there, if its
                          chain is complete with these others */
     int keep_current; /* only where there is no current one yet */
-    int keep_expired; /* put an expired one beside the current one, for its key;
-                         else it is refused */
+    int keep_expired; /* put an expired or invalid one beside the current one,
+                         for its key; else it is refused */
     int security_level; /* of its servers; 0: not known, OpenSSL's default */
     int64_t now;
 } ecert_install_t;
@@ -44,7 +44,8 @@ typedef struct {
     int current;        /* it is the current one now */
     int same;           /* it was there already, with its key */
     int waiting;        /* its time has not come yet */
-    int expired;        /* it was put aside */
+    int expired;        /* it was put aside, */
+    int invalid;        /* for this reason, as well */
     ecert_err_t staple; /* STAPLE: it demands one that is not here; ECERT_OK */
     char missing[256];  /* what its chain lacks, or ""; "" while waiting */
     int64_t not_before, not_after;
@@ -55,7 +56,8 @@ typedef struct {
  * element at least.  A certificate whose time has not come is installed, and
  * waits.  Errors: NAMES (all names that are missing, as many as fit), EXPIRED,
  * STAPLE, when it demands one that it can never have, and what it would replace
- * is good; and those of ecert_load: PURPOSE, SIGNATURE, MISMATCH, KEY_TYPE;
+ * is good; and those of ecert_load: INVALID, PURPOSE, SIGNATURE, MISMATCH,
+ * KEY_TYPE;
  * SITE, when site.json is broken; EXISTS and others of ecert_stage.h.  After
  * all of these the site is as it was.  When `current` is a folder, SYSTEM: then
  * there is the new generation, but it is not the current one.

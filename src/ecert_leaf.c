@@ -42,6 +42,11 @@ static int check_purpose(X509 *leaf, const char *file, ecert_err_t *err)
         X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf))
         == 0;
 
+    if (X509_check_purpose(leaf, -1, 0) != 1) {
+        ERR_clear_error();
+        return ecert_err(err, ECERT_ERR_INVALID, file,
+                         "one of its extensions cannot be read");
+    }
     /* Server Gated Cryptography, which OpenSSL takes for it, is not enough */
     if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) != 1
         || ecert_x509_no_server(leaf)) {

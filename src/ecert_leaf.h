@@ -18,7 +18,8 @@ X509 *ecert_leaf_take(ecert_bundle_t *bundle, const char *file,
 
 /*
  * PURPOSE unless key usage and EKU allow a TLS server (BR 7.1.2.7.10) and it
- * is no CA's; SIGNATURE for SHA-1 and MD5.
+ * is no CA's; SIGNATURE for SHA-1 and MD5; INVALID when its extensions cannot
+ * be read.
  */
 int ecert_leaf_check(X509 *leaf, const char *file, ecert_err_t *err);
 

@@ -404,6 +404,12 @@ static void say_restored(const ecert_cli_site_t *site,
             "Restored as generation %llu, for its key: the certificate "
             "has expired on %s, so it does not become the current one.",
             number, ecert_day_format(done->not_after, when));
+    } else if (done->invalid) {
+        ecert_say_line(stdout,
+                       "Restored as generation %llu, for its key: no client "
+                       "accepts the certificate, so it does not become the "
+                       "current one.  To see why: ecert chain --explain FILE",
+                       number);
     } else if (!done->current) {
         ecert_say_line(stdout,
                        "Restored as generation %llu; a certificate that lives "

@@ -244,6 +244,31 @@ static void only_the_denied_one(void **state)
     pki_stack_free(pool);
 }
 
+/* It bears the name, is in the pool, and did not sign: nothing to download. */
+static void not_the_one_here(void **state)
+{
+    pki_spec_t spec = {.cn = "www.example.hk",
+                       .key = pki->leaf_key,
+                       .issuer = pki->new_sub,
+                       .issuer_key = pki->ev_key,
+                       .not_before = NOW - PKI_DAY,
+                       .not_after = NOW + PKI_DAY,
+                       .server_auth = 1,
+                       .no_key_id = 1};
+    X509 *leaf = pki_issue(&spec);
+    STACK_OF(X509) *pool = pki_stack(pki->new_sub, NULL);
+    ecert_chain_in_t in = {.leaf = leaf, .pool = pool, .ca = ca, .now = NOW};
+    ecert_err_t err;
+    ecert_chain_t *chain = ecert_chain_build(&in, &err);
+    (void)state;
+    assert_non_null(chain);
+    assert_non_null(strstr(chain->missing, "has another key"));
+    assert_null(strstr(chain->missing, "http://"));
+    ecert_chain_free(chain);
+    pki_stack_free(pool);
+    X509_free(leaf);
+}
+
 static void nothing_there(void **state)
 {
     (void)state;
@@ -553,6 +578,7 @@ int main(void)
         cmocka_unit_test(policies),
         cmocka_unit_test(twins_without_catalogue),
         cmocka_unit_test(only_the_denied_one),
+        cmocka_unit_test(not_the_one_here),
         cmocka_unit_test(nothing_there),
         cmocka_unit_test(known_roots),
         cmocka_unit_test(unproven_top),
