@@ -53,6 +53,12 @@ ngx_int_t ngx_http_ecert_beside(ngx_conf_t *cf,
                             "the agent asks the responder that the "
                             "certificate names");
     }
+    if (sscf->stapling_responder.len != 0) {
+        ngx_http_ecert_tell(cf, escf, NGX_LOG_WARN, "ssl_stapling_responder",
+                            "",
+                            "the agent asks the responder that the "
+                            "certificate names");
+    }
 #if (nginx_version >= 1029001)
     if (sscf->certificate_compression) {
         ngx_http_ecert_tell(cf, escf, NGX_LOG_WARN,

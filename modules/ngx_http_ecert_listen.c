@@ -10,10 +10,12 @@ static int ngx_http_ecert_listen_one(ecert_conf_t *conf,
                                      ngx_http_core_srv_conf_t *server,
                                      ecert_err_t *err)
 {
+    const ngx_http_ssl_srv_conf_t *sscf;
     ngx_http_ecert_srv_conf_t *escf;
     ecert_vhost_t vhost = {0};
     int site;
 
+    sscf = server->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
     escf = server->ctx->srv_conf[ngx_http_ecert_module.ctx_index];
     if (ngx_http_ecert_is_quic(opt)) {
         escf->listens |= escf->site >= 0;
@@ -26,6 +28,9 @@ static int ngx_http_ecert_listen_one(ecert_conf_t *conf,
         vhost.n_names = escf->names->nelts;
         vhost.stapling = escf->stapling != 0;
         vhost.proxied = opt->proxy_protocol;
+    }
+    if (sscf->reject_handshake) {
+        site = -1; /* as it is told to: no difference to look for */
     }
     return ecert_conf_listen(conf, site, &vhost, opt->sockaddr, err);
 }

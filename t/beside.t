@@ -43,6 +43,8 @@ my @nginx = (
     [http => "ssl_password_file $passwords;", 0, undef],
     [server => "ssl_stapling on; ssl_stapling_file $response;", 0,
         qr/"ssl_stapling_file" has no effect beside "ecert"/],
+    [server => 'ssl_stapling_responder http://127.0.0.1/;', 0,
+        qr/"ssl_stapling_responder" has no effect beside "ecert".*: the agent/],
     [server => 'ssl_stapling on; ssl_stapling_verify on;', 0, undef],
 );
 push @nginx, [server => 'ssl_certificate_compression on;', 0,
