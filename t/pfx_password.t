@@ -161,6 +161,10 @@ sub modes {
         is $status, 0, sprintf 'mode %04o', $mode;
         like $out, qr/^ecert: warning: \Q$file\E: others may read .*chmod 600/m, '... is told';
     }
+    my (undef, $opened) = ecert(Ecert::Store->new, 'restore',
+        written('openssl', $leaf), '--password-file',
+        file_of("correct horse\n", 0644));
+    like $opened, qr/^ecert: warning: \S+: others may read/m, 'restore, too';
     my ($pfx, $status, $out) = backup('--password-file',
         file_of("correct horse\n", 0400));
     unlike $out, qr/warning/, 'one of its owner alone is not';

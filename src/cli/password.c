@@ -299,11 +299,16 @@ int ecert_password_new(const ecert_password_from_t *from, const char *what,
 
 static void warn_bytes(const char *what)
 {
-    ecert_say_line(stderr,
-                   "%s is opened, but not with the text of this password: with "
-                   "the bytes that it came in, which are not UTF-8.  No other "
-                   "way to give the same password opens it; make a new backup.",
-                   what);
+    char name[512];
+
+    fprintf(stderr,
+            "ecert: %swarning: %s%s is opened, but not by the text of this "
+            "password: by the bytes that it came in (a byte order mark, UTF-16 "
+            "or another encoding); typed, it would not open it: make a new "
+            "backup\n",
+            ecert_say_style(stderr, ECERT_SAY_WARN),
+            ecert_say_style(stderr, ECERT_SAY_PLAIN),
+            ecert_escape(name, sizeof(name), what, strlen(what)));
 }
 
 static int wrong(const ecert_err_t *err)
