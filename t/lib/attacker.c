@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define PAGE   4096
-#define VISITS 65536 /* bytes that a worker has for visits */
+#define VISITS 131072 /* bytes that a worker has for visits */
 
 static char report[PATH_MAX]; /* nginx empties the environment */
 
@@ -120,7 +120,9 @@ static int spoil_visits(const char *range, char *page)
     if (fork() == 0) {
         for (int i = 0; i < 200; i++) {
             fill(page, size, &seed);
-            *(long *)(void *)page = rand_r(&seed) % 10000; /* the next one */
+            /* the next one, in both rings */
+            *(long *)(void *)page = rand_r(&seed) % 10000;
+            *(long *)(void *)(page + size / 2) = rand_r(&seed) % 10000;
             usleep(10000);
         }
         _exit(0);
