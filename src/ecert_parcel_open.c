@@ -108,9 +108,9 @@ static int send_pfx(const job_t *job, const ecert_pfx_t *pfx,
 
 static int open_pfx(const job_t *job, ecert_frames_t *out, ecert_err_t *err)
 {
-    unsigned char *der;
+    unsigned char *der = NULL;
     ecert_pfx_t pfx;
-    size_t len;
+    size_t len = 0;
     int rc;
 
     if (unwrap_pfx(job, &der, &len, err) != 0) {

@@ -141,7 +141,8 @@ static int has_word(view_t text, const char *word)
 static int is_markup(view_t text)
 {
     int tag = text.len > 1 && text.bytes[0] == '<'
-              && (isalpha(text.bytes[1]) || memchr("!?/", text.bytes[1], 3));
+              && (isalpha(text.bytes[1]) || text.bytes[1] == '!'
+                  || text.bytes[1] == '?' || text.bytes[1] == '/');
 
     return tag || has_word(text, "<html") || has_word(text, "<!doctype")
            || has_word(text, "<body");
