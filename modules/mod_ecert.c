@@ -11,7 +11,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <paths.h>
+#include <stddef.h>
 #include <sys/stat.h>
+#define SYSLOG_NAMES
+#include <syslog.h>
 #include <unistd.h>
 
 #include "mod_ecert.h"
@@ -71,6 +75,37 @@ static const char *error_log_file(apr_pool_t *p, server_rec *s)
                    && there.st_ino == here.st_ino
                ? path
                : NULL;
+}
+
+/*
+ * "syslog", "syslog:facility", "syslog:facility:tag": as httpd reads it, to
+ * where syslog(3) writes.
+ */
+static int set_syslog(apr_pool_t *p, server_rec *s, ecert_conf_t *conf,
+                      ecert_err_t *err)
+{
+    const char *name = s->error_fname ? s->error_fname + 6 : "";
+    const char *tag = strrchr(name, ':'), *head;
+    int facility = LOG_LOCAL7;
+
+    if (s->error_fname == NULL || strncasecmp(s->error_fname, "syslog", 6) != 0
+        || (name[0] != '\0' && name[0] != ':')) {
+        return 0;
+    }
+    if (name[0] == ':') {
+        const char *word = apr_pstrndup(p, name + 1, strcspn(name + 1, ":"));
+
+        for (const CODE *code = facilitynames; code->c_name; code++) {
+            facility =
+                strcasecmp(code->c_name, word) == 0 ? code->c_val : facility;
+        }
+    }
+    tag = tag != NULL && tag != name ? tag + 1 : s->process->short_name;
+    head = apr_psprintf(p, "%d %s", facility >> 3, tag);
+    return ecert_conf_set(&conf->log_socket, _PATH_LOG, err) == 0
+                   && ecert_conf_set(&conf->log_head, head, err) == 0
+               ? 0
+               : -1;
 }
 
 static int set_log(apr_pool_t *p, server_rec *main_server, const char *prefix)
@@ -267,6 +302,9 @@ static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
 
     if (set_log(ptemp, main_server, ECERT_LOG_PREFIX) != 0) {
         return -1;
+    }
+    if (set_syslog(ptemp, main_server, state->conf, &err) != 0) {
+        mod_ecert_log(main_server, APLOG_WARNING, NULL, &err);
     }
     state->parent = getpid();
     if (mod_ecert_listen(main_server, state->conf, &err) != 0) {

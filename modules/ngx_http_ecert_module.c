@@ -182,6 +182,53 @@ static ngx_int_t ngx_http_ecert_postconfiguration(ngx_conf_t *cf)
     return ngx_http_ecert_dcv_init(cf);
 }
 
+/* Of the first "error_log syslog:" on the main level, or NULL. */
+static ngx_syslog_peer_t *ngx_http_ecert_syslog(ngx_log_t *log)
+{
+    while (log != NULL && log->writer != ngx_syslog_writer) {
+        log = log->next;
+    }
+    return log != NULL ? log->wdata : NULL;
+}
+
+/* The agent has no network: it reaches a local syslog alone. */
+static ngx_int_t ngx_http_ecert_set_syslog(ngx_cycle_t *cycle,
+                                           ecert_conf_t *conf,
+                                           const ngx_open_file_t *file,
+                                           ecert_err_t *err)
+{
+    ngx_syslog_peer_t *peer = ngx_http_ecert_syslog(cycle->log);
+    const struct sockaddr_un *to;
+    u_char head[NGX_INT_T_LEN + NGX_MAXHOSTNAMELEN + 64], path[128];
+
+    if (peer == NULL) {
+        return NGX_OK;
+    }
+    if (peer->server.sockaddr->sa_family != AF_UNIX) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "ecert: the agent's messages do not go to the syslog "
+                      "server \"%V\", as it has no network, but to \"%V\"; "
+                      "name a local one (server=unix:/dev/log), or a file",
+                      &peer->server.name, &file->name);
+    }
+    if (ngx_test_config || peer->server.sockaddr->sa_family != AF_UNIX) {
+        return NGX_OK;
+    }
+    to = (const struct sockaddr_un *)(const void *)peer->server.sockaddr;
+    ngx_snprintf(path, sizeof(path), "%s%Z", to->sun_path);
+    if (peer->nohostname) {
+        ngx_snprintf(head, sizeof(head), "%ui %V%Z", peer->facility,
+                     &peer->tag);
+    } else {
+        ngx_snprintf(head, sizeof(head), "%ui %V %V%Z", peer->facility,
+                     &cycle->hostname, &peer->tag);
+    }
+    return ecert_conf_set(&conf->log_socket, (char *)path, err) == 0
+                   && ecert_conf_set(&conf->log_head, (char *)head, err) == 0
+               ? NGX_OK
+               : NGX_ERROR;
+}
+
 /* Where the agent's lines go, and what they look like there. */
 static ngx_int_t ngx_http_ecert_set_log(ecert_conf_t *conf,
                                         const ngx_open_file_t *file,
@@ -327,7 +374,8 @@ static ngx_int_t ngx_http_ecert_init_module(ngx_cycle_t *cycle)
         return NGX_OK;
     }
     file = ngx_log_get_file_log(cycle->log)->file;
-    if (ngx_http_ecert_set_log(emcf->conf, file, &err) != NGX_OK) {
+    if (ngx_http_ecert_set_log(emcf->conf, file, &err) != NGX_OK
+        || ngx_http_ecert_set_syslog(cycle, emcf->conf, file, &err) != NGX_OK) {
         ngx_http_ecert_log(NGX_LOG_WARN, cycle->log, NULL, &err);
     }
     if (ngx_test_config) {

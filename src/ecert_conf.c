@@ -64,6 +64,8 @@ void ecert_conf_free(ecert_conf_t *conf)
     free(conf->agent);
     free(conf->run);
     free(conf->log_file);
+    free(conf->log_socket);
+    free(conf->log_head);
     free(conf->log_prefix);
     for (i = 0; i < conf->n_allowed; i++) {
         free(conf->allowed[i]);

@@ -79,6 +79,8 @@ typedef struct {
     char *agent;      /* absolute path of the executable `ecert` */
     char *log_file;   /* what descriptor 2 leads to, so that the agent can open
                          it again after a rotation; NULL: no file */
+    char *log_socket; /* besides, a local syslog's; NULL: none */
+    char *log_head;   /* for it: the facility's number, and its tag: "23 nginx" */
     char *log_prefix; /* strftime(3) format, then {level} and {pid} replaced */
     int dcv;          /* anything to answer for at all */
     int fetch;        /* 0: the agent downloads nothing */

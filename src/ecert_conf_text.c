@@ -74,6 +74,8 @@ int ecert_conf_write(const ecert_conf_t *conf, int fd, ecert_err_t *err)
     put(out, "run", conf->run);
     put(out, "agent", conf->agent);
     put(out, "log-file", conf->log_file);
+    put(out, "log-socket", conf->log_socket);
+    put(out, "log-head", conf->log_head);
     put(out, "log-prefix", conf->log_prefix);
     put(out, "dcv", conf->dcv ? "on" : "off");
     put(out, "fetch", conf->fetch ? "on" : "off");
@@ -112,6 +114,7 @@ static int top_line(ecert_conf_t *conf, const char *key, const char *value,
         {"server", &conf->server},     {"store", &conf->store},
         {"run", &conf->run},           {"agent", &conf->agent},
         {"log-file", &conf->log_file}, {"log-prefix", &conf->log_prefix},
+        {"log-socket", &conf->log_socket}, {"log-head", &conf->log_head},
     };
     size_t i;
 

@@ -2,8 +2,12 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,6 +129,32 @@ static size_t put_prefix(char *out, size_t size, ecert_level_t level)
     return used;
 }
 
+/* As syslog(3) writes it, to where the server does: a datagram of its own, for
+ * the daemon may be another one by now. */
+static void put_syslog(ecert_level_t level, const char *line)
+{
+    static const int severity[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE};
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    char text[LINE + 512], when[32], *tag;
+    time_t now = time(NULL);
+    struct tm tm;
+    long facility = strtol(log_conf->log_head, &tag, 10);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ssize_t sent;
+
+    localtime_r(&now, &tm);
+    strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
+    snprintf(text, sizeof(text), "<%ld>%s%s: %s",
+             facility * 8 + severity[level], when, tag, line);
+    snprintf(to.sun_path, sizeof(to.sun_path), "%s", log_conf->log_socket);
+    if (fd >= 0) {
+        sent = sendto(fd, text, strlen(text), MSG_NOSIGNAL,
+                      (struct sockaddr *)&to, sizeof(to));
+        (void)sent; /* whoever does not listen loses it, as the server's own */
+        close(fd);
+    }
+}
+
 static void put_line(ecert_level_t level, const char *text)
 {
     char line[LINE];
@@ -136,6 +166,9 @@ static void put_line(ecert_level_t level, const char *text)
     }
     count++;
     snprintf(line + used, sizeof(line) - 1 - used, "%s", text);
+    if (log_conf && log_conf->log_socket && log_conf->log_head) {
+        put_syslog(level, line);
+    }
     used = strlen(line);
     line[used++] = '\n';
     ecert_log_follow();

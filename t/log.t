@@ -7,6 +7,8 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Socket::UNIX;
+
 use Ecert::Life;
 use Ecert::Process;
 use Ecert::Server;
@@ -26,6 +28,7 @@ for my $kind (servers()) {
         rotation($server, $store);
     };
     subtest "$kind, nothing to say" => sub { deleted() } if $kind eq 'nginx';
+    subtest "$kind, syslog" => sub { to_syslog() } if $kind eq 'nginx';
     subtest "$kind, another time zone" => sub { zone($kind) };
 }
 done_testing;
@@ -50,6 +53,31 @@ sub form ($server, $store) {
     my @lines = grep { /site \Q$site/ } split /\n/, $server->log(0);
     is_deeply [grep { !/$form/ } @lines], [], 'all lines have this form';
     $store->current($site, 1);
+}
+
+sub to_syslog () {
+    my $path = tmp() . '/syslog';
+    my $syslog = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $path)
+        or die "$path: $!";
+    my ($server) = site_server('nginx', main => {
+        nginx => "error_log syslog:server=unix:$path,facility=local3,tag=web;",
+    });
+    $server->start;
+    my $line;
+    ok wait_for(sub {
+        $syslog->recv($line, 4096);
+        return $line =~ /ecert: site \Q$site\E: live: /;
+    }), 'the agent tells syslog';
+    like $line, qr/^<157>\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ web: /, 'in its form';
+    $server->stop;
+
+    $server->write_config(main => {
+        nginx => 'error_log syslog:server=127.0.0.1:9;',
+    });
+    my ($status, $out) = $server->configtest;
+    is $status, 0, 'over the network';
+    like $out, qr/\[warn\].*ecert: the agent's messages do not go to the syslog/,
+        'is told';
 }
 
 # All processes let a deleted log go, also those that have nothing to say.

@@ -4,6 +4,9 @@
 
 #include <time.h>
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "ecert_log.h"
 
 static ecert_conf_t *conf;
@@ -118,6 +121,38 @@ static void test_long(void **state)
     assert_true(strlen(line) >= 3000 && strlen(line) <= 4096);
     assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
     free(text);
+}
+
+/* Besides, a local syslog is told, in its own form, also one that came anew. */
+static void test_syslog(void **state)
+{
+    struct sockaddr_un at_socket = {.sun_family = AF_UNIX};
+    char got[512];
+    ecert_err_t err;
+    ssize_t n;
+    int fd;
+
+    (void)state;
+    snprintf(at_socket.sun_path, sizeof(at_socket.sun_path), "%s", at("sock"));
+    ecert_conf_set(&conf->log_socket, at("sock"), &err);
+    ecert_conf_set(&conf->log_head, "23 host nginx", &err);
+    ecert_log(ECERT_LOG_WARN, "nobody listens");
+    for (int i = 0; i < 2; i++) {
+        unlink(at("sock"));
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_int_equal(
+            bind(fd, (struct sockaddr *)&at_socket, sizeof(at_socket)), 0);
+        ecert_log(i ? ECERT_LOG_ERROR : ECERT_LOG_NOTICE, "told %d", i);
+        n = recv(fd, got, sizeof(got) - 1, 0);
+        assert_true(n > 0);
+        got[n] = '\0';
+        assert_memory_equal(got, i ? "<187>" : "<189>", 5);
+        assert_non_null(strstr(got, i ? " host nginx: 20" : " nginx: "));
+        assert_string_equal(got + n - 6, i ? "told 1" : "told 0");
+        close(fd);
+    }
+    assert_non_null(strstr(content("logs/error.log"), "nobody listens\n"));
+    assert_non_null(strstr(content("logs/error.log"), "told 1\n"));
 }
 
 static void test_quiet(void **state)
@@ -284,7 +319,7 @@ int main(void)
         TEST(test_quiet),        TEST(test_rotation),
         TEST(test_not_followed), TEST(test_no_file),
         TEST(test_deleted),      TEST(test_swapped_ancestor),
-        TEST(test_own_link),
+        TEST(test_own_link),     TEST(test_syslog),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
