@@ -13,8 +13,9 @@ typedef struct {
 
 /* Filters which no property of an answer keeps away: sub_filter_types *. */
 static const char *const ngx_http_ecert_filters[] = {
-    "ngx_http_addition_filter_module", "ngx_http_headers_filter_module",
-    "ngx_http_ssi_filter_module", "ngx_http_sub_filter_module",
+    "ngx_http_addition_filter_module",     "ngx_http_headers_filter_module",
+    "ngx_http_headers_more_filter_module", "ngx_http_lua_module",
+    "ngx_http_ssi_filter_module",          "ngx_http_sub_filter_module",
     "ngx_http_userid_filter_module"};
 
 static ngx_uint_t ngx_http_ecert_is_filter(const ngx_module_t *module)
