@@ -2,6 +2,8 @@
 
 #include "scratch.h"
 
+#include <sys/syscall.h>
+
 #include <openssl/crypto.h>
 
 #include "cli/outfile.h"
@@ -10,6 +12,25 @@
 #define STRANGER 65534
 
 static ecert_err_t err;
+static const char *swapped; /* comes in the place of what is opened */
+
+/* In the place of libc's. */
+int openat(int dir, const char *name, int flags, ...)
+{
+    va_list args;
+    int mode;
+
+    va_start(args, flags);
+    mode = va_arg(args, int);
+    va_end(args);
+    if (swapped != NULL && (flags & (O_PATH | O_DIRECTORY)) == 0) {
+        const char *other = swapped;
+
+        swapped = NULL;
+        assert_int_equal(renameat(AT_FDCWD, other, dir, name), 0);
+    }
+    return (int)syscall(SYS_openat, dir, name, flags, mode);
+}
 
 static int opened(const char *path)
 {
@@ -157,6 +178,18 @@ static void test_magic(void **state)
     close(fd);
 }
 
+/* Between the look and the opening another file gets the name. */
+static void test_swapped(void **state)
+{
+    (void)state;
+    put("ours/one", "one");
+    put("ours/other", "other");
+    swapped = at("ours/other");
+    assert_int_equal(opened(at("ours/one")), ECERT_ERR_CHANGING);
+    assert_null(swapped);
+    assert_int_equal(opened(at("ours/one")), 0);
+}
+
 /* What the command was started with: `ecert install <(...)`, say. */
 static void test_own_descriptors(void **state)
 {
@@ -244,6 +277,7 @@ int main(void)
         TEST(test_usual),       TEST(test_hard_links),
         TEST(test_magic),       TEST(test_own_descriptors),
         TEST(test_out_folder),  TEST(test_out_swapped),
+        TEST(test_swapped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -261,6 +261,45 @@ static void test_issuer_refused_first(void **state)
     X509_free(one);
 }
 
+static int hold_off(void *ctx, const ecert_kept_t *kept,
+                    const ecert_loaded_t *next)
+{
+    (void)kept;
+    (void)next;
+    ++*(int *)ctx;
+    return 1;
+}
+
+/* What the process before published goes on until the staple of what comes is
+ * here, as it does within one process. */
+static void test_held_off_by_the_next(void **state)
+{
+    X509 *one = leaf_of(NULL, -1, 60), *two = leaf_of(NULL, -1, 90);
+    ecert_site_t site = files_site();
+    int asked = 0;
+    agent_t agent;
+
+    (void)state;
+    put_files(one, NULL);
+    start(&agent, &site);
+    look(&agent, 1000);
+    assert_serves(&agent, one);
+    put_files(two, NULL);
+    ecert_kept_free(&agent.kept);
+    ecert_kept_init(&agent.kept, &agent.site, 0);
+    agent.keeper.hold_off = hold_off;
+    agent.keeper.ctx = &asked;
+    ecert_kept_load(&agent.keeper, &agent.kept);
+    assert_int_equal(asked, 1);
+    assert_serves(&agent, one);
+    agent.keeper.hold_off = NULL;
+    look(&agent, 10000);
+    assert_serves(&agent, two);
+    end(&agent);
+    X509_free(one);
+    X509_free(two);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -269,6 +308,7 @@ int main(void)
         TEST(test_memory),         TEST(test_no_placeholder),
         TEST(test_too_large),      TEST(test_older),
         TEST(test_issuer_refused), TEST(test_issuer_refused_first),
+        TEST(test_held_off_by_the_next),
     };
 
     if (!starve_openssl()) {

@@ -19,7 +19,9 @@
 #include "ecert_pem.h"
 #include "ecert_pfx.h"
 #include "ecert_stage.h"
+#include "ecert_zip.h"
 #include "pfx_make.h"
+#include "zip_make.h"
 
 #define ROUNDS 1000
 
@@ -352,6 +354,40 @@ static int give_key(void *ctx, ecert_frames_t *out, ecert_err_t *error)
     return 0;
 }
 
+static int take_nothing(void *ctx, const char *path, const unsigned char *bytes,
+                        size_t len, ecert_err_t *error)
+{
+    (void)path;
+    (void)error;
+    *(int *)ctx += memmem(bytes, len, "PRIVATE", 7) != NULL;
+    return 0;
+}
+
+static zip_made_t zips[KINDS];
+
+static void unpack(int kind)
+{
+    int seen = 0;
+
+    assert_int_equal(ecert_zip_each(zips[kind].bytes, zips[kind].len, "z",
+                                    take_nothing, &seen, &err),
+                     0);
+    assert_int_equal(seen, 1);
+}
+
+static void test_zip(void **state)
+{
+    (void)state;
+    for (int i = 0; i < KINDS; i++) {
+        zip_make(&zips[i], "compression=store");
+        zip_text(&zips[i], "key.pem", pems[i]);
+        zip_done(&zips[i]);
+    }
+    again_and_again(100, unpack);
+    zip_free(&zips[EC]);
+    zip_free(&zips[LONG]);
+}
+
 /* An answer that is cut off: what had come goes all the same. */
 static int give_half(void *ctx, ecert_frames_t *out, ecert_err_t *error)
 {
@@ -412,6 +448,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_two_keys),
         cmocka_unit_test(test_parcels),
         cmocka_unit_test(test_jail),
+        cmocka_unit_test(test_zip),
     };
 
     (void)argc;

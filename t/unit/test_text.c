@@ -90,6 +90,31 @@ static void order_is_seen(void **state)
     assert_order("", 0, ECERT_TEXT_BYTES);
 }
 
+static int from_utf16(const char *bytes, size_t len, char out[32])
+{
+    size_t n;
+
+    return ecert_text_from_utf16((const unsigned char *)bytes, len,
+                                 ECERT_TEXT_UTF16BE, out, &n);
+}
+
+/* RFC 2781, 2.2: the first and the last pair; halves of one are no text. */
+static void pairs_are_one_sign(void **state)
+{
+    char out[32];
+
+    (void)state;
+    assert_int_equal(from_utf16("\xd8\x00\xdc\x00", 4, out), 0);
+    assert_string_equal(out, "\xf0\x90\x80\x80");
+    assert_int_equal(from_utf16("\xdb\xff\xdf\xff", 4, out), 0);
+    assert_string_equal(out, "\xf4\x8f\xbf\xbf");
+    assert_int_equal(from_utf16("\xd8\x00\xdb\xff", 4, out), -1);
+    assert_int_equal(from_utf16("\xd8\x00\xe0\x00", 4, out), -1);
+    assert_int_equal(from_utf16("\xd8\x00", 2, out), -1);
+    assert_int_equal(from_utf16("\xdc\x00\x00\x61", 4, out), -1);
+    assert_int_equal(from_utf16("\x00\x61\x00", 3, out), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +122,7 @@ int main(void)
         cmocka_unit_test(quotes_come_off),
         cmocka_unit_test(quotes_stay),
         cmocka_unit_test(order_is_seen),
+        cmocka_unit_test(pairs_are_one_sign),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
