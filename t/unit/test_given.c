@@ -144,13 +144,14 @@ static void test_hard_links(void **state)
     }
     assert_int_equal(link(at("ours/secret"), at("ours/also")), 0);
     assert_int_equal(opened(at("ours/also")), 0);
+    unlink(at("ours/also"));
     assert_int_equal(link(at("ours/secret"), at("theirs/file")), 0);
     assert_int_equal(opened(at("theirs/file")), 0);
     chmod(at("theirs"), 01777);
-    assert_refused(at("theirs/file"), "3 names (hard links)");
+    assert_refused(at("theirs/file"), "2 names (hard links)");
     chmod(at("theirs"), 0755);
     give("theirs");
-    assert_refused(at("theirs/file"), "3 names (hard links)");
+    assert_refused(at("theirs/file"), "2 names (hard links)");
     put("theirs/own", "x");
     give("theirs/own");
     assert_int_equal(link(at("theirs/own"), at("theirs/twice")), 0);
