@@ -41,8 +41,9 @@ typedef struct {
     const char *name;
     const char *certificate;
     const char *key;
-    const char *where; /* "file:line" of the site's directive */
-    int has_name;      /* there is a ServerName, not httpd's guess */
+    const char *where;           /* "file:line" of the site's directive */
+    const ap_directive_t *block; /* the first one beside it */
+    int has_name;                /* there is a ServerName, not httpd's guess */
 
     int site;                        /* index in the configuration; -1: none */
     const apr_array_header_t *names; /* of a site's server, const char * */
@@ -63,11 +64,13 @@ void *ecert_srv_merge(apr_pool_t *p, void *base, void *add);
 int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf);
 
 /*
- * The directives of mod_ssl and mod_md beside ours.  issuers: adds the files of
+ * The directives of mod_ssl and mod_md beside ours.  begin: before the others,
+ * p lives as long as they are asked.  issuers: adds the files of
  * those that complete a chain, and returns how many.  site: what has no effect
  * beside the site of s is told; none: s has no site, and TLS.  -1 when the
  * server cannot start so.
  */
+void mod_ecert_beside_begin(apr_pool_t *p);
 size_t mod_ecert_beside_issuers(apr_pool_t *p, server_rec *main_server,
                                 server_rec *s, apr_array_header_t *issuers);
 int mod_ecert_beside_site(apr_pool_t *p, server_rec *main_server,

@@ -13,6 +13,32 @@
 
 APLOG_USE_MODULE(ecert);
 
+/* The main server's directives of these modules, without all virtual hosts. */
+static const ap_directive_t *outer;
+
+void mod_ecert_beside_begin(apr_pool_t *p)
+{
+    const ap_directive_t *d;
+    ap_directive_t *copy, *last = NULL;
+
+    outer = NULL;
+    for (d = ap_conftree; d != NULL; d = d->next) {
+        if (strncasecmp(d->directive, "SSL", 3) != 0
+            && strncasecmp(d->directive, "MD", 2) != 0
+            && strncasecmp(d->directive, "<MD", 3) != 0) {
+            continue;
+        }
+        copy = apr_pmemdup(p, d, sizeof(*d));
+        copy->next = NULL;
+        if (last == NULL) {
+            outer = copy;
+        } else {
+            last->next = copy;
+        }
+        last = copy;
+    }
+}
+
 /* The directives of a server, or NULL. */
 static const ap_directive_t *block_of(const server_rec *main_server,
                                       const server_rec *s)
@@ -20,11 +46,14 @@ static const ap_directive_t *block_of(const server_rec *main_server,
     const ap_directive_t *d;
 
     if (s == main_server) {
-        return ap_conftree;
+        return outer;
+    }
+    if (ecert_srv(s)->block != NULL) {
+        return ecert_srv(s)->block;
     }
     for (d = ap_conftree; d != NULL; d = d->next) {
-        if (strcasecmp(d->directive, "<VirtualHost") == 0
-            && d->line_num == (int)s->defn_line_number
+        if (d->line_num == (int)s->defn_line_number
+            && strcasecmp(d->directive, "<VirtualHost") == 0
             && strcmp(d->filename, s->defn_name) == 0) {
             return d->first_child;
         }
@@ -148,7 +177,7 @@ static void look_at_md(apr_pool_t *p, server_rec *s)
     const ap_directive_t *d;
     const char *args, *word;
 
-    for (d = ap_conftree; d != NULL; d = d->next) {
+    for (d = outer; d != NULL; d = d->next) {
         if (strcasecmp(d->directive, "MDomain") != 0
             && strcasecmp(d->directive, "<MDomainSet") != 0) {
             continue;
@@ -169,7 +198,7 @@ int mod_ecert_beside_site(apr_pool_t *p, server_rec *main_server, server_rec *s)
     const ap_directive_t *own = block_of(main_server, s), *d;
 
     if (look_at_commands(p, s, own, 1) != 0
-        || (s != main_server && look_at_commands(p, s, ap_conftree, 0) != 0)) {
+        || (s != main_server && look_at_commands(p, s, outer, 0) != 0)) {
         return -1;
     }
     d = in_force(main_server, s, "SSLStaplingForceURL");
@@ -190,7 +219,7 @@ static int has_md(void)
 {
     const ap_directive_t *d;
 
-    for (d = ap_conftree; d != NULL; d = d->next) {
+    for (d = outer; d != NULL; d = d->next) {
         if (strncasecmp(d->directive, "MD", 2) == 0
             || strncasecmp(d->directive, "<MD", 3) == 0) {
             return 1;

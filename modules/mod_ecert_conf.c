@@ -122,6 +122,9 @@ static const char *begin_site(cmd_parms *cmd)
         }
     }
     srv->has_name = beside(cmd, "ServerName") != NULL;
+    srv->block = cmd->directive->parent != NULL
+                     ? cmd->directive->parent->first_child
+                     : ap_conftree;
     srv->where = apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename,
                               cmd->directive->line_num);
     return NULL;
@@ -434,6 +437,7 @@ int mod_ecert_fill(apr_pool_t *p, server_rec *main_server, ecert_conf_t *conf)
     if (set_conf(p, main_server, conf) != 0) {
         return -1;
     }
+    mod_ecert_beside_begin(p);
     for (i = all->nelts - 1; i >= 0; i--) { /* as they stand in the files */
         s = APR_ARRAY_IDX(all, i, server_rec *);
         own_record(main_server, s);
