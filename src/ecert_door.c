@@ -385,20 +385,32 @@ static char *read_memory(int fd)
     return text;
 }
 
+/* In a sticky folder anybody can make one, and say what he likes. */
+static int is_foreign(const ecert_walk_t *walk)
+{
+    struct stat st;
+
+    return walk->shared
+           && fstatat(walk->dir, walk->name, &st, AT_SYMLINK_NOFOLLOW) == 0
+           && st.st_uid != 0 && st.st_uid != walk->uid;
+}
+
 static int ask_at(const char *path, ecert_door_state_t *state,
                   ecert_err_t *err)
 {
     ecert_walk_t walk;
-    int fd;
+    int fd = -1;
 
     if (walk_to(path, &walk, err) != 0) {
         *state = err->code == ECERT_ERR_MISSING ? ECERT_DOOR_DEAD
                                                 : ECERT_DOOR_LIVES;
         return -1;
     }
-    fd = connect_to(walk.dir, walk.name);
     *state = ECERT_DOOR_LIVES;
-    if (fd < 0) {
+    if (is_foreign(&walk)) {
+        *state = ECERT_DOOR_FOREIGN;
+        ecert_err(err, ECERT_ERR_UNSAFE, path, "somebody else made it");
+    } else if ((fd = connect_to(walk.dir, walk.name)) < 0) {
         int sys = errno;
 
         ecert_err_errno(err, path, "cannot ask the agent");

@@ -54,13 +54,16 @@ int ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
 typedef enum {
     ECERT_DOOR_LIVES,
     ECERT_DOOR_DEAD,
-    ECERT_DOOR_ELSEWHERE
+    ECERT_DOOR_ELSEWHERE,
+    ECERT_DOOR_FOREIGN
 } ecert_door_state_t;
 
 /*
  * The other side: asks at this socket and reads the whole answer, which is the
  * caller's (free()).  AGENT when nobody answers within seconds.  *state is set
  * when nobody listens: DEAD, or ELSEWHERE when its agent lives all the same.
+ * FOREIGN, in a folder where others may make files: it is another user's, who
+ * is neither root nor this one, and is not asked.
  */
 char *ecert_door_ask(const char *path, int seconds, ecert_door_state_t *state,
                      ecert_err_t *err);

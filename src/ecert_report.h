@@ -40,6 +40,9 @@ json_t *ecert_report_fetched(const ecert_evidence_t *evidence, uint64_t token);
 /* The top of a report: schema, version, store, time; sites still to be set. */
 json_t *ecert_report_head(const char *store, int64_t now);
 
+/* A copy, new, whose texts disturb no terminal: what came through a socket. */
+json_t *ecert_report_clean(const json_t *report);
+
 /*
  * The same for people.  explain: every certificate that was considered, and
  * why.

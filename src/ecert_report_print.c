@@ -24,11 +24,10 @@ static json_t *clean_text(const json_t *text)
     return clean;
 }
 
-/* A copy whose texts disturb no terminal: a report comes through a socket.
- * What there is no memory for is missing. */
-static json_t *clean_copy(json_t *value)
+/* What there is no memory for is missing. */
+json_t *ecert_report_clean(const json_t *report)
 {
-    json_t *clean, *one;
+    json_t *clean, *one, *value = (json_t *)(uintptr_t)report;
     const char *key;
     size_t i;
 
@@ -39,7 +38,7 @@ static json_t *clean_copy(json_t *value)
         clean = json_array();
         json_array_foreach(value, i, one)
         {
-            json_array_append_new(clean, clean_copy(one));
+            json_array_append_new(clean, ecert_report_clean(one));
         }
         return clean;
     }
@@ -47,7 +46,7 @@ static json_t *clean_copy(json_t *value)
         clean = json_object();
         json_object_foreach(value, key, one)
         {
-            json_object_set_new(clean, key, clean_copy(one));
+            json_object_set_new(clean, key, ecert_report_clean(one));
         }
         return clean;
     }
@@ -355,7 +354,7 @@ static void print_tokens(const json_t *tokens, FILE *out, int explain)
 void ecert_report_print_site(const json_t *site, FILE *out, int explain,
                              int64_t now)
 {
-    json_t *clean = clean_copy((json_t *)(uintptr_t)site);
+    json_t *clean = ecert_report_clean((json_t *)(uintptr_t)site);
 
     print_site(clean, out, explain, now);
     json_decref(clean);
@@ -401,7 +400,7 @@ static void print_report(const json_t *report, FILE *out, int explain,
 void ecert_report_print(const json_t *report, FILE *out, int explain,
                         int64_t now)
 {
-    json_t *clean = clean_copy((json_t *)(uintptr_t)report);
+    json_t *clean = ecert_report_clean(report);
 
     print_report(clean, out, explain, now);
     json_decref(clean);

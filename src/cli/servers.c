@@ -9,6 +9,7 @@
 #include "ecert_door.h"
 #include "ecert_file.h"
 #include "ecert_name.h"
+#include "ecert_report.h"
 #include "servers.h"
 
 #define SECONDS 3 /* that an agent has for its answer */
@@ -77,7 +78,8 @@ json_t *ecert_cli_servers(const char *store, int *silent)
         }
         answer = text ? json_loads(text, 0, NULL) : NULL;
         if (answer != NULL) {
-            json_array_append_new(answers, answer);
+            json_array_append_new(answers, ecert_report_clean(answer));
+            json_decref(answer);
         }
         free(text);
     }

@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "cli/cli.h"
+#include "cli/servers.h"
 #include "ecert_door.h"
 #include "ecert_file.h"
 
@@ -387,6 +389,92 @@ static void test_foreign(void **state)
     ecert_door_close(&door);
 }
 
+/* Who made a socket in a folder of everybody's is not believed, unless it is
+ * root or oneself. */
+static void test_planted(void **state)
+{
+    char path[sizeof(((ecert_door_t *)0)->path)], *text;
+    ecert_door_state_t found;
+    ecert_door_t door;
+    pid_t pid;
+    int ready[2];
+
+    (void)state;
+    if (skipped(geteuid() != 0, "needs root")) {
+        return;
+    }
+    assert_int_equal(chmod(scratch, 0755), 0);
+    assert_int_equal(mkdir(at("run"), 0700), 0);
+    assert_int_equal(chmod(at("run"), 01777), 0);
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        if (setgid(65534) != 0 || setuid(65534) != 0
+            || ecert_door_open(&door, at("run"), &err) != 0
+            || write(ready[1], "", 1) != 1) {
+            _exit(1);
+        }
+        pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], path, 1), 1);
+    close(ready[0]);
+    only_socket(path, sizeof(path));
+    assert_null(ecert_door_ask(path, 1, &found, &err));
+    assert_int_equal(found, ECERT_DOOR_FOREIGN);
+    assert_int_equal(err.code, ECERT_ERR_UNSAFE);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+
+    assert_int_equal(ecert_door_open(&door, at("run"), &err), 0);
+    pid = agent(&door, "root's", 1);
+    text = ecert_door_ask(door.path, 5, &found, &err);
+    assert_string_equal(text, "root's");
+    free(text);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    ecert_door_close(&door);
+}
+
+const char *ecert_cli_run(void)
+{
+    return NULL;
+}
+
+int ecert_cli_fail(const char *site, const ecert_err_t *error)
+{
+    (void)site;
+    return error->code == ECERT_OK;
+}
+
+/* What the commands print of a report may come from an agent that was taken
+ * over. */
+static void test_terminal(void **state)
+{
+    json_t *servers, *site;
+    ecert_door_t door;
+    int silent = 0;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(ecert_door_open(&door, at("run"), &err), 0);
+    pid = agent(&door,
+                "{\"server\": \"nginx\\u001b[31m\\n[x] forged\", \"sites\": "
+                "[{\"site\": \"a\\u0007\"}]}",
+                1);
+    servers = ecert_cli_servers(scratch, &silent);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(silent, 0);
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(servers, 0), "server")),
+                        "nginx\\x1b[31m\\x0a[x] forged");
+    site = json_array_get(
+        json_object_get(json_array_get(servers, 0), "sites"), 0);
+    assert_string_equal(json_string_value(json_object_get(site, "site")),
+                        "a\\x07");
+    json_decref(servers);
+    ecert_door_close(&door);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -399,6 +487,7 @@ int main(void)
         TEST(test_foreign),      TEST(test_no_descriptor),
         TEST(test_elsewhere),    TEST(test_same_pid),
         TEST(test_replaced),     TEST(test_names),
+        TEST(test_planted),      TEST(test_terminal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
