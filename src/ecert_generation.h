@@ -34,7 +34,8 @@ typedef struct {
 
 /*
  * All of a site, oldest first, then a `current` that is none of them; what has
- * no certificate is passed over, but not what the system refuses to read.
+ * no certificate is passed over, but not what the system refuses to read or
+ * others may write to.
  * *list: ecert_generations_free.
  * Errors of ecert_store_generations, MEMORY; no generations are none.
  */

@@ -93,7 +93,7 @@ sub elsewhere ($kind, $store) {
 
     $server->start;
     is scalar(() = glob "$run/*.sock"), 1, 'ecert_run: the socket is there';
-    is_deeply [glob $store->dir . '/run/*'], [], 'not in the store';
+    is_deeply [$store->in_run], [], 'not in the store';
     my ($exit, $said) = status($server, '--run', $run);
     is $exit, 0, 'status --run' or diag $said;
     is +(status($server))[0], 1, 'without it there is no server';
@@ -126,7 +126,7 @@ sub stopped ($server, $store, $signal) {
 
     ok $server->stop($signal), "$signal: stops, and the agent with it";
     ok wait_for(sub { !remaining($server, @all) }, 15), 'no process';
-    is_deeply [glob $store->dir . '/run/*'], [], 'no socket';
+    is_deeply [$store->in_run], [], 'no socket';
     ok ports_are_free($server), 'the ports are free';
 }
 
@@ -144,7 +144,7 @@ sub killed ($server, $store) {
     ok defined $took && $took < patience(1), 'killed: the ports are free at once'
         or diag $took // 'never';
     ok wait_for(sub { !remaining($server, @all) }, 15), 'no process';
-    is_deeply [glob $store->dir . '/run/*'], [], 'no socket';
+    is_deeply [$store->in_run], [], 'no socket';
 }
 
 # How many of these are sockets that listen for TCP.

@@ -71,7 +71,7 @@ sub test_while_stopped ($server) {
     my ($status, $out) = $server->configtest;
     is $status, 0, 'the test of a server that does not run' or diag $out;
     is scalar(() = $server->agents), 0, 'leaves no agent behind';
-    is scalar(() = glob $server->{store}->dir . '/run/*'), 0, 'and no socket';
+    is scalar($server->{store}->in_run), 0, 'and no socket';
 }
 
 # Refused where nothing runs yet; what runs goes on.

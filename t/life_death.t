@@ -112,7 +112,7 @@ sub master ($server, $store) {
     });
     ok defined $took, 'master killed: the agent goes';
     cmp_ok $took, '<', patience(3), 'at once' if defined $took;
-    is_deeply [glob $store->dir . '/run/*'], [], 'and its socket with it';
+    is_deeply [$store->in_run], [], 'and its socket with it';
     kill 'KILL', @workers;
     ok wait_for(sub {
         !grep { Ecert::Process::alive($_) } @workers;

@@ -66,7 +66,7 @@ sub stopped_at_the_end ($server, $store) {
 
     kill 'STOP', (guard_and_worker($server))[0];
     ok $server->stop, 'stop: a guard that does not move is taken along';
-    is_deeply [glob $store->dir . '/run/*'], [], 'nothing is left';
+    is_deeply [$store->in_run], [], 'nothing is left';
 
     $server->start;
     kill 'STOP', (guard_and_worker($server))[1];

@@ -33,7 +33,7 @@ for my $kind (servers()) {
         says($server, $store);
         roots_commands($store);
         ok $server->stop, 'stops, and the agent with it';
-        is_deeply [glob $store->dir . '/run/*'], [], 'nothing is left';
+        is_deeply [$store->in_run], [], 'nothing is left';
         by_group($server, $store, (getpwnam $user)[3], 'its own group');
         by_group($server, $store, 0, "root's group");
     };

@@ -57,7 +57,7 @@ sub unusable ($kind) {
     serves($server, $site, [$leaves[0], $pki->sub, $pki->cross],
         'the first is served');
 
-    open my $out, '>', $fault or die "$fault: $!";
+    $leaves[1]->file($fault);
     my ($status, $text) = install($server, $leaves[1]);
     is $status, 1, 'install --wait fails';
     like $text, qr/not-served: .*: at 127\.0\.0\.1:\d+ $alert/,

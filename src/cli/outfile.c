@@ -137,33 +137,40 @@ int ecert_outfile_read(const ecert_outfile_t *out, unsigned char **bytes,
     return 0;
 }
 
-/* Whether this name is that of the file that was written. */
+/* Whether this name is that of the file that was written; -1 when the system
+ * does not tell. */
 static int is_there(const ecert_outfile_t *out, const char *name)
 {
     struct stat written, named;
 
-    return fstat(out->file, &written) == 0
-           && fstatat(out->dir, name, &named, AT_SYMLINK_NOFOLLOW) == 0
-           && named.st_dev == written.st_dev && named.st_ino == written.st_ino;
+    if (fstat(out->file, &written) != 0
+        || fstatat(out->dir, name, &named, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT ? 0 : -1;
+    }
+    return named.st_dev == written.st_dev && named.st_ino == written.st_ino;
 }
 
 int ecert_outfile_commit(ecert_outfile_t *out, ecert_err_t *err)
 {
-    if (is_there(out, out->temporary)
-        && ecert_entry_move(out->dir, out->temporary, out->dir, out->name)
-               != 0) {
+    int there = is_there(out, out->temporary);
+
+    if (there < 0
+        || (there > 0
+            && ecert_entry_move(out->dir, out->temporary, out->dir, out->name)
+                   != 0)) {
         return errno == EEXIST ? exists(out->path, err)
                                : ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                                            "put the file in its place");
     }
-    if (!is_there(out, out->name)) {
+    there = is_there(out, out->name);
+    if (there == 0) {
         ecert_err(err, ECERT_ERR_UNSAFE, out->path,
                   "somebody else put another file in its place");
         return ecert_err_hint(err, "choose a folder that nobody else may write "
                                    "in");
     }
     out->temporary[0] = '\0';
-    if (ecert_entry_sync(out->dir) != 0) {
+    if (there < 0 || ecert_entry_sync(out->dir) != 0) {
         return ecert_err(err, ECERT_ERR_SYSTEM, out->path,
                          "write the folder to the disk");
     }

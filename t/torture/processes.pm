@@ -191,7 +191,7 @@ sub master_killed ($t) {
         kill 'KILL', grep { Ecert::Process::alive($_) } @all;
         ok wait_for(sub { !grep { Ecert::Process::alive($_) } @all }),
             "$i: no process is left";
-        is_deeply [glob $t->store->dir . '/run/*'], [], "$i: no socket";
+        is_deeply [$t->store->in_run], [], "$i: no socket";
     }
     again($t);
     ok $t->serves($t->{good}{$site}), 'started again: the same certificate';

@@ -133,9 +133,10 @@ static void limited_root(void **state)
 }
 
 static void assert_keys(const char *root_kind, const char *sub_kind,
-                        const char *said)
+                        const char *leaf_kind, const char *said)
 {
     EVP_PKEY *root_key = pki_key(root_kind), *sub_key = pki_key(sub_kind);
+    EVP_PKEY *leaf_key = pki_key(leaf_kind);
     pki_spec_t spec = ca_spec("Root", root_key);
     X509 *root = pki_issue(&spec), *sub, *leaf;
 
@@ -144,6 +145,7 @@ static void assert_keys(const char *root_kind, const char *sub_kind,
     spec.issuer_key = root_key;
     sub = pki_issue(&spec);
     spec = leaf_spec();
+    spec.key = leaf_key;
     spec.issuer = sub;
     spec.issuer_key = sub_key;
     leaf = pki_issue(&spec);
@@ -151,6 +153,7 @@ static void assert_keys(const char *root_kind, const char *sub_kind,
     X509_free(leaf);
     X509_free(sub);
     X509_free(root);
+    EVP_PKEY_free(leaf_key);
     EVP_PKEY_free(root_key);
     EVP_PKEY_free(sub_key);
 }
@@ -158,13 +161,16 @@ static void assert_keys(const char *root_kind, const char *sub_kind,
 static void keys(void **state)
 {
     (void)state;
-    assert_keys("RSA-2048", "P-384", NULL);
-    assert_keys("P-256", "RSA-1024", "too weak");
-    assert_keys("RSA-1024", "P-256", "too weak");
-    assert_keys("RSA-2047", "P-256", "Root: its key is too small");
-    assert_keys("P-256", "RSA-2047", "Sub: its key is too small");
-    assert_keys("DSA-2048", "P-256", "Root: TLS clients do not take this kind");
-    assert_keys("P-256", "DSA-2048", "Sub: TLS clients do not take this kind");
+    assert_keys("RSA-2048", "P-384", "P-256", NULL);
+    assert_keys("P-256", "RSA-1024", "P-256", "too weak");
+    assert_keys("RSA-1024", "P-256", "P-256", "too weak");
+    assert_keys("RSA-2047", "P-256", "P-256", "Root: its key is too small");
+    assert_keys("P-256", "RSA-2047", "P-256", "Sub: its key is too small");
+    assert_keys("P-256", "P-256", "DSA-2048",
+                HOST ": TLS clients do not take this kind");
+    /* by a key of such a kind nothing is verified: it is nobody's issuer */
+    assert_keys("DSA-2048", "P-256", "P-256", "Sub: its issuer is neither");
+    assert_keys("P-256", "DSA-2048", "P-256", HOST ": its issuer is neither");
 }
 
 /* With a Sub CA that has one more extension. */

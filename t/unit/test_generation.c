@@ -230,8 +230,12 @@ static void test_unsafe(void **state)
     put_generation("1", pki->leaf, pki->leaf_key);
     put_generation("2", pki->leaf, pki->leaf_key);
     chmod(at(of_site("generations/2/certificate.pem")), 0666);
+    assert_int_equal(ecert_generations(site_dir, &generations, &n, &err), -1);
+    assert_err(&err, ECERT_ERR_UNSAFE);
+    assert_non_null(strstr(err.file, "generations/2/certificate.pem"));
+    chmod(at(of_site("generations/2/certificate.pem")), 0644);
     n = list(&generations);
-    assert_int_equal(n, 1);
+    assert_int_equal(n, 2);
     ecert_generations_free(generations, n);
     chmod(at(of_site("generations")), 0777);
     assert_int_equal(ecert_generations(site_dir, &generations, &n, &err), -1);

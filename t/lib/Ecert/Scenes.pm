@@ -103,6 +103,7 @@ sub make ($class, $name) {
 sub prepare ($scene, $dir) {
     File::Path::make_path("$dir/out", "$dir/in");
     put("$dir/in/password", "correct horse\n");
+    chmod 0600, "$dir/in/password" or die "$dir/in/password: $!";
     put("$dir/in/fileauth.txt", "0123456789abcdef\n");
     put("$dir/in/ev.pem", $pki->ev->pem, $pki->cross->pem);
     if (!$scene->{bare}) {

@@ -21,6 +21,12 @@ sub new ($class, %o) {
 
 sub dir ($store) { return $store->{dir} }
 
+# What agents have in it: sockets, and hidden files that belong to them.
+sub in_run ($store) {
+    my @found = glob "$store->{dir}/run/{*,.[!.]*}";
+    return @found;
+}
+
 # The folder of a site, by name in A-label form.
 sub site_dir ($store, $site) {
     return "$store->{dir}/sites/" . $site =~ s/^\*\./_./r;

@@ -357,6 +357,7 @@ sub _strays ($t) {
     my @strays;
     File::Find::find({ no_chdir => 1, wanted => sub {
         return if !m{/(\.[^/]+)$} || $1 eq '.aside';
+        return if m{^(.*/run/)\.([^/]+)\.lock$} && -S "$1$2.sock";
         push @strays, $_ if !m{/dcv/[^/]+/\.[^/]+\.(?:json|saved)$};
     } }, $t->{store}->dir);
     return @strays;
@@ -368,7 +369,7 @@ sub _stops ($t) {
     ok $server->stop, 'stops, and the agent with it';
     ok wait_for(sub { !grep { Ecert::Process::alive($_) } @all }, 15),
         'no process is left';
-    is_deeply [glob $t->{store}->dir . '/run/*'], [], 'no socket';
+    is_deeply [$t->{store}->in_run], [], 'no socket';
     ok wait_for(sub { !grep { !_is_free($_) } values %{ $server->{ports} } }),
         'the ports are free';
 }
