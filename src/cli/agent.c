@@ -4,37 +4,14 @@
 #include "ecert_agent.h"
 
 typedef struct {
-    const char *store;
     int foreground, inherit, test;
 } options_t;
-
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    (void)err;
-    switch (c) {
-    case 'f':
-        options->foreground = 1;
-        break;
-    case 'i':
-        options->inherit = 1;
-        break;
-    case 't':
-        options->test = 1;
-        break;
-    default:
-        options->store = value;
-    }
-    return 0;
-}
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t o = {0};
     ecert_err_t err;
-    int code,
-        first = ecert_cli_parse(command, argc, argv, set_option, &o, &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &o, &code);
 
     if (first < 0) {
         return code;
@@ -43,8 +20,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("agent", "say --foreground");
     }
     if (o.foreground) {
-        return ecert_agent_foreground(ecert_cli_store(o.store), ecert_cli_run(),
-                                      &err)
+        return ecert_agent_foreground(ecert_cli_store(), ecert_cli_run(), &err)
                        == 0
                    ? ECERT_EXIT_DONE
                    : ecert_cli_fail(NULL, &err);
@@ -53,11 +29,12 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"foreground", 'f', NULL,
-     "for people: no server, messages on standard error", 0},
-    {"inherit", 'i', NULL,
-     "for servers: descriptors 3 to 7 are in their places", 0},
-    {"test", 't', NULL, "for servers, with --inherit: check once and end", 0},
+    {"foreground", NULL, "for people: no server, messages on standard error", 0,
+     ecert_cli_set_flag, offsetof(options_t, foreground)},
+    {"inherit", NULL, "for servers: descriptors 3 to 7 are in their places", 0,
+     ecert_cli_set_flag, offsetof(options_t, inherit)},
+    {"test", NULL, "for servers, with --inherit: check once and end", 0,
+     ecert_cli_set_flag, offsetof(options_t, test)},
     ECERT_CLI_STORE,
     {0},
 };

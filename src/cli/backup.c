@@ -462,41 +462,25 @@ static int backup(const options_t *options)
 
 /* ---- the command ------------------------------------------------------- */
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+static int set_request(void *ctx, const char *value, ecert_err_t *err)
 {
     options_t *options = ctx;
 
-    switch (c) {
-    case 'p':
-        options->pending = 1;
-        return 0;
-    case 'r':
-        options->pending = 1;
-        return ecert_cli_number(value, "the request", &options->request, err);
-    case 'g':
-        return ecert_cli_number(value, "the generation", &options->generation,
-                                err);
-    case 'o':
-        options->file = value;
-        return 0;
-    case 'C':
-        options->catalogue = ecert_cli_absolute(value);
-        return 0;
-    case 'P':
-        options->profile_name = value;
-        return ecert_pfx_profile_parse(value, &options->profile, err);
-    case 'f':
-        options->password.file = value;
-        return 0;
-    case 'd':
-        return ecert_password_fd(value, &options->password, err);
-    case 'w':
-        options->password.weak = 1;
-        return 0;
-    default:
-        options->store = value;
-        return 0;
-    }
+    options->pending = 1;
+    return ecert_cli_set_request(&options->request, value, err);
+}
+
+static int set_generation(void *to, const char *value, ecert_err_t *err)
+{
+    return ecert_cli_number(value, "the generation", to, err);
+}
+
+static int set_profile(void *ctx, const char *value, ecert_err_t *err)
+{
+    options_t *options = ctx;
+
+    options->profile_name = value;
+    return ecert_pfx_profile_parse(value, &options->profile, err);
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
@@ -504,8 +488,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     options_t options = {.profile_name = "modern",
                          .profile = ECERT_PFX_MODERN,
                          .password.fd = -1};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -517,27 +500,30 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("backup", "either --generation or a request");
     }
     options.name = argv[first];
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return backup(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"output", 'o', "FILE", "the PFX file to make; never written over", 'o'},
-    {"pending", 'p', NULL,
-     "the key of a pending request, before it is submitted", 0},
-    {"request", 'r', "N",
-     "the pending request N (default: the newest); implies --pending", 0},
-    {"generation", 'g', "N",
-     "the certificate of generation N (default: the current one)", 0},
-    {"profile", 'P', "PROFILE",
+    {"output", "FILE", "the PFX file to make; never written over", 'o',
+     ecert_cli_set_text, offsetof(options_t, file)},
+    {"pending", NULL, "the key of a pending request, before it is submitted", 0,
+     ecert_cli_set_flag, offsetof(options_t, pending)},
+    {"request", "N",
+     "the pending request N (default: the newest); implies --pending", 0,
+     set_request, 0},
+    {"generation", "N",
+     "the certificate of generation N (default: the current one)", 0,
+     set_generation, offsetof(options_t, generation)},
+    {"profile", "PROFILE",
      "modern (default): AES-256, PBKDF2, SHA-256; windows: 3DES and SHA-1, "
      "which Windows Server 2016 and older need",
-     0},
-    ECERT_CLI_CATALOGUE,
-    ECERT_CLI_PASSWORD_FILE('f'),
-    ECERT_CLI_PASSWORD_FD('d'),
-    {"weak-password", 'w', NULL,
-     "take a password of fewer than 8 characters, too", 0},
+     0, set_profile, 0},
+    ECERT_CLI_CATALOGUE(options_t),
+    ECERT_CLI_PASSWORD_FILE(options_t),
+    ECERT_CLI_PASSWORD_FD(options_t),
+    {"weak-password", NULL, "take a password of fewer than 8 characters, too",
+     0, ecert_cli_set_flag, offsetof(options_t, password.weak)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -35,25 +35,6 @@ typedef struct {
     size_t n;
 } out_t;
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'i':
-        options->ics = 1;
-        return 0;
-    case 'j':
-        options->json = 1;
-        return 0;
-    case 'u':
-        return ecert_date_parse(value, &options->until, err);
-    default:
-        options->store = value;
-        return 0;
-    }
-}
-
 /* ---- one certificate of a plan ----------------------------------------- */
 
 static json_t *report_item(const ecert_planned_t *item)
@@ -393,8 +374,7 @@ static int calendar(const options_t *options)
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.now = time(NULL)};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -404,16 +384,17 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     }
     options.names = argv + first;
     options.n_names = (size_t)(argc - first);
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return calendar(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"ics", 'i', NULL, "as an iCalendar file (RFC 5545), with alarms", 0},
-    {"json", 'j', NULL, "as JSON", 0},
-    {"subscription-until", 'u', "DATE",
-     "plan to this day (default: what ecert new was told, else one renewal)",
-     0},
+    {"ics", NULL, "as an iCalendar file (RFC 5545), with alarms", 0,
+     ecert_cli_set_flag, offsetof(options_t, ics)},
+    {"json", NULL, "as JSON", 0, ecert_cli_set_flag, offsetof(options_t, json)},
+    {"subscription-until", "DATE",
+     "plan to this day (default: what ecert new was told, else one renewal)", 0,
+     ecert_cli_set_date, offsetof(options_t, until)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -234,44 +234,21 @@ static int build_and_print(const options_t *options)
     return rc;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+static int add_issuer(void *ctx, const char *value, ecert_err_t *err)
 {
     options_t *options = ctx;
 
-    switch (c) {
-    case 'i':
-        if (options->n_issuers == PATHS_MAX) {
-            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
-        }
-        options->issuers[options->n_issuers++] = value;
-        return 0;
-    case 'a':
-        return ecert_date_parse(value, &options->at, err);
-    case 'x':
-        return ecert_cross_parse(value, &options->cross, err);
-    case 'c':
-        options->client = value;
-        return 0;
-    case 'C':
-        options->catalogue = value;
-        return 0;
-    case 't':
-        options->trust = value;
-        return 0;
-    case 's':
-        options->store = value;
-        return 0;
-    default:
-        options->explain = 1;
-        return 0;
+    if (options->n_issuers == PATHS_MAX) {
+        return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
     }
+    options->issuers[options->n_issuers++] = value;
+    return 0;
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.at = time(NULL), .cross = {ECERT_CROSS_AUTO, 0}};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -281,25 +258,29 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
                                argc - first);
     }
     options.file = argv[first];
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return build_and_print(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"issuers", 'i', "PATH",
+    {"issuers", "PATH",
      "CA certificates to build from: a file or a folder; may be given again "
      "(default: STORE/issuers)",
-     0},
-    {"at", 'a', "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0},
-    {"client", 'c', "WHO",
+     0, add_issuer, 0},
+    {"at", "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0,
+     ecert_cli_set_date, offsetof(options_t, at)},
+    {"client", "WHO",
      "what a client makes of it that trusts one root only: root-ca-3 (the CA's "
      "own), cross (the cross-certificate's), or the roots in this file",
-     0},
-    {"cross-certificate", 'x', "POLICY", "auto|on|off|until=YYYY-MM-DD", 0},
-    {"catalogue", 'C', "FILE", "another CA's catalogue", 0},
-    {"trust", 't', "FILE",
-     "the roots known here (default: " ECERT_TRUST_FILE ")", 0},
-    {"explain", 'e', NULL, "every certificate that was considered, and why", 0},
+     0, ecert_cli_set_text, offsetof(options_t, client)},
+    {"cross-certificate", "POLICY", "auto|on|off|until=YYYY-MM-DD", 0,
+     ecert_cli_set_cross, offsetof(options_t, cross)},
+    {"catalogue", "FILE", "another CA's catalogue", 0, ecert_cli_set_text,
+     offsetof(options_t, catalogue)},
+    {"trust", "FILE", "the roots known here (default: " ECERT_TRUST_FILE ")", 0,
+     ecert_cli_set_text, offsetof(options_t, trust)},
+    {"explain", NULL, "every certificate that was considered, and why", 0,
+     ecert_cli_set_flag, offsetof(options_t, explain)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -181,47 +181,21 @@ static int check_all(const options_t *options)
     return bad ? ECERT_EXIT_FAILED : ECERT_EXIT_DONE;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+static int add_issuer(void *ctx, const char *value, ecert_err_t *err)
 {
     options_t *options = ctx;
 
-    switch (c) {
-    case 'c':
-        options->certificate = ecert_cli_absolute(value);
-        return 0;
-    case 'k':
-        options->key = ecert_cli_absolute(value);
-        return 0;
-    case 'C':
-        options->catalogue = ecert_cli_absolute(value);
-        return 0;
-    case 'i':
-        if (options->n_issuers == PATHS_MAX) {
-            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
-        }
-        options->issuers[options->n_issuers++] = ecert_cli_absolute(value);
-        return 0;
-    case 'x':
-        return ecert_cross_parse(value, &options->cross, err);
-    case 'a':
-        return ecert_date_parse(value, &options->now, err);
-    case 's':
-        options->store = value;
-        return 0;
-    case 'e':
-        options->explain = 1;
-        return 0;
-    default:
-        options->json = 1;
-        return 0;
+    if (options->n_issuers == PATHS_MAX) {
+        return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--issuers");
     }
+    options->issuers[options->n_issuers++] = ecert_cli_absolute(value);
+    return 0;
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.now = time(NULL)};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -231,7 +205,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     }
     options.names = argv + first;
     options.n_names = (size_t)(argc - first);
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     if (options.certificate == NULL) {
         options.servers = ecert_cli_servers(options.store, NULL);
     }
@@ -241,16 +215,23 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"certificate", 'c', "FILE", "leaf, or leaf and chain: PEM, DER or PKCS#7",
-     0},
-    {"key", 'k', "FILE", "its private key", 0},
-    {"issuers", 'i', "PATH",
-     "more CA certificates: a file or a folder; may be given again", 0},
-    {"catalogue", 'C', "FILE", "another CA's catalogue", 0},
-    {"cross-certificate", 'x', "POLICY", "auto|on|off|until=YYYY-MM-DD", 0},
-    {"at", 'a', "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0},
-    {"explain", 'e', NULL, "every certificate that was considered, and why", 0},
-    {"json", 'j', NULL, "as JSON (schema ecert-status, version 1)", 0},
+    {"certificate", "FILE", "leaf, or leaf and chain: PEM, DER or PKCS#7", 0,
+     ecert_cli_set_path, offsetof(options_t, certificate)},
+    {"key", "FILE", "its private key", 0, ecert_cli_set_path,
+     offsetof(options_t, key)},
+    {"issuers", "PATH",
+     "more CA certificates: a file or a folder; may be given again", 0,
+     add_issuer, 0},
+    {"catalogue", "FILE", "another CA's catalogue", 0, ecert_cli_set_path,
+     offsetof(options_t, catalogue)},
+    {"cross-certificate", "POLICY", "auto|on|off|until=YYYY-MM-DD", 0,
+     ecert_cli_set_cross, offsetof(options_t, cross)},
+    {"at", "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0,
+     ecert_cli_set_date, offsetof(options_t, now)},
+    {"explain", NULL, "every certificate that was considered, and why", 0,
+     ecert_cli_set_flag, offsetof(options_t, explain)},
+    {"json", NULL, "as JSON (schema ecert-status, version 1)", 0,
+     ecert_cli_set_flag, offsetof(options_t, json)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -20,12 +20,17 @@ enum {
     ECERT_EXIT_USAGE = 2
 };
 
+/* Takes an option's value (NULL: it has none) to its place; -1: a wrong usage.
+ */
+typedef int ecert_cli_set_t(void *to, const char *value, ecert_err_t *err);
+
 typedef struct {
     const char *name;     /* without its dashes; NULL ends a table */
-    int c;                /* what it is set by; unique in its table */
     const char *argument; /* "FILE"; NULL: it has none */
     const char *help;
     char brief; /* 'o' for -o; 0: none */
+    ecert_cli_set_t *set;
+    size_t at; /* of its place, in what ecert_cli_parse is to fill */
 } ecert_cli_option_t;
 
 typedef struct ecert_cli_command_s ecert_cli_command_t;
@@ -47,52 +52,61 @@ extern const ecert_cli_command_t *const ecert_cli_commands[];
 
 extern const ecert_cli_command_t ecert_cmd_agent, ecert_cmd_backup,
     ecert_cmd_calendar, ecert_cmd_chain, ecert_cmd_check, ecert_cmd_csr,
-    ecert_cmd_dcv_add, ecert_cmd_dcv_check, ecert_cmd_dcv_dns, ecert_cmd_dcv_list,
-    ecert_cmd_dcv_mail, ecert_cmd_dcv_remove, ecert_cmd_dcv_sectigo,
-    ecert_cmd_install, ecert_cmd_issuers_add, ecert_cmd_issuers_list,
-    ecert_cmd_issuers_remove, ecert_cmd_issuers_update, ecert_cmd_log,
-    ecert_cmd_new, ecert_cmd_restore, ecert_cmd_rollback, ecert_cmd_status,
-    ecert_cmd_verify;
+    ecert_cmd_dcv_add, ecert_cmd_dcv_check, ecert_cmd_dcv_dns,
+    ecert_cmd_dcv_list, ecert_cmd_dcv_mail, ecert_cmd_dcv_remove,
+    ecert_cmd_dcv_sectigo, ecert_cmd_install, ecert_cmd_issuers_add,
+    ecert_cmd_issuers_list, ecert_cmd_issuers_remove, ecert_cmd_issuers_update,
+    ecert_cmd_log, ecert_cmd_new, ecert_cmd_restore, ecert_cmd_rollback,
+    ecert_cmd_status, ecert_cmd_verify;
 
 /* The options --store and --run, which all of them have. */
 #define ECERT_CLI_STORE                                                        \
-    {"store", 's', "DIR",                                                      \
-     "the store (default: ECERT_STORE, else /var/lib/ecert)", 0},              \
+    {"store",                                                                  \
+     "DIR",                                                                    \
+     "the store (default: ECERT_STORE, else /var/lib/ecert)",                  \
+     0,                                                                        \
+     ecert_cli_set_store,                                                      \
+     0},                                                                       \
     {                                                                          \
-        "run", ECERT_CLI_RUN, "DIR",                                           \
+        "run", "DIR",                                                          \
             "the folder of ecert_run (ECertRun), where the servers are asked " \
-            "(default: ECERT_RUN, else run in the store)", 0                   \
+            "(default: ECERT_RUN, else run in the store)",                     \
+            0, ecert_cli_set_run, 0                                            \
     }
-
-#define ECERT_CLI_RUN 256 /* no letter's */
 
 /* Of those that look at a site's chain. */
-#define ECERT_CLI_CATALOGUE                                                    \
+#define ECERT_CLI_CATALOGUE(options_t)                                         \
     {                                                                          \
-        "catalogue", 'C', "FILE",                                              \
-            "another CA's catalogue (default: the site's)", 0                  \
+        "catalogue", "FILE", "another CA's catalogue (default: the site's)",   \
+            0, ecert_cli_set_path, offsetof(options_t, catalogue)              \
     }
 
+/* What a place may be: an int that becomes 1, */
+ecert_cli_set_t ecert_cli_set_flag;
+/* a const char *, as it is or made absolute, */
+ecert_cli_set_t ecert_cli_set_text, ecert_cli_set_path;
+/* an int64_t (ecert_date_parse), an ecert_cross_t, */
+ecert_cli_set_t ecert_cli_set_date, ecert_cli_set_cross;
+/* a uint64_t: the number of a request; */
+ecert_cli_set_t ecert_cli_set_request;
+/* none: what ecert_cli_store and ecert_cli_run return. */
+ecert_cli_set_t ecert_cli_set_store, ecert_cli_set_run;
+
 /*
- * Parses argv (argv[0] is the subcommand) by the command's table: set is called
- * for each option (its error is a wrong usage); --help is answered.  Values and
- * operands that are no paths (FILE, DIR, PATH) lose what was pasted along with
- * them (ecert_text_pasted), but operands behind one that may be missing.  Returns
- * the index of the first operand in argv, or -1 with *code to end with.
+ * Parses argv (argv[0] is the subcommand) by the command's table into options;
+ * --help is answered.  Values and operands that are no paths (FILE, DIR, PATH)
+ * lose what was pasted along with them (ecert_text_pasted), but operands behind
+ * one that may be missing.  Returns the index of the first operand in argv, or
+ * -1 with *code to end with.
  */
 int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
-                    int (*set)(void *ctx, int c, const char *value,
-                               ecert_err_t *err),
-                    void *ctx, int *code);
+                    void *options, int *code);
 
 /* The words that may follow these, one a line: for shells. */
 int ecert_cli_complete(int argc, char **argv);
 
-/* The help of one subcommand. */
-void ecert_cli_help(const ecert_cli_command_t *command, FILE *out);
-
 /* The store: --store, else ECERT_STORE, else the default; absolute. */
-const char *ecert_cli_store(const char *option);
+const char *ecert_cli_store(void);
 
 /* What --run says, else ECERT_RUN; NULL: the store's.  Absolute. */
 const char *ecert_cli_run(void);

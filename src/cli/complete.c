@@ -59,14 +59,13 @@ static void print_commands(int argc, char **argv)
     }
 }
 
-/* Names of sites in the store that these words name, else in the usual one. */
-static void print_sites(const char *store)
+static void print_sites(void)
 {
     ecert_err_t ignored;
     char **names;
     size_t n;
 
-    if (ecert_store_sites(ecert_cli_store(store), &names, &n, &ignored) == 0) {
+    if (ecert_store_sites(ecert_cli_store(), &names, &n, &ignored) == 0) {
         for (size_t i = 0; i < n; i++) {
             puts(names[i]);
         }
@@ -92,8 +91,7 @@ static const ecert_cli_option_t *wants_value(const ecert_cli_command_t *command,
 /* What stands behind the command's name. */
 typedef struct {
     size_t operands;
-    const char *store; /* of --store; NULL: not given */
-    int value;         /* an option's value comes next */
+    int value; /* an option's value comes next */
 } behind_t;
 
 /* A shell makes three words of --store=DIR. */
@@ -111,7 +109,7 @@ static void look_behind(const ecert_cli_command_t *command, int argc,
         i += i + 1 < argc && strcmp(argv[i + 1], "=") == 0 ? 2 : 1;
         behind->value = i >= argc;
         if (i < argc && strcmp(option->name, "store") == 0) {
-            behind->store = argv[i];
+            ecert_cli_set_store(NULL, argv[i], NULL);
         }
     }
 }
@@ -146,7 +144,7 @@ int ecert_cli_complete(int argc, char **argv)
     }
     puts("--help");
     if (wants_site(command, &behind)) {
-        print_sites(behind.store);
+        print_sites();
     }
     return ECERT_EXIT_DONE;
 }

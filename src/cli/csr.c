@@ -124,27 +124,10 @@ static int csr(const options_t *options)
     return ECERT_EXIT_DONE;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'r':
-        return ecert_cli_number(value, "the request", &options->request, err);
-    case 'n':
-        options->no_backup = 1;
-        return 0;
-    default:
-        options->store = value;
-        return 0;
-    }
-}
-
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {0};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -153,13 +136,15 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("csr", "one NAME is wanted");
     }
     options.name = argv[first];
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return csr(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"request", 'r', "N", "the pending request N (default: the newest)", 0},
-    {"no-backup", 'n', NULL, "although the private key has no backup", 0},
+    {"request", "N", "the pending request N (default: the newest)", 0,
+     ecert_cli_set_request, offsetof(options_t, request)},
+    {"no-backup", NULL, "although the private key has no backup", 0,
+     ecert_cli_set_flag, offsetof(options_t, no_backup)},
     ECERT_CLI_STORE,
     {0},
 };

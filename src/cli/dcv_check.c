@@ -19,7 +19,7 @@
 #define LEFT        30 /* columns before what is said of a probe */
 
 typedef struct {
-    const char *store, *file, *code;
+    const char *file, *code;
     ecert_dcv_route_t routes[ROUTES_MAX];
     ecert_dcv_place_t servers[SERVERS_MAX];
     size_t n_routes, n_servers;
@@ -59,7 +59,7 @@ static int add_route(options_t *options, const ecert_dcv_route_t *route,
     return 0;
 }
 
-static int set_route(options_t *options, const char *value, ecert_err_t *err)
+static int set_route(void *options, const char *value, ecert_err_t *err)
 {
     ecert_dcv_route_t route = {.port = 0};
     size_t len = strcspn(value, ":");
@@ -92,7 +92,7 @@ static int set_route(options_t *options, const char *value, ecert_err_t *err)
     return 0;
 }
 
-static int set_server(options_t *options, const char *value, ecert_err_t *err)
+static int add_server(options_t *options, const char *value, ecert_err_t *err)
 {
     if (options->n_servers == SERVERS_MAX) {
         return ecert_err(err, ECERT_ERR_USAGE, NULL, "%d name servers at most",
@@ -109,18 +109,28 @@ static int set_server(options_t *options, const char *value, ecert_err_t *err)
 }
 
 /* --dns-server, or --resolver: both would say who is asked. */
-static int set_dns(options_t *options, int resolves, const char *value,
-                   ecert_err_t *err)
+static int ask(options_t *options, int resolves, const char *value,
+               ecert_err_t *err)
 {
     if (options->n_servers > 0 && options->resolves != resolves) {
         return ecert_err(err, ECERT_ERR_USAGE, NULL,
                          "--dns-server and --resolver exclude each other");
     }
     options->resolves = resolves;
-    return set_server(options, value, err);
+    return add_server(options, value, err);
 }
 
-static int set_file(options_t *options, const char *value, ecert_err_t *err)
+static int set_server(void *options, const char *value, ecert_err_t *err)
+{
+    return ask(options, 0, value, err);
+}
+
+static int set_resolver(void *options, const char *value, ecert_err_t *err)
+{
+    return ask(options, 1, value, err);
+}
+
+static int set_file(void *to, const char *value, ecert_err_t *err)
 {
     char path[sizeof(ECERT_DCV_PREFIX) + ECERT_DCV_FILE_MAX + 2];
     size_t len;
@@ -132,11 +142,11 @@ static int set_file(options_t *options, const char *value, ecert_err_t *err)
         return ecert_err_hint(err, "write the name alone, such as "
                                    "fileauth.txt");
     }
-    options->file = value;
+    *(const char **)to = value;
     return 0;
 }
 
-static int set_code(options_t *options, const char *value, ecert_err_t *err)
+static int set_code(void *to, const char *value, ecert_err_t *err)
 {
     char *record = ecert_dcv_need_code(value, err) == 0
                        ? ecert_dcv_txt("example.hk", value, 1, err)
@@ -146,33 +156,8 @@ static int set_code(options_t *options, const char *value, ecert_err_t *err)
         return -1;
     }
     free(record);
-    options->code = value;
+    *(const char **)to = value;
     return 0;
-}
-
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'f':
-        return set_file(options, value, err);
-    case 'd':
-        return set_code(options, value, err);
-    case 'R':
-        return set_route(options, value, err);
-    case 'D':
-    case 'V':
-        return set_dns(options, c == 'V', value, err);
-    case 'r':
-        return ecert_cli_number(value, "the request", &options->request, err);
-    case 'j':
-        options->json = 1;
-        return 0;
-    default:
-        options->store = value;
-        return 0;
-    }
 }
 
 /* ---- for people -------------------------------------------------------- */
@@ -408,8 +393,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     ecert_cli_site_t site;
     ecert_err_t err;
     int code, wrong;
-    int first =
-        ecert_cli_parse(command, argc, argv, set_option, &options, &code);
+    int first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -421,9 +405,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage(command->name,
                                "--file and --dns are two methods: choose one");
     }
-    if (ecert_cli_site_look(&site, ecert_cli_store(options.store), argv[first],
-                            &err)
-            != 0
+    if (ecert_cli_site_look(&site, ecert_cli_store(), argv[first], &err) != 0
         || (wrong = work(&options, &site, &err)) < 0) {
         return ecert_cli_fail(NULL, &err);
     }
@@ -436,23 +418,25 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 /* ---- the command ------------------------------------------------------- */
 
 static const ecert_cli_option_t options[] = {
-    {"file", 'f', "FILE", "the file's name (default: the CA's, fileauth.txt)",
-     0},
-    {"dns", 'd', "CODE", "look for TXT records with this code instead", 0},
-    {"resolve", 'R', "HOST:PORT:ADDRESS",
+    {"file", "FILE", "the file's name (default: the CA's, fileauth.txt)", 0,
+     set_file, offsetof(options_t, file)},
+    {"dns", "CODE", "look for TXT records with this code instead", 0, set_code,
+     offsetof(options_t, code)},
+    {"resolve", "HOST:PORT:ADDRESS",
      "where a name is, as curl has it: port 80 or 443 (53 for a name server), "
      "addresses with commas between them, IPv6 in brackets, each with another "
      ":PORT if need be; may be given again",
-     0},
-    {"dns-server", 'D', "ADDRESS",
-     "the name server to ask (ADDRESS:PORT), alone; may be given again", 0},
-    {"resolver", 'V', "ADDRESS",
+     0, set_route, 0},
+    {"dns-server", "ADDRESS",
+     "the name server to ask (ADDRESS:PORT), alone; may be given again", 0,
+     set_server, 0},
+    {"resolver", "ADDRESS",
      "a resolver to ask in place of the system's, which may see another DNS "
      "than the world does; may be given again",
-     0},
-    {"request", 'r', "N", "for the names of this request (default: the newest)",
-     0},
-    {"json", 'j', NULL, "as JSON", 0},
+     0, set_resolver, 0},
+    {"request", "N", "for the names of this request (default: the newest)", 0,
+     ecert_cli_set_request, offsetof(options_t, request)},
+    {"json", NULL, "as JSON", 0, ecert_cli_set_flag, offsetof(options_t, json)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -23,36 +23,17 @@ typedef struct {
     uint64_t request;
 } options_t;
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'a':
-        options->as = value;
-        return 0;
-    case 'u':
-        options->unique = value;
-        return 0;
-    case 'r':
-        return ecert_cli_number(value, "the request", &options->request, err);
-    default:
-        options->store = value;
-        return 0;
-    }
-}
-
 static int parse(const ecert_cli_command_t *command, int argc, char **argv,
                  options_t *options, int *code)
 {
-    int first = ecert_cli_parse(command, argc, argv, set_option, options, code);
+    int first = ecert_cli_parse(command, argc, argv, options, code);
 
     if (first < 0) {
         return -1;
     }
     options->words = argv + first;
     options->n_words = (size_t)(argc - first);
-    options->store = ecert_cli_store(options->store);
+    options->store = ecert_cli_store();
     return 0;
 }
 
@@ -211,22 +192,23 @@ static int run_sectigo(const ecert_cli_command_t *command, int argc,
 
 #define REQUEST                                                                \
     {                                                                          \
-        "request", 'r', "N",                                                   \
-            "for the names of request N (default: the newest)", 0              \
+        "request", "N", "for the names of request N (default: the newest)", 0, \
+            ecert_cli_set_request, offsetof(options_t, request)                \
     }
 
 static const ecert_cli_option_t add_options[] = {
-    {"as", 'a', "FILE",
+    {"as", "FILE",
      "serve it under this name (default: the file's own, as the portal gave "
      "it)",
-     0},
+     0, ecert_cli_set_text, offsetof(options_t, as)},
     REQUEST,
     ECERT_CLI_STORE,
     {0},
 };
 
 static const ecert_cli_option_t sectigo_options[] = {
-    {"unique", 'u', "VALUE", "the unique value, where Sectigo gives one", 0},
+    {"unique", "VALUE", "the unique value, where Sectigo gives one", 0,
+     ecert_cli_set_text, offsetof(options_t, unique)},
     REQUEST,
     ECERT_CLI_STORE,
     {0},

@@ -21,30 +21,17 @@ typedef struct {
     int json;
 } options_t;
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    (void)err;
-    if (c == 'j') {
-        options->json = 1;
-    } else {
-        options->store = value;
-    }
-    return 0;
-}
-
 static int parse(const ecert_cli_command_t *command, int argc, char **argv,
                  options_t *options, int *code)
 {
-    int first = ecert_cli_parse(command, argc, argv, set_option, options, code);
+    int first = ecert_cli_parse(command, argc, argv, options, code);
 
     if (first < 0) {
         return -1;
     }
     options->words = argv + first;
     options->n_words = (size_t)(argc - first);
-    options->store = ecert_cli_store(options->store);
+    options->store = ecert_cli_store();
     return 0;
 }
 
@@ -378,7 +365,7 @@ static int run_remove(const ecert_cli_command_t *command, int argc, char **argv)
 /* ---- the commands ------------------------------------------------------ */
 
 static const ecert_cli_option_t list_options[] = {
-    {"json", 'j', NULL, "as JSON", 0},
+    {"json", NULL, "as JSON", 0, ecert_cli_set_flag, offsetof(options_t, json)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -14,20 +14,8 @@
 #define TTL 3600 /* where the catalogue does not say it */
 
 typedef struct {
-    const char *store;
     uint64_t request;
 } options_t;
-
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    if (c == 'r') {
-        return ecert_cli_number(value, "the request", &options->request, err);
-    }
-    options->store = value;
-    return 0;
-}
 
 /* The names of one site; 0, or -1 with an exit code. */
 static int begin(const ecert_cli_command_t *command, int argc, char **argv,
@@ -36,8 +24,7 @@ static int begin(const ecert_cli_command_t *command, int argc, char **argv,
 {
     options_t options = {0};
     ecert_err_t err;
-    int first =
-        ecert_cli_parse(command, argc, argv, set_option, &options, code);
+    int first = ecert_cli_parse(command, argc, argv, &options, code);
 
     if (first < 0) {
         return -1;
@@ -46,9 +33,7 @@ static int begin(const ecert_cli_command_t *command, int argc, char **argv,
         *code = ecert_cli_usage(command->name, "%s", usage);
         return -1;
     }
-    if (ecert_cli_site_look(site, ecert_cli_store(options.store), argv[first],
-                            &err)
-            != 0
+    if (ecert_cli_site_look(site, ecert_cli_store(), argv[first], &err) != 0
         || ecert_dcv_order(site, options.request, order, &err) != 0) {
         *code = ecert_cli_fail(NULL, &err);
         return -1;
@@ -217,8 +202,8 @@ static int run_mail(const ecert_cli_command_t *command, int argc, char **argv)
 /* ---- the commands ------------------------------------------------------ */
 
 static const ecert_cli_option_t options[] = {
-    {"request", 'r', "N", "for the names of request N (default: the newest)",
-     0},
+    {"request", "N", "for the names of request N (default: the newest)", 0,
+     ecert_cli_set_request, offsetof(options_t, request)},
     ECERT_CLI_STORE,
     {0},
 };

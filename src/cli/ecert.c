@@ -63,10 +63,37 @@ static int help(FILE *out)
 }
 
 static const char *store = ECERT_STORE_DEFAULT;
+static const char *said_store, *run; /* NULL: not said */
 
-const char *ecert_cli_store(const char *option)
+int ecert_cli_set_store(void *to, const char *value, ecert_err_t *err)
 {
-    const char *value = option ? option : getenv("ECERT_STORE");
+    (void)to;
+    (void)err;
+    said_store = value;
+    return 0;
+}
+
+int ecert_cli_set_run(void *to, const char *value, ecert_err_t *err)
+{
+    (void)to;
+    (void)err;
+    run = value[0] ? ecert_cli_absolute(value) : NULL;
+    return 0;
+}
+
+const char *ecert_cli_run(void)
+{
+    const char *value = getenv("ECERT_RUN");
+
+    if (run == NULL && value != NULL && value[0] != '\0') {
+        run = ecert_cli_absolute(value);
+    }
+    return run;
+}
+
+const char *ecert_cli_store(void)
+{
+    const char *value = said_store ? said_store : getenv("ECERT_STORE");
 
     if (value != NULL && value[0] != '\0') {
         store = ecert_cli_absolute(value);

@@ -242,31 +242,17 @@ static int no_site(const options_t *options, const char *word, ecert_err_t *err)
     return ecert_err_hint(err, "see which sites there are: ecert status");
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+static int set_timeout(void *ctx, const char *value, ecert_err_t *err)
 {
     options_t *options = ctx;
     uint64_t seconds;
 
-    switch (c) {
-    case 'w':
-        options->wait = 1;
-        return 0;
-    case 't':
-        if (ecert_cli_number(value, "the seconds", &seconds, err) != 0) {
-            return -1;
-        }
-        options->wait = 1;
-        options->seconds = seconds > 86400 ? 86400 : (unsigned)seconds;
-        return 0;
-    case 'f':
-        options->password.file = value;
-        return 0;
-    case 'd':
-        return ecert_password_fd(value, &options->password, err);
-    default:
-        options->store = value;
-        return 0;
+    if (ecert_cli_number(value, "the seconds", &seconds, err) != 0) {
+        return -1;
     }
+    options->wait = 1;
+    options->seconds = seconds > 86400 ? 86400 : (unsigned)seconds;
+    return 0;
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
@@ -275,14 +261,13 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     char word[ECERT_NAME_MAX * 4];
     const char *name;
     int code, named;
-    int first =
-        ecert_cli_parse(command, argc, argv, set_option, &options, &code);
+    int first = ecert_cli_parse(command, argc, argv, &options, &code);
     ecert_err_t err;
 
     if (first < 0) {
         return code;
     }
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     snprintf(word, sizeof(word), "%s", first < argc ? argv[first] : "");
     name = ecert_text_pasted(word);
     named = first < argc ? is_site(options.store, name, &err) : 0;
@@ -306,11 +291,12 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"wait", 'w', NULL, "wait until every running server serves it", 0},
-    {"timeout", 't', "SECONDS", "how long to wait (default 60); implies --wait",
-     0},
-    ECERT_CLI_PASSWORD_FILE('f'),
-    ECERT_CLI_PASSWORD_FD('d'),
+    {"wait", NULL, "wait until every running server serves it", 0,
+     ecert_cli_set_flag, offsetof(options_t, wait)},
+    {"timeout", "SECONDS", "how long to wait (default 60); implies --wait", 0,
+     set_timeout, 0},
+    ECERT_CLI_PASSWORD_FILE(options_t),
+    ECERT_CLI_PASSWORD_FD(options_t),
     ECERT_CLI_STORE,
     {0},
 };

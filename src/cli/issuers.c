@@ -30,42 +30,17 @@ typedef struct {
     int force;
 } options_t;
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'j':
-        options->json = 1;
-        return 0;
-    case 'F':
-        options->force = 1;
-        return 0;
-    case 'C':
-        options->catalogue = ecert_cli_absolute(value);
-        return 0;
-    case 'f':
-        options->password.file = value;
-        return 0;
-    case 'd':
-        return ecert_password_fd(value, &options->password, err);
-    default:
-        options->store = value;
-        return 0;
-    }
-}
-
 static int parse(const ecert_cli_command_t *command, int argc, char **argv,
                  options_t *options, int *code)
 {
-    int first = ecert_cli_parse(command, argc, argv, set_option, options, code);
+    int first = ecert_cli_parse(command, argc, argv, options, code);
 
     if (first < 0) {
         return -1;
     }
     options->words = argv + first;
     options->n_words = (size_t)(argc - first);
-    options->store = ecert_cli_store(options->store);
+    options->store = ecert_cli_store();
     return 0;
 }
 
@@ -520,26 +495,28 @@ static int run_remove(const ecert_cli_command_t *command, int argc, char **argv)
 
 #define CATALOGUE                                                              \
     {                                                                          \
-        "catalogue", 'C', "FILE", "another CA's catalogue", 0                  \
+        "catalogue", "FILE", "another CA's catalogue", 0, ecert_cli_set_path,  \
+            offsetof(options_t, catalogue)                                     \
     }
 
 static const ecert_cli_option_t list_options[] = {
     CATALOGUE,
-    {"json", 'j', NULL, "as JSON", 0},
+    {"json", NULL, "as JSON", 0, ecert_cli_set_flag, offsetof(options_t, json)},
     ECERT_CLI_STORE,
     {0},
 };
 
 static const ecert_cli_option_t add_options[] = {
     CATALOGUE,
-    ECERT_CLI_PASSWORD_FILE('f'),
-    ECERT_CLI_PASSWORD_FD('d'),
+    ECERT_CLI_PASSWORD_FILE(options_t),
+    ECERT_CLI_PASSWORD_FD(options_t),
     ECERT_CLI_STORE,
     {0},
 };
 
 static const ecert_cli_option_t remove_options[] = {
-    {"force", 'F', NULL, "even if a site needs it for its chain", 0},
+    {"force", NULL, "even if a site needs it for its chain", 0,
+     ecert_cli_set_flag, offsetof(options_t, force)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -271,8 +271,9 @@ static int start(update_t *update, ecert_err_t *err)
                : -1;
 }
 
-static int allow(options_t *options, const char *value, ecert_err_t *err)
+static int allow(void *ctx, const char *value, ecert_err_t *err)
 {
+    options_t *options = ctx;
     ecert_network_t ignored;
     ecert_err_t fault;
 
@@ -287,28 +288,11 @@ static int allow(options_t *options, const char *value, ecert_err_t *err)
     return 0;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'C':
-        options->catalogue = ecert_cli_absolute(value);
-        return 0;
-    case 'a':
-        return allow(options, value, err);
-    default:
-        options->store = value;
-        return 0;
-    }
-}
-
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {0};
     update_t update = {.options = &options, .now = time(NULL), .fetcher = -1};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
     ecert_err_t err;
 
     if (first < 0) {
@@ -317,7 +301,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     if (first < argc) {
         return ecert_cli_usage("issuers update", "no argument is wanted");
     }
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     code = start(&update, &err) == 0 ? update_all(&update)
                                      : ecert_cli_fail(NULL, &err);
     sk_X509_pop_free(update.roots, X509_free);
@@ -329,9 +313,11 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"catalogue", 'C', "FILE", "another CA's catalogue", 0},
-    {"allow", 'a', "CIDR",
-     "also connect to these addresses, at any port; may be given again", 0},
+    {"catalogue", "FILE", "another CA's catalogue", 0, ecert_cli_set_path,
+     offsetof(options_t, catalogue)},
+    {"allow", "CIDR",
+     "also connect to these addresses, at any port; may be given again", 0,
+     allow, 0},
     ECERT_CLI_STORE,
     {0},
 };

@@ -15,19 +15,6 @@ typedef struct {
     int json;
 } options_t;
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    (void)err;
-    if (c == 'j') {
-        options->json = 1;
-    } else {
-        options->store = value;
-    }
-    return 0;
-}
-
 static int is_rest(const char *key)
 {
     static const char *const shown[] = {"time", "user", "as", "command",
@@ -155,8 +142,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
     char ascii[ECERT_NAME_MAX];
     const char *only = NULL;
     options_t options = {0};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
     json_t *entries;
     ecert_err_t err;
 
@@ -172,7 +158,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         }
         only = ascii;
     }
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     entries = ecert_journal_read(options.store, only, &err);
     if (entries == NULL) {
         return ecert_cli_fail(NULL, &err);
@@ -183,7 +169,7 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
 }
 
 static const ecert_cli_option_t options[] = {
-    {"json", 'j', NULL, "as JSON", 0},
+    {"json", NULL, "as JSON", 0, ecert_cli_set_flag, offsetof(options_t, json)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -273,10 +273,9 @@ static int new_request(const ecert_wish_said_t *options)
 
 /* ---- the command ------------------------------------------------------- */
 
-static int set_idn(ecert_wish_said_t *options, const char *value,
-                   ecert_err_t *err)
+static int set_idn(void *to, const char *value, ecert_err_t *err)
 {
-    options->idn = value;
+    *(const char **)to = value;
     if (strcmp(value, "ascii") == 0 || strcmp(value, "unicode") == 0) {
         return 0;
     }
@@ -284,12 +283,11 @@ static int set_idn(ecert_wish_said_t *options, const char *value,
     return ecert_err_hint(err, "write --idn unicode or --idn ascii");
 }
 
-static int set_until(ecert_wish_said_t *options, const char *value,
-                     ecert_err_t *err)
+static int set_until(void *to, const char *value, ecert_err_t *err)
 {
     int64_t when, now = time(NULL);
 
-    options->until = value;
+    *(const char **)to = value;
     if (ecert_date_parse(value, &when, err) != 0) {
         return -1;
     }
@@ -302,57 +300,30 @@ static int set_until(ecert_wish_said_t *options, const char *value,
                           "give the day on which it ends, or leave it out");
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+static int add_name(void *ctx, const char *value, ecert_err_t *err)
 {
     ecert_wish_said_t *options = ctx;
 
-    switch (c) {
-    case 'n':
-        if (options->n_names
-            == sizeof(options->names) / sizeof(options->names[0])) {
-            return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--name");
-        }
-        options->names[options->n_names++] = value;
-        return 0;
-    case 'O':
-        options->subject.organization = value;
-        return 0;
-    case 'U':
-        options->subject.unit = value;
-        return 0;
-    case 'C':
-        options->subject.country = value;
-        return 0;
-    case 'S':
-        options->subject.state = value;
-        return 0;
-    case 'L':
-        options->subject.locality = value;
-        return 0;
-    case 'k':
-        options->key = value;
-        return 0;
-    case 'i':
-        return set_idn(options, value, err);
-    case 'u':
-        return set_until(options, value, err);
-    case 'a':
-        options->san = 1;
-        return 0;
-    case 'A':
-        options->san = -1;
-        return 0;
-    default:
-        options->store = value;
-        return 0;
+    if (options->n_names
+        == sizeof(options->names) / sizeof(options->names[0])) {
+        return ecert_err(err, ECERT_ERR_TOO_MANY, value, "--name");
     }
+    options->names[options->n_names++] = value;
+    return 0;
+}
+
+static int set_no_san(void *to, const char *value, ecert_err_t *err)
+{
+    (void)value;
+    (void)err;
+    *(int *)to = -1;
+    return 0;
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     static ecert_wish_said_t options;
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -362,31 +333,40 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
                                       "--name");
     }
     options.name = argv[first];
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return new_request(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"name", 'n', "N",
+    {"name", "N",
      "an additional name of a multi-domain certificate; may be given again, 50 "
      "names in all; in a renewal they take the place of those of before",
-     0},
-    {"org", 'O', "O", "organization, in English or Chinese", 0},
-    {"unit", 'U', "OU", "organizational unit", 0},
-    {"country", 'C', "CC", "country (default HK)", 0},
-    {"state", 'S', "ST", "state or province (default \"Hong Kong\")", 0},
-    {"locality", 'L', "L", "city or locality (default \"Hong Kong\")", 0},
-    {"key", 'k', "KIND",
-     "rsa:2048 (default), rsa:3072, rsa:4096, ec:P-256, ec:P-384", 0},
-    {"idn", 'i', "FORM",
+     0, add_name, 0},
+    {"org", "O", "organization, in English or Chinese", 0, ecert_cli_set_text,
+     offsetof(ecert_wish_said_t, subject.organization)},
+    {"unit", "OU", "organizational unit", 0, ecert_cli_set_text,
+     offsetof(ecert_wish_said_t, subject.unit)},
+    {"country", "CC", "country (default HK)", 0, ecert_cli_set_text,
+     offsetof(ecert_wish_said_t, subject.country)},
+    {"state", "ST", "state or province (default \"Hong Kong\")", 0,
+     ecert_cli_set_text, offsetof(ecert_wish_said_t, subject.state)},
+    {"locality", "L", "city or locality (default \"Hong Kong\")", 0,
+     ecert_cli_set_text, offsetof(ecert_wish_said_t, subject.locality)},
+    {"key", "KIND",
+     "rsa:2048 (default), rsa:3072, rsa:4096, ec:P-256, ec:P-384", 0,
+     ecert_cli_set_text, offsetof(ecert_wish_said_t, key)},
+    {"idn", "FORM",
      "unicode or ascii (A-label): how a Chinese domain name stands in the "
      "common name (default: as in the request before, else as NAME is written)",
-     0},
-    {"san", 'a', NULL,
-     "put all names into the request, too; this CA does not need them", 0},
-    {"no-san", 'A', NULL, "do not, though the request before had them", 0},
-    {"subscription-until", 'u', "DATE",
-     "when the subscription ends, for ecert calendar", 0},
+     0, set_idn, offsetof(ecert_wish_said_t, idn)},
+    {"san", NULL,
+     "put all names into the request, too; this CA does not need them", 0,
+     ecert_cli_set_flag, offsetof(ecert_wish_said_t, san)},
+    {"no-san", NULL, "do not, though the request before had them", 0,
+     set_no_san, offsetof(ecert_wish_said_t, san)},
+    {"subscription-until", "DATE",
+     "when the subscription ends, for ecert calendar", 0, set_until,
+     offsetof(ecert_wish_said_t, until)},
     ECERT_CLI_STORE,
     {0},
 };

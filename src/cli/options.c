@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "ecert_conf.h"
 #include "ecert_text.h"
 #include "say.h"
 
@@ -42,10 +43,10 @@ static void print_option(const ecert_cli_option_t *option, FILE *out)
     ecert_say_wrapped(out, option->help, COLUMN, COLUMN);
 }
 
-void ecert_cli_help(const ecert_cli_command_t *command, FILE *out)
+static void print_help(const ecert_cli_command_t *command, FILE *out)
 {
-    static const ecert_cli_option_t help = {"help", 'h', NULL, "this text",
-                                            'h'};
+    static const ecert_cli_option_t help = {"help", NULL, "this text",
+                                            'h',    NULL, 0};
 
     print_forms(command, out);
     ecert_say_wrapped(out, command->about, 0, 0);
@@ -64,6 +65,8 @@ void ecert_cli_help(const ecert_cli_command_t *command, FILE *out)
     fprintf(out, "\nExample: %s\n", command->example);
 }
 
+#define LONG 256 /* what getopt_long calls the first row of a table */
+
 /* getopt_long's own tables, made from ours. */
 static void make_tables(const ecert_cli_command_t *command,
                         struct option *options, char *brief)
@@ -71,9 +74,10 @@ static void make_tables(const ecert_cli_command_t *command,
     size_t n = 0, b = 0;
 
     for (const ecert_cli_option_t *o = command->options;
-         o->name && n < OPTIONS_MAX - 2; o++) {
-        options[n++] = (struct option){
-            o->name, o->argument ? required_argument : no_argument, NULL, o->c};
+         o->name && n < OPTIONS_MAX - 2; o++, n++) {
+        options[n] = (struct option){
+            o->name, o->argument ? required_argument : no_argument, NULL,
+            LONG + (int)n};
         if (o->brief) {
             brief[b++] = o->brief;
             if (o->argument) {
@@ -87,35 +91,15 @@ static void make_tables(const ecert_cli_command_t *command,
     brief[b] = '\0';
 }
 
-static const char *run; /* absolute; NULL: not said */
-
-const char *ecert_cli_run(void)
-{
-    const char *value = getenv("ECERT_RUN");
-
-    if (run == NULL && value != NULL && value[0] != '\0') {
-        run = ecert_cli_absolute(value);
-    }
-    return run;
-}
-
-/* -o is set by what --output is set by. */
-static int option_of(const ecert_cli_command_t *command, int c)
-{
-    for (const ecert_cli_option_t *o = command->options; o->name; o++) {
-        if (o->brief && o->brief == c) {
-            return o->c;
-        }
-    }
-    return c;
-}
-
 static const ecert_cli_option_t *find_option(const ecert_cli_command_t *command,
                                              int c)
 {
     const ecert_cli_option_t *o = command->options;
 
-    while (o->name && o->c != c) {
+    if (c >= LONG) {
+        return o + (c - LONG);
+    }
+    while (o->brief != c) {
         o++;
     }
     return o;
@@ -182,20 +166,19 @@ static char *take_value(const ecert_cli_option_t *option, char *value)
 }
 
 int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
-                    int (*set)(void *ctx, int c, const char *value,
-                               ecert_err_t *err),
-                    void *ctx, int *code)
+                    void *options, int *code)
 {
-    struct option options[OPTIONS_MAX];
+    struct option table[OPTIONS_MAX];
     char brief[2 * OPTIONS_MAX];
+    const ecert_cli_option_t *option;
     ecert_err_t err;
     int c;
 
-    make_tables(command, options, brief);
+    make_tables(command, table, brief);
     optind = 1;
-    while ((c = getopt_long(argc, argv, brief, options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, brief, table, NULL)) != -1) {
         if (c == 'h') {
-            ecert_cli_help(command, stdout);
+            print_help(command, stdout);
             *code = ECERT_EXIT_DONE;
             return -1;
         }
@@ -204,12 +187,10 @@ int ecert_cli_parse(const ecert_cli_command_t *command, int argc, char **argv,
             *code = ECERT_EXIT_USAGE;
             return -1;
         }
-        c = option_of(command, c);
-        if (c == ECERT_CLI_RUN) {
-            run = optarg[0] ? ecert_cli_absolute(optarg) : NULL;
-        } else if (set(ctx, c, take_value(find_option(command, c), optarg),
-                       &err)
-                   != 0) {
+        option = find_option(command, c);
+        if (option->set((char *)options + option->at,
+                        take_value(option, optarg), &err)
+            != 0) {
             ecert_cli_fail(NULL, &err);
             *code = ECERT_EXIT_USAGE;
             return -1;
@@ -232,4 +213,39 @@ int ecert_cli_number(const char *text, const char *what, uint64_t *number,
     }
     ecert_err(err, ECERT_ERR_USAGE, NULL, "\"%s\" is no number", text);
     return ecert_err_hint(err, "write %s as a number, 1 or higher", what);
+}
+
+int ecert_cli_set_flag(void *to, const char *value, ecert_err_t *err)
+{
+    (void)value;
+    (void)err;
+    *(int *)to = 1;
+    return 0;
+}
+
+int ecert_cli_set_text(void *to, const char *value, ecert_err_t *err)
+{
+    (void)err;
+    *(const char **)to = value;
+    return 0;
+}
+
+int ecert_cli_set_path(void *to, const char *value, ecert_err_t *err)
+{
+    return ecert_cli_set_text(to, ecert_cli_absolute(value), err);
+}
+
+int ecert_cli_set_date(void *to, const char *value, ecert_err_t *err)
+{
+    return ecert_date_parse(value, to, err);
+}
+
+int ecert_cli_set_cross(void *to, const char *value, ecert_err_t *err)
+{
+    return ecert_cross_parse(value, to, err);
+}
+
+int ecert_cli_set_request(void *to, const char *value, ecert_err_t *err)
+{
+    return ecert_cli_number(value, "the request", to, err);
 }

@@ -369,8 +369,7 @@ int ecert_password_open(const ecert_password_from_t *from, const char *what,
 /* ---- the option -----------------------------------------------------------
  */
 
-int ecert_password_fd(const char *value, ecert_password_from_t *from,
-                      ecert_err_t *err)
+int ecert_password_set_fd(void *to, const char *value, ecert_err_t *err)
 {
     uint64_t fd = 0;
 
@@ -382,6 +381,6 @@ int ecert_password_fd(const char *value, ecert_password_from_t *from,
     if (fd > INT_MAX) {
         return ecert_err(err, ECERT_ERR_USAGE, NULL, "--password-fd %s", value);
     }
-    from->fd = (int)fd;
+    *(int *)to = (int)fd;
     return 0;
 }

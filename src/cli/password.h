@@ -20,21 +20,21 @@ typedef struct {
     int weak;         /* --weak-password */
 } ecert_password_from_t;
 
-/* The two options, for a command's table, with these letters. */
-#define ECERT_CLI_PASSWORD_FILE(c)                                             \
+/* The two options, for a command's table; its options have a member password.
+ */
+#define ECERT_CLI_PASSWORD_FILE(options_t)                                     \
     {                                                                          \
-        "password-file", c, "FILE",                                            \
-            "take the password from this file's first line", 0                 \
+        "password-file", "FILE",                                               \
+            "take the password from this file's first line", 0,                \
+            ecert_cli_set_text, offsetof(options_t, password.file)             \
     }
-#define ECERT_CLI_PASSWORD_FD(c)                                               \
+#define ECERT_CLI_PASSWORD_FD(options_t)                                       \
     {                                                                          \
-        "password-fd", c, "N",                                                 \
-            "take the password from this descriptor's first line", 0           \
+        "password-fd", "N",                                                    \
+            "take the password from this descriptor's first line", 0,          \
+            ecert_password_set_fd, offsetof(options_t, password.fd)            \
     }
-
-/* Takes the value of --password-fd. */
-int ecert_password_fd(const char *value, ecert_password_from_t *from,
-                      ecert_err_t *err);
+int ecert_password_set_fd(void *to, const char *value, ecert_err_t *err);
 
 /*
  * Gets the password of a new file: asked for twice at a terminal, and again,

@@ -504,33 +504,10 @@ static int restore(const options_t *options)
 
 /* ---- the command ------------------------------------------------------- */
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    switch (c) {
-    case 'n':
-        options->name = value;
-        return 0;
-    case 'e':
-        options->no_export = 1;
-        return 0;
-    case 'f':
-        options->password.file = value;
-        return 0;
-    case 'd':
-        return ecert_password_fd(value, &options->password, err);
-    default:
-        options->store = value;
-        return 0;
-    }
-}
-
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.password.fd = -1};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -539,19 +516,19 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("restore", "one FILE is wanted");
     }
     options.file = argv[first];
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return restore(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"name", 'n', "NAME", "the site (default: the certificate's common name)",
-     0},
-    {"no-export", 'e', NULL,
+    {"name", "NAME", "the site (default: the certificate's common name)", 0,
+     ecert_cli_set_text, offsetof(options_t, name)},
+    {"no-export", NULL,
      "refuse to back this key up again (in Windows: \"Allow this certificate "
      "to be exported\" unchecked)",
-     0},
-    ECERT_CLI_PASSWORD_FILE('f'),
-    ECERT_CLI_PASSWORD_FD('d'),
+     0, ecert_cli_set_flag, offsetof(options_t, no_export)},
+    ECERT_CLI_PASSWORD_FILE(options_t),
+    ECERT_CLI_PASSWORD_FD(options_t),
     ECERT_CLI_STORE,
     {0},
 };

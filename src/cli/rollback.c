@@ -179,24 +179,10 @@ static int rollback(const options_t *options)
     return ECERT_EXIT_DONE;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    (void)err;
-    if (c == 'C') {
-        options->catalogue = ecert_cli_absolute(value);
-    } else {
-        options->store = value;
-    }
-    return 0;
-}
-
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {0};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
     ecert_err_t err;
 
     if (first < 0) {
@@ -213,12 +199,12 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         ecert_cli_fail(NULL, &err);
         return ECERT_EXIT_USAGE;
     }
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return rollback(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    ECERT_CLI_CATALOGUE,
+    ECERT_CLI_CATALOGUE(options_t),
     ECERT_CLI_STORE,
     {0},
 };

@@ -376,29 +376,10 @@ static int show_all(const options_t *options)
     return code;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
-{
-    options_t *options = ctx;
-
-    (void)err;
-    switch (c) {
-    case 'j':
-        options->json = 1;
-        break;
-    case 'e':
-        options->explain = 1;
-        break;
-    default:
-        options->store = value;
-    }
-    return 0;
-}
-
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     options_t options = {.now = time(NULL)};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -407,16 +388,17 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
         return ecert_cli_usage("status", "one NAME at most");
     }
     options.name = argv[first];
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return show_all(&options);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"json", 'j', NULL, "the same as JSON (schema ecert-status, version 1)", 0},
-    {"explain", 'e', NULL,
+    {"json", NULL, "the same as JSON (schema ecert-status, version 1)", 0,
+     ecert_cli_set_flag, offsetof(options_t, json)},
+    {"explain", NULL,
      "each worker's generation; every certificate that was considered, and why "
      "it was taken or left; the last fetches of each validation file",
-     0},
+     0, ecert_cli_set_flag, offsetof(options_t, explain)},
     ECERT_CLI_STORE,
     {0},
 };

@@ -286,9 +286,9 @@ static const char *host_fault(const char *word)
                : NULL;
 }
 
-static int add_connect(ecert_verify_options_t *options, const char *value,
-                       ecert_err_t *err)
+static int add_connect(void *ctx, const char *value, ecert_err_t *err)
 {
+    ecert_verify_options_t *options = ctx;
     const char *colon = strchr(value, ':');
 
     if (options->n_connect == ECERT_VERIFY_CONNECT) {
@@ -305,33 +305,24 @@ static int add_connect(ecert_verify_options_t *options, const char *value,
     return 0;
 }
 
-static int set_option(void *ctx, int c, const char *value, ecert_err_t *err)
+static int set_client(void *to, const char *value, ecert_err_t *err)
+{
+    return ecert_cli_set_text(to, strcmp(value, "both") == 0 ? NULL : value,
+                              err);
+}
+
+static int set_at(void *ctx, const char *value, ecert_err_t *err)
 {
     ecert_verify_options_t *options = ctx;
 
-    switch (c) {
-    case 'c':
-        options->client = strcmp(value, "both") == 0 ? NULL : value;
-        return 0;
-    case 'a':
-        options->dated = 1;
-        return ecert_date_parse(value, &options->at, err);
-    case 'C':
-        return add_connect(options, value, err);
-    case 'j':
-        options->json = 1;
-        return 0;
-    default:
-        options->store = value;
-        return 0;
-    }
+    options->dated = 1;
+    return ecert_date_parse(value, &options->at, err);
 }
 
 static int run(const ecert_cli_command_t *command, int argc, char **argv)
 {
     ecert_verify_options_t options = {.at = time(NULL)};
-    int code, first = ecert_cli_parse(command, argc, argv, set_option, &options,
-                                      &code);
+    int code, first = ecert_cli_parse(command, argc, argv, &options, &code);
 
     if (first < 0) {
         return code;
@@ -343,19 +334,21 @@ static int run(const ecert_cli_command_t *command, int argc, char **argv)
             return ecert_cli_usage("verify", "%s", fault);
         }
     }
-    options.store = ecert_cli_store(options.store);
+    options.store = ecert_cli_store();
     return verify_names(&options, argv + first, argc - first);
 }
 
 static const ecert_cli_option_t options[] = {
-    {"client", 'c', "WHO",
+    {"client", "WHO",
      "as a client that trusts one root only: root-ca-3, cross, the roots in "
      "this file, or both (default)",
-     0},
-    {"at", 'a', "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0},
-    {"connect", 'C', "ADDRESS[:PORT]",
-     "connect there, whatever the name's addresses are; may be given again", 0},
-    {"json", 'j', NULL, "as JSON", 0},
+     0, set_client, offsetof(ecert_verify_options_t, client)},
+    {"at", "DATE", "as if it were then (YYYY-MM-DD[THH:MM:SSZ])", 0, set_at, 0},
+    {"connect", "ADDRESS[:PORT]",
+     "connect there, whatever the name's addresses are; may be given again", 0,
+     add_connect, 0},
+    {"json", NULL, "as JSON", 0, ecert_cli_set_flag,
+     offsetof(ecert_verify_options_t, json)},
     ECERT_CLI_STORE,
     {0},
 };
