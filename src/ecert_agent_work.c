@@ -11,6 +11,7 @@
 #include "ecert_log.h"
 
 #define RESCAN_MS 30000
+#define FORGET_MS 600000
 #define LATER_MS  1000 /* after what failed for lack of means: no busy loop */
 #define PAUSE(ms) (1 + 3 * (ms)) /* after what others made take so long */
 #define STEP_MS   2000           /* a clock that moves by more has been set */
@@ -379,6 +380,15 @@ static int wait_once(ecert_agent_t *agent)
     return 0;
 }
 
+/* With each rescan. */
+static void forget_refusals(ecert_agent_t *agent)
+{
+    if (agent->seen != NULL && agent->keeper.ms >= agent->forget_at) {
+        agent->forget_at = agent->keeper.ms + FORGET_MS;
+        ecert_seen_forget(agent->seen);
+    }
+}
+
 static void run_loop(ecert_agent_t *agent)
 {
     while (wait_once(agent) == 0) {
@@ -390,6 +400,7 @@ static void run_loop(ecert_agent_t *agent)
             ecert_log_follow();
             ecert_agent_look_at_visits(agent);
             look_at_door(agent);
+            forget_refusals(agent);
         }
         look_at_filling(agent);
         if (agent->stepped) {
@@ -574,6 +585,7 @@ int ecert_agent_work(ecert_agent_t *agent, int ready, ecert_err_t *err)
     }
     load_inherited(agent);
     agent->rescan_at = agent->keeper.ms + RESCAN_MS;
+    agent->forget_at = agent->keeper.ms + FORGET_MS;
     look_at_touched(agent);
     run_loop(agent);
     if (!agent->reborn) {

@@ -32,6 +32,7 @@ typedef struct {
     int control;        /* -1: none */
     int reborn;         /* after both processes died: begin anew */
     int64_t rescan_at;  /* monotonic ms */
+    int64_t forget_at;  /* the same, of what workers refused */
     int64_t heal_at;    /* monotonic ms; the pair is left alone before it */
     int64_t answer_at;  /* the same for the door */
     int64_t visits_at;  /* the same for the workers' visits */

@@ -83,7 +83,6 @@ static int explain(const ecert_handshake_t *to, ecert_shaken_t *out,
     if (reason >= SSL_AD_REASON_OFFSET) {
         name_alert(reason - SSL_AD_REASON_OFFSET, out->failed,
                    sizeof(out->failed));
-        out->alert = 1;
     } else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING
                || (reason == 0 && closed)) {
         snprintf(out->failed, sizeof(out->failed),

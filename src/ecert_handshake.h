@@ -29,7 +29,6 @@ typedef struct {
     /* Why the handshake failed, "" when it did not; then all else is empty:
      * "the handshake ends with the alert internal_error" */
     char failed[ECERT_HANDSHAKE_SAYS];
-    int alert;                   /* it was an alert of the server */
     const STACK_OF(X509) *sent;  /* in order, the leaf first; NULL: none */
     const unsigned char *staple; /* OCSP response; NULL: none */
     size_t staple_len;

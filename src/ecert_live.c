@@ -23,13 +23,14 @@
 /*
  * One slot of the snapshot as this worker knows it.
  *
- * `view` is immutable, but for a mark, and replaced as a whole.  A thread that
- * uses it stands in `readers` while it does.  Whoever replaces it may free the
- * old one only if afterwards it sees no reader: any thread that enters later
- * finds the new one.  Else the old one waits in `retired` for the next who
- * leaves the slot empty.  So nobody waits for anybody.  All of these are
- * sequentially consistent: the argument needs one order of "enter, then load"
- * and "replace, then count".
+ * `view` is immutable, but for a mark, and replaced as a whole: a site's by one
+ * that is in a connection already, so that it is the last that worked.  Until
+ * then a new one belongs to its thread alone.  A thread that uses `view` stands
+ * in `readers` while it does.  Whoever replaces it may free the old one only if
+ * afterwards it sees no reader: any thread that enters later finds the new one.
+ * Else the old one waits in `retired` for the next who leaves the slot empty.
+ * So nobody waits for anybody.  All of these are sequentially consistent: the
+ * argument needs one order of "enter, then load" and "replace, then count".
  */
 typedef struct view_s view_t;
 
@@ -46,7 +47,6 @@ typedef struct {
     _Atomic(view_t *) view;
     _Atomic(view_t *) retired;
     _Atomic uint32_t readers;
-    atomic_flag loading;
     _Atomic uint64_t bad; /* a generation that could not be used, told once */
     _Atomic int64_t retry_ms; /* it is tried again then, by monotonic clock */
 } slot_t;
@@ -241,81 +241,86 @@ static void leave(slot_t *slot)
     }
 }
 
-/* Not of validation files and staples, which have no column. */
-static void note_refused(const ecert_live_t *live, uint32_t index,
-                         uint64_t generation)
+/*
+ * Of threads that found the same old view (or NULL) the first puts its own in
+ * place.  The caller, which stands among the readers, may go on using both.
+ */
+static void replace(slot_t *slot, view_t *old, view_t *view)
 {
-    if (index < live->n_sites) {
+    if (!atomic_compare_exchange_strong(&slot->view, &old, view)) {
+        old = view;
+    }
+    if (old != NULL) {
+        retire(slot, old);
+    }
+}
+
+/* err is left where this is to be told: once. */
+static void refuse(ecert_live_t *live, uint32_t index, uint64_t generation,
+                   ecert_err_t *err)
+{
+    slot_t *slot = &live->slots[index];
+
+    atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
+    if (atomic_exchange(&slot->bad, generation) == generation) {
+        ecert_err_clear(err);
+    }
+    if (index < live->n_sites) { /* the others have no column */
         ecert_seen_refuse(live->seen, live->row, index, generation);
     }
 }
 
 /*
- * Decodes the new generation.  One thread at a time keeps what it decoded; the
- * others need it as much, and decode one for themselves, which *own returns.
+ * What is published, decoded, when it is not what view (or NULL) has.  Else, or
+ * where it cannot be decoded, or is not to be tried now: NULL.  Threads that
+ * come at the same time decode one each.  The caller's, until it replaces.
  */
-static view_t *refresh(ecert_live_t *live, uint32_t index, uint64_t generation,
-                       view_t **own, ecert_err_t *err)
-{
-    slot_t *slot = &live->slots[index];
-    view_t *old = atomic_load(&slot->view);
-    int keeper = !atomic_flag_test_and_set(&slot->loading);
-    view_t *view = load_view(live, index, err);
-
-    if (view == NULL) {
-        /* lack of memory passes, and says nothing about the record; OpenSSL
-         * does not always tell it, so that other errors are tried again, too */
-        if (err->code != ECERT_ERR_MEMORY) {
-            atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
-            if (atomic_exchange(&slot->bad, generation) == generation) {
-                ecert_err_clear(err);
-            }
-            note_refused(live, index, generation);
-        }
-        view = old;
-    } else if (keeper) {
-        old = atomic_exchange(&slot->view, view);
-        if (old != NULL) {
-            retire(slot, old);
-        }
-    } else {
-        *own = view;
-    }
-    if (keeper) {
-        atomic_flag_clear(&slot->loading);
-    }
-    return view;
-}
-
-/* The view to use now, or NULL.  Between enter and leave. */
-static view_t *current(ecert_live_t *live, uint32_t index, view_t **own,
-                       ecert_err_t *err)
+static view_t *load_newer(ecert_live_t *live, uint32_t index,
+                          const view_t *view, ecert_err_t *err)
 {
     slot_t *slot = &live->slots[index];
     uint64_t generation = ecert_snap_generation(live->snap, index);
-    view_t *view = atomic_load(&slot->view);
+    view_t *newer;
 
-    if (view != NULL && view->generation == generation
-        && !atomic_load_explicit(&view->spoiled, memory_order_relaxed)) {
-        return view;
-    }
-    if (generation == 0) {
-        return view;
+    if (generation == 0
+        || (view != NULL && view->generation == generation
+            && !atomic_load_explicit(&view->spoiled, memory_order_relaxed))) {
+        return NULL;
     }
     /* with nothing to fall back to there is no time to wait */
     if (view != NULL && atomic_load(&slot->bad) == generation
         && now_ms() < atomic_load(&slot->retry_ms)) {
+        return NULL;
+    }
+    newer = load_view(live, index, err);
+    /* lack of memory passes, and says nothing about the record; OpenSSL does
+     * not always tell it, so that other errors are tried again, too */
+    if (newer == NULL && err->code != ECERT_ERR_MEMORY) {
+        refuse(live, index, generation, err);
+    }
+    return newer;
+}
+
+/* The view to use now, or NULL, of what is no site.  Between enter and leave. */
+static const view_t *current(ecert_live_t *live, uint32_t index)
+{
+    slot_t *slot = &live->slots[index];
+    view_t *view = atomic_load(&slot->view), *newer;
+    ecert_err_t ignored;
+
+    newer = load_newer(live, index, view, &ignored);
+    if (newer == NULL) {
         return view;
     }
-    return refresh(live, index, generation, own, err);
+    replace(slot, view, newer);
+    return newer;
 }
 
 /* Nothing was published, not even a placeholder: the agent never got ready. */
 static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
                                  ecert_err_t *err)
 {
-    slot_t *slot = &live->slots[site];
-    view_t *view = calloc(1, sizeof(*view)), *none = NULL;
+    view_t *view = calloc(1, sizeof(*view));
     int rc;
 
     if (view == NULL) {
@@ -327,40 +332,52 @@ static int certify_without_agent(ecert_live_t *live, uint32_t site, SSL *ssl,
         return -1;
     }
     rc = ecert_cred_use(view->cred, ssl, err);
-    if (!atomic_compare_exchange_strong(&slot->view, &none, view)) {
-        free_view(view);
-    }
+    replace(&live->slots[site], NULL, view);
     return rc;
 }
 
-/*
- * What lack of memory has left in OpenSSL's objects (a certificate marked as
- * invalid) stays there: they are made anew.  Not at each handshake, in case it
- * is the certificate's own fault.
- */
-static void spoil(slot_t *slot, view_t *view, ecert_err_t *err)
-{
-    if (atomic_exchange(&view->spoiled, 1) == 0) {
-        atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
-    }
-    if (atomic_exchange(&slot->bad, view->generation) == view->generation) {
-        ecert_err_clear(err); /* told already */
-    }
-}
-
 /* Only what is in a connection counts as served. */
-static int use_view(const ecert_live_t *live, uint32_t site, view_t *view,
+static int use_view(const ecert_live_t *live, uint32_t site, const view_t *view,
                     SSL *ssl, ecert_err_t *err)
 {
-    ecert_err_t refused;
+    if (ecert_cred_use(view->cred, ssl, err) != 0) {
+        return -1;
+    }
+    ecert_seen_set(live->seen, live->row, site, view->generation);
+    return 0;
+}
 
-    if (ecert_cred_use(view->cred, ssl, &refused) == 0) {
-        ecert_seen_set(live->seen, live->row, site, view->generation);
+/* Puts what is new into the connection, and then in the slot. */
+static int try_newer(ecert_live_t *live, uint32_t site, view_t *old,
+                     view_t *newer, SSL *ssl, ecert_err_t *err)
+{
+    if (use_view(live, site, newer, ssl, err) != 0) {
+        refuse(live, site, newer->generation, err);
+        free_view(newer);
+        return -1;
+    }
+    replace(&live->slots[site], old, newer);
+    return 0;
+}
+
+/*
+ * What worked before.  What lack of memory has left in OpenSSL's objects (a
+ * certificate marked as invalid) stays there: they are made anew, not at each
+ * handshake, in case it is the certificate's own fault.
+ */
+static int use_last(ecert_live_t *live, uint32_t site, view_t *view, SSL *ssl,
+                    ecert_err_t *err)
+{
+    ecert_err_t why;
+
+    if (use_view(live, site, view, ssl, &why) == 0) {
         return 0;
     }
-    *err = refused;
-    note_refused(live, site, view->generation);
-    spoil(&live->slots[site], view, err);
+    if (view->generation == ecert_snap_generation(live->snap, site)
+        && atomic_exchange(&view->spoiled, 1) == 0) {
+        *err = why;
+        refuse(live, site, view->generation, err);
+    }
     return -1;
 }
 
@@ -380,10 +397,9 @@ static int is_bare(const SSL *ssl)
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err)
 {
-    view_t *view, *own = NULL;
-    uint64_t generation;
+    view_t *view, *newer;
     slot_t *slot;
-    int rc;
+    int rc = -1;
 
     ecert_err_clear(err);
     if (SSL_num_renegotiations(ssl) > 0 && !is_bare(ssl)) {
@@ -394,22 +410,22 @@ int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
     }
     slot = &live->slots[site];
     enter(slot);
-    generation = ecert_snap_generation(live->snap, site);
-    view = current(live, site, &own, err);
-    if (view != NULL) {
-        rc = use_view(live, site, view, ssl, err);
-    } else if (generation == 0) {
-        rc = certify_without_agent(live, site, ssl, err);
-    } else {
-        /* a handshake that fails is tried again, maybe by another worker; a
-         * placeholder would be taken for an attack */
-        rc = -1;
+    view = atomic_load(&slot->view);
+    newer = load_newer(live, site, view, err);
+    if (newer != NULL) {
+        rc = try_newer(live, site, view, newer, ssl, err);
     }
+    if (rc != 0 && view != NULL) {
+        rc = use_last(live, site, view, ssl, err);
+    } else if (rc != 0 && ecert_snap_generation(live->snap, site) == 0) {
+        rc = certify_without_agent(live, site, ssl, err);
+    }
+    /* else there is none: a handshake that fails is tried again, maybe by
+     * another worker; a placeholder would be taken for an attack */
     if (rc == 0 && err->code != ECERT_OK) {
         rc = 1;
     }
     leave(slot);
-    free_view(own);
     return rc;
 }
 
@@ -456,8 +472,7 @@ static int put_staple(const view_t *view, SSL *ssl, int64_t now)
 
 int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now)
 {
-    view_t *view, *own = NULL;
-    ecert_err_t err;
+    const view_t *view;
     uint32_t index;
     slot_t *slot;
     int rc = 0;
@@ -468,12 +483,11 @@ int ecert_live_staple(ecert_live_t *live, uint32_t site, SSL *ssl, int64_t now)
     index = ecert_snap_staple_slot(live->snap, site);
     slot = &live->slots[index];
     enter(slot);
-    view = current(live, index, &own, &err);
+    view = current(live, index);
     if (view != NULL) {
         rc = put_staple(view, ssl, now);
     }
     leave(slot);
-    free_view(own);
     return rc;
 }
 
@@ -551,9 +565,8 @@ void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
                        ecert_answer_t *answer)
 {
     char name[ECERT_DCV_HOST_MAX + 1];
-    view_t *view, *own = NULL;
+    const view_t *view;
     ecert_token_t token;
-    ecert_err_t err;
     const char *file;
     size_t file_len;
     slot_t *slot;
@@ -566,7 +579,7 @@ void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
     }
     slot = &live->slots[live->n_sites];
     enter(slot);
-    view = current(live, live->n_sites, &own, &err);
+    view = current(live, live->n_sites);
     if (view != NULL
         && ecert_dcv_find(view->table, view->table_len, name, file, file_len,
                           &token)
@@ -574,5 +587,4 @@ void ecert_live_answer(ecert_live_t *live, const ecert_ask_t *ask,
         answer_token(ask, &token, alloc, pool, answer);
     }
     leave(slot);
-    free_view(own);
 }

@@ -41,8 +41,9 @@ void ecert_live_worker(ecert_live_t *live);
  * credential into ssl; in a renegotiation it leaves everything as it is, unless
  * the connection began with a resumed session and has none yet.
  * 0, or -1: then the callback returns 0 and the handshake ends.  When a new
- * record is damaged the last good one is used and 1 is returned; where there is
- * none, -1.  Of one record err tells once what to log, later it is ECERT_OK.
+ * record is damaged, or OpenSSL does not take it into the connection, the last
+ * that it took is used and 1 is returned; where there is none, -1.  Of one
+ * record err tells once what to log, later it is ECERT_OK.
  */
 int ecert_live_certify(ecert_live_t *live, uint32_t site, SSL *ssl,
                        ecert_err_t *err);

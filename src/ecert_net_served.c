@@ -324,15 +324,16 @@ static json_t *report_target(const ecert_target_t *target,
     ecert_served_state_t state =
         why ? ECERT_SERVED_UNKNOWN : state_of(target, served);
 
+    json_object_set_new(object, "asked", json_boolean(target->why == NULL));
     ecert_json_set_text(object, "address", target->where);
     ecert_json_set_text(object, "name", target->host[0] ? target->host : NULL);
     ecert_json_set_text(object, "state", state_word(state));
     ecert_json_set_date(object, "compared", served->at);
     if (state == ECERT_SERVED_UNKNOWN) {
         ecert_json_set_text(object, "reason",
-                            why           ? why
-                            : target->why ? target->why
-                                          : served->said);
+                            target->why ? target->why
+                            : why       ? why
+                                        : served->said);
     }
     if (state == ECERT_SERVED_DIFFERS) {
         ecert_json_set_date(object, "since", served->since);

@@ -171,6 +171,15 @@ void ecert_seen_refuse(ecert_seen_t *seen, int row, uint32_t site,
     }
 }
 
+void ecert_seen_forget(ecert_seen_t *seen)
+{
+    for (int row = 0; row < ECERT_SEEN_WORKERS; row++) {
+        for (uint32_t i = 0; i < seen->sites && get(cell(seen, row, 0)); i++) {
+            put(refused(seen, row, i), 0);
+        }
+    }
+}
+
 pid_t ecert_seen_pid(const ecert_seen_t *seen, int row)
 {
     uint64_t pid;

@@ -33,6 +33,9 @@ void ecert_seen_set(ecert_seen_t *seen, int row, uint32_t site,
 /* This one could not be used. */
 void ecert_seen_refuse(ecert_seen_t *seen, int row, uint32_t site,
                        uint64_t generation);
+/* What was refused is forgotten in all rows: who still refuses says so again,
+ * and a worker that nobody asks any more does not stand for a fault. */
+void ecert_seen_forget(ecert_seen_t *seen);
 
 /* Whether a process has this number now; a number that none can have: 0. */
 int ecert_seen_alive(uint64_t pid);

@@ -120,6 +120,11 @@ sub looked_at ($kind) {
     unlike slurp("$server->{dir}/access.log") // '', qr/./,
         'the access log has nothing of it';
 
+    my ($status, $text) = install($server, $taken);
+    is $status, 1, 'install --wait is not content with another certificate';
+    like $text, qr/not-served: .*127\.0\.0\.1:\d+ another certificate is sent/,
+        'and names the address';
+
     $server->write_config(vhosts => vhosts($kind));
     $server->reload;
     is_seen($server, $taken, 'as-published', 'mended and reloaded: as published');
@@ -136,6 +141,19 @@ sub proxied ($server) {
     my ($one) = grep { $_->{state} eq 'not-compared' } @all;
     like $one->{reason}, qr/PROXY protocol/, 'PROXY protocol: said, not tried';
     is scalar(@all), 2, 'the other address is looked at';
+    my ($status, $text) = install($server, $proxied);
+    is $status, 0, 'install --wait does not try it either' or diag $text;
+    unlike slurp($server->error_log), qr/broken header/, 'the log is clean';
+}
+
+# The certificate of a name anew.
+sub install ($server, $name) {
+    my ($cert, $key) = map { tmp() . "/new.$_" } qw(pem key);
+    my $leaf = $pki->leaf(names => [$name]);
+    $leaf->file($cert);
+    $leaf->key_file($key);
+    return run("$server->{build}/ecert", 'install', '--store',
+        $server->{store}->dir, '--wait', '--timeout', 1, $name, $cert, $key);
 }
 
 sub differs ($server, $leaf) {

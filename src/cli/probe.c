@@ -10,7 +10,6 @@
 #define STAPLE      2
 #define PROTOCOL    3
 #define FAILED      4
-#define ALERT       5
 #define SENT_MAX    16
 
 /* ---- in the jail ------------------------------------------------------- */
@@ -40,8 +39,8 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
         return -1;
     }
     if (got.failed[0] != '\0') {
-        return ecert_frames_add(out, got.alert ? ALERT : FAILED, got.failed,
-                                strlen(got.failed), err);
+        return ecert_frames_add(out, FAILED, got.failed, strlen(got.failed),
+                                err);
     }
     if (add_certificates(got.sent, out, err) != 0
         || (got.staple_len > 0
@@ -85,9 +84,7 @@ static int take(const ecert_frame_t *frame, ecert_probed_t *out)
         ecert_escape(out->protocol, sizeof(out->protocol),
                      (const char *)frame->bytes, frame->len);
         return 0;
-    case ALERT:
     case FAILED:
-        out->alert = frame->kind == ALERT;
         ecert_frame_text(out->failed, sizeof(out->failed),
                          (const char *)frame->bytes, frame->len);
         return 0;

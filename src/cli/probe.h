@@ -21,7 +21,6 @@ typedef struct {
     size_t staple_len;
     char protocol[16];                 /* "TLSv1.3" */
     char failed[ECERT_HANDSHAKE_SAYS]; /* why the handshake did; "": not */
-    int alert;                         /* it was an alert of the server */
 } ecert_probed_t;
 
 /*

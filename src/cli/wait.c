@@ -23,7 +23,8 @@
 typedef struct {
     size_t servers, serving;
     size_t used;    /* of these: it was in a handshake, by a worker or by us */
-    int tried;      /* a handshake failed */
+    int tried;      /* a handshake failed, or had another one */
+    int64_t end;    /* monotonic ms */
     char late[64];  /* the name of one that does not serve it */
     char says[512]; /* its error */
     char names[256];
@@ -57,7 +58,19 @@ static int is_used(const json_t *site)
     return 0;
 }
 
-/* One handshake: 1 with this leaf, 0 nothing can be said, -1 it fails, why. */
+static int is_it(const ecert_probed_t *probed, const char *fingerprint)
+{
+    char hex[65];
+
+    return sk_X509_num(probed->sent) > 0
+           && strcmp(ecert_x509_fingerprint(sk_X509_value(probed->sent, 0),
+                                            hex),
+                     fingerprint)
+                  == 0;
+}
+
+/* One handshake: 1 with this leaf, 0 nothing can be said, -1 with another, or
+ * it fails, why. */
 static int try_address(const json_t *one, const char *fingerprint, char *why,
                        size_t size)
 {
@@ -65,7 +78,7 @@ static int try_address(const json_t *one, const char *fingerprint, char *why,
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *to;
-    char node[ADDRESS_SIZE], hex[65];
+    char node[ADDRESS_SIZE];
     const char *port;
     ecert_probed_t probed;
     ecert_err_t ignored;
@@ -79,24 +92,19 @@ static int try_address(const json_t *one, const char *fingerprint, char *why,
     if (ecert_probe(to->ai_addr, to->ai_addrlen, ecert_json_text(one, "name"),
                     TRY_SECONDS, where, &probed, &ignored)
         == 0) {
-        if (probed.alert) {
-            snprintf(why, size, "at %s %s", where, probed.failed);
-            rc = -1;
-        } else if (sk_X509_num(probed.sent) > 0) {
-            rc = strcmp(
-                     ecert_x509_fingerprint(sk_X509_value(probed.sent, 0), hex),
-                     fingerprint)
-                 == 0;
-        }
+        rc = is_it(&probed, fingerprint) ? 1 : -1;
+        snprintf(why, size, "at %s %s", where,
+                 probed.failed[0] ? probed.failed
+                                  : "another certificate is sent");
         ecert_probed_free(&probed);
     }
     freeaddrinfo(to);
     return rc;
 }
 
-/* As try_address, at all addresses where the site is reached. */
-static int try_site(const json_t *site, const char *fingerprint, char *why,
-                    size_t size)
+/* As try_address, at all addresses where the site is reached, until the time is
+ * over. */
+static int try_site(round_t *round, const json_t *site, const char *fingerprint)
 {
     const json_t *list =
         json_object_get(json_object_get(site, "served"), "addresses");
@@ -106,12 +114,19 @@ static int try_site(const json_t *site, const char *fingerprint, char *why,
 
     json_array_foreach(list, i, one)
     {
-        int rc = try_address(one, fingerprint, why, size);
+        int rc;
 
+        if (json_is_false(json_object_get(one, "asked"))) {
+            continue;
+        }
+        rc = try_address(one, fingerprint, round->says, sizeof(round->says));
         if (rc < 0) {
             return -1;
         }
         good |= rc;
+        if (clock_ms() > round->end) {
+            break;
+        }
     }
     return good;
 }
@@ -121,7 +136,7 @@ static int try_site(const json_t *site, const char *fingerprint, char *why,
 static int can_use(round_t *round, const json_t *site, const char *fingerprint)
 {
     size_t refusing;
-    int rc = try_site(site, fingerprint, round->says, sizeof(round->says));
+    int rc = try_site(round, site, fingerprint);
 
     if (rc < 0) {
         round->tried = 1;
@@ -171,7 +186,7 @@ static int ask(const char *store, const char *ascii, const char *fingerprint,
     const json_t *report, *site;
     size_t i, k;
 
-    memset(round, 0, sizeof(*round));
+    *round = (round_t){.end = round->end};
     json_array_foreach(servers, i, report)
     {
         json_array_foreach(json_object_get(report, "sites"), k, site)
@@ -219,8 +234,7 @@ static void pause_for(long ms)
 int ecert_cli_wait(const char *store, const char *ascii,
                    const char *fingerprint, unsigned seconds, ecert_err_t *err)
 {
-    int64_t end = clock_ms() + seconds * INT64_C(1000);
-    round_t round;
+    round_t round = {.end = clock_ms() + seconds * INT64_C(1000)};
 
     while (!ask(store, ascii, fingerprint, &round)) {
         if (is_replaced(store, ascii, fingerprint)) {
@@ -229,7 +243,7 @@ int ecert_cli_wait(const char *store, const char *ascii,
             return ecert_err_hint(err, "see who did it: ecert log %.150s",
                                   ascii);
         }
-        if (clock_ms() > end) {
+        if (clock_ms() > round.end) {
             return ecert_err(err, ECERT_ERR_NOT_SERVED, round.late,
                              "after %u seconds%s%s", seconds,
                              round.says[0] ? "; it says: " : "", round.says);
