@@ -111,7 +111,7 @@ sub _answer ($web, $c) {
         $web->_count(-1);
         syswrite $c, $response;
     }
-    shutdown $c, 1;
+    shutdown $c, 1 if fileno $c;
 }
 
 sub _note ($web, $line) {
