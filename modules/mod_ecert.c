@@ -307,7 +307,7 @@ static int launch_agent(apr_pool_t *ptemp, apr_pool_t *plog,
         mod_ecert_log(main_server, APLOG_WARNING, NULL, &err);
     }
     state->parent = getpid();
-    if (mod_ecert_listen(main_server, state->conf, &err) != 0) {
+    if (mod_ecert_listen(ptemp, main_server, state->conf, &err) != 0) {
         mod_ecert_log(main_server, APLOG_ERR, NULL, &err);
     }
     rc = ecert_launch(&state->launch, state->conf, 2, &previous, &err);

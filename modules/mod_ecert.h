@@ -80,8 +80,8 @@ int mod_ecert_beside_none(apr_pool_t *p, server_rec *main_server,
 
 /* Notes in conf where each server is reached, once mod_ssl has made its
  * contexts; 0, or -1 with err. */
-int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
-                     ecert_err_t *err);
+int mod_ecert_listen(apr_pool_t *ptemp, server_rec *main_server,
+                     ecert_conf_t *conf, ecert_err_t *err);
 
 /* Of the configuration in force, or NULL; without an agent there is no live. */
 ecert_live_t *mod_ecert_live(void);

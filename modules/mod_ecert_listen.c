@@ -63,13 +63,81 @@ static const apr_sockaddr_t *meet(const server_rec *main_server,
                : NULL;
 }
 
+/* ---- mod_remoteip ------------------------------------------------------ */
+
+static int is_on(const ap_directive_t *d)
+{
+    return strcasecmp(d->directive, "RemoteIPProxyProtocol") == 0
+           && strcasecmp(d->args, "On") == 0;
+}
+
+/* The server of a directive of the main server, or of a block; NULL: it says
+ * nothing of this. */
+static const server_rec *server_of(const server_rec *main_server,
+                                   const ap_directive_t *d)
+{
+    const ap_directive_t *inner = d->first_child;
+    const server_rec *s = main_server->next;
+
+    if (strcasecmp(d->directive, "<VirtualHost") != 0) {
+        return is_on(d) ? main_server : NULL;
+    }
+    while (inner != NULL && !is_on(inner)) {
+        inner = inner->next;
+    }
+    while (inner != NULL && s != NULL
+           && (d->line_num != (int)s->defn_line_number
+               || strcmp(d->filename, s->defn_name) != 0)) {
+        s = s->next;
+    }
+    return inner != NULL ? s : NULL;
+}
+
+/* Where the PROXY protocol is expected: the addresses of each server with
+ * `RemoteIPProxyProtocol On`, for all servers that have them, too. */
+static apr_array_header_t *find_proxied(apr_pool_t *p,
+                                        const server_rec *main_server)
+{
+    apr_array_header_t *all = apr_array_make(p, 1, sizeof(server_addr_rec *));
+    const server_addr_rec *at;
+    const ap_directive_t *d;
+    const server_rec *s;
+
+    for (d = ap_conftree; d != NULL; d = d->next) {
+        s = server_of(main_server, d);
+        for (at = s ? s->addrs : NULL; at != NULL; at = at->next) {
+            APR_ARRAY_PUSH(all, const server_addr_rec *) = at;
+        }
+    }
+    return all;
+}
+
+static int is_proxied(const apr_array_header_t *proxied,
+                      const apr_sockaddr_t *address,
+                      const ap_listen_rec *socket)
+{
+    const server_addr_rec *at;
+    int i;
+
+    for (i = 0; i < proxied->nelts; i++) {
+        at = APR_ARRAY_IDX(proxied, i, const server_addr_rec *);
+        if (has_port(at, socket)
+            && (is_wild(at) || apr_sockaddr_equal(at->host_addr, address))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------ */
+
 static int note(ecert_conf_t *conf, const ecert_srv_t *srv,
-                const apr_sockaddr_t *address, apr_port_t port,
+                const apr_sockaddr_t *address, apr_port_t port, int proxied,
                 ecert_err_t *err)
 {
     int site = srv->tls ? srv->site : -1;
     apr_sockaddr_t copy = *address;
-    ecert_vhost_t vhost = {0};
+    ecert_vhost_t vhost = {.proxied = proxied};
 
     copy.sa.sin.sin_port = htons(port); /* where IPv6 has it, too */
     if (site >= 0) {
@@ -81,9 +149,10 @@ static int note(ecert_conf_t *conf, const ecert_srv_t *srv,
                              err);
 }
 
-int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
-                     ecert_err_t *err)
+int mod_ecert_listen(apr_pool_t *ptemp, server_rec *main_server,
+                     ecert_conf_t *conf, ecert_err_t *err)
 {
+    const apr_array_header_t *proxied = find_proxied(ptemp, main_server);
     const apr_sockaddr_t *address;
     const ap_listen_rec *socket;
     const server_addr_rec *at;
@@ -95,7 +164,8 @@ int mod_ecert_listen(server_rec *main_server, ecert_conf_t *conf,
                 address = meet(main_server, s, at, socket);
                 if (address != NULL
                     && note(conf, ecert_srv(s), address,
-                            socket->bind_addr->port, err)
+                            socket->bind_addr->port,
+                            is_proxied(proxied, address, socket), err)
                            != 0) {
                     return -1;
                 }

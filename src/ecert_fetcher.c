@@ -118,6 +118,7 @@ static int look(const ecert_target_t *target, ecert_frames_t *out,
         .host = target->host[0] ? target->host : NULL,
         .where = target->where,
         .seconds = ECERT_LOOK_SECONDS,
+        .here = 1,
     };
     ecert_shaken_t got;
     int rc = ecert_handshake(&to, &got, err);

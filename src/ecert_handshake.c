@@ -8,6 +8,19 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "ecert_target.h"
+
+/* From the address itself: it may be another machine's now, or be translated on
+ * the way to it; that one's certificate is not asked for. */
+static int bind_to(int fd, const ecert_handshake_t *to)
+{
+    ecert_sockaddr_t from;
+
+    memcpy(&from, to->address, to->len);
+    from.v4.sin_port = 0; /* where IPv6 has it, too */
+    return bind(fd, &from.any, to->len);
+}
+
 /* The socket waits by itself: the kernel's own deadlines are enough here. */
 static int connect_to(const ecert_handshake_t *to, ecert_err_t *err)
 {
@@ -19,6 +32,12 @@ static int connect_to(const ecert_handshake_t *to, ecert_err_t *err)
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    if (to->here && bind_to(fd, to) != 0) {
+        ecert_err(err, ECERT_ERR_SYSTEM, to->where,
+                  "this is no address of this machine");
+        close(fd);
+        return -1;
+    }
     if (connect(fd, to->address, to->len) != 0) {
         if (errno == EINPROGRESS || errno == EAGAIN) {
             errno = ETIMEDOUT;

@@ -21,6 +21,7 @@ typedef struct {
     const char *host;  /* SNI, an A-label; NULL: none */
     const char *where; /* named in errors */
     unsigned seconds;  /* for the connection, and for each wait after it */
+    int here;          /* only where the address is this machine's own */
 } ecert_handshake_t;
 
 #define ECERT_HANDSHAKE_SAYS 96 /* bytes of why one failed, with its end */

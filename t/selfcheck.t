@@ -72,9 +72,10 @@ sub vhosts ($server, @more) {
             client_ca => $pki->root, nginx => 'ssl_protocols TLSv1.2;',
             apache => 'SSLProtocol -all +TLSv1.2' },
         { names => [$taken], ecert => $taken },
-        $server eq 'nginx' ? { names => [$proxied], ecert => $proxied,
-            nginx => 'listen 127.0.0.1:'
-                . Ecert::Server::_free_port() . ' ssl proxy_protocol;' } : (),
+        { names => [$proxied], ecert => $proxied,
+            $server eq 'nginx' ? () : (listen => 'https-proxied'),
+            apache => 'RemoteIPProxyProtocol On', nginx => 'listen 127.0.0.1:'
+                . Ecert::Server::_free_port() . ' ssl proxy_protocol;' },
     ];
 }
 
@@ -105,7 +106,7 @@ sub looked_at ($kind) {
         qw(https https-second)], 'both addresses';
     is seen($server, $good[1])->{addresses}[0]{name},
         'ecert-probe.wild.example.hk', 'a wildcard is asked for one of its names';
-    proxied($server) if $kind eq 'nginx';
+    proxied($server);
 
     my $new = $pki->leaf(names => [$good[1]]);
     $store->install($good[1], $new);
@@ -140,10 +141,12 @@ sub proxied ($server) {
     my @all = @{ seen($server, $proxied)->{addresses} };
     my ($one) = grep { $_->{state} eq 'not-compared' } @all;
     like $one->{reason}, qr/PROXY protocol/, 'PROXY protocol: said, not tried';
-    is scalar(@all), 2, 'the other address is looked at';
+    is scalar(@all), $server->kind eq 'nginx' ? 2 : 1,
+        'and the other address is looked at';
     my ($status, $text) = install($server, $proxied);
     is $status, 0, 'install --wait does not try it either' or diag $text;
-    unlike slurp($server->error_log), qr/broken header/, 'the log is clean';
+    unlike slurp($server->error_log),
+        qr/broken header|remoteip:error/, 'the log is clean';
 }
 
 # The certificate of a name anew.
@@ -199,10 +202,13 @@ sub stopped ($server, $store) {
 # another virtual host stands there.
 sub everywhere ($kind) {
     my $store = Ecert::Store->new->add_issuers($sub, $cross);
-    my %name = map { $_ => "$_.example.hk" } qw(four six hidden front);
+    my %name = map { $_ => "$_.example.hk" } qw(four six hidden front
+        away);
     $store->install($_, $pki->leaf(names => [$_])) for values %name;
     my ($six, $hidden) = map { Ecert::Server::_free_port() } 1 .. 2;
     my @raw = (["[::]:$six", $name{six}], ["127.0.0.1:$hidden", $name{front}]);
+    # Apache starts with an address that the machine does not have.
+    push @raw, ["192.0.2.1:$hidden", $name{away}] if $kind eq 'apache';
     my $server = Ecert::Server->new($kind, store => $store, agent => agent(),
         conf => { ecert_fetch => 'on' }, address => '0.0.0.0',
         ports => { 'https-hidden' => $hidden }, http => {
@@ -221,6 +227,9 @@ sub everywhere ($kind) {
     is_seen($server, $name{front}, 'as-published', 'the loopback address itself');
     ($at) = is_seen($server, $name{hidden}, 'not-compared', 'all, and hidden');
     like $at->{reason}, qr/another virtual host listens/, 'with the reason';
+    return if $kind ne 'apache';
+    ($at) = is_seen($server, $name{away}, 'not-compared', 'not an address here');
+    like $at->{reason}, qr/no address of this machine/, 'no other is asked';
 }
 
 sub off ($kind) {

@@ -94,10 +94,10 @@ static int take(const ecert_frame_t *frame, ecert_probed_t *out)
 }
 
 int ecert_probe(const struct sockaddr *address, socklen_t len, const char *host,
-                unsigned seconds, const char *where, ecert_probed_t *out,
-                ecert_err_t *err)
+                unsigned seconds, int here, const char *where,
+                ecert_probed_t *out, ecert_err_t *err)
 {
-    ecert_handshake_t to = {address, len, host, where, seconds};
+    ecert_handshake_t to = {address, len, host, where, seconds, here};
     ecert_frames_t frames;
     int rc;
 

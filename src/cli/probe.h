@@ -27,12 +27,12 @@ typedef struct {
  * One handshake with this address: SNI host (A-label; NULL: none), a staple is
  * asked for, the certificate is not verified.  Done in a jail that keeps the
  * network; what came is decoded again here.  seconds bound connection and
- * handshake together.  Fails as ecert_handshake, DAMAGED, LIMITS.  where is
- * named in errors.
+ * handshake together; here is as in ecert_handshake_t.  Fails as
+ * ecert_handshake, DAMAGED, LIMITS.  where is named in errors.
  */
 int ecert_probe(const struct sockaddr *address, socklen_t len, const char *host,
-                unsigned seconds, const char *where, ecert_probed_t *out,
-                ecert_err_t *err);
+                unsigned seconds, int here, const char *where,
+                ecert_probed_t *out, ecert_err_t *err);
 void ecert_probed_free(ecert_probed_t *probed);
 
 #endif

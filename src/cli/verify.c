@@ -80,7 +80,7 @@ static void look_at(ecert_verify_t *verify, const char *host,
     ecert_verify_target_t target = {.host = host, .where = where};
     ecert_probed_t probed;
     ecert_err_t err;
-    int rc = ecert_probe(address, len, host, SECONDS, where, &probed, &err);
+    int rc = ecert_probe(address, len, host, SECONDS, 0, where, &probed, &err);
 
     if (rc == 0) {
         ecert_verify_judge(&target, verify, &probed);

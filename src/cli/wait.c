@@ -83,7 +83,7 @@ static int try_address(const json_t *one, const char *fingerprint, char *why,
         return 0;
     }
     if (ecert_probe(to->ai_addr, to->ai_addrlen, ecert_json_text(one, "name"),
-                    TRY_SECONDS, where, &probed, &ignored)
+                    TRY_SECONDS, 1, where, &probed, &ignored)
         == 0) {
         rc = is_it(&probed, fingerprint) ? 1 : -1;
         snprintf(why, size, "at %s %s", where,

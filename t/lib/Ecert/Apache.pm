@@ -15,7 +15,8 @@ my $modules = $ENV{ECERT_APACHE_MODULES} || '/usr/lib/apache2/modules';
 # In an order in which each finds what it needs.
 my @modules = qw(
     authn_core authn_file authz_core authz_host authz_user auth_basic alias
-    deflate dir env expires filter headers mime proxy proxy_http rewrite
+    deflate dir env expires filter headers mime proxy proxy_http remoteip
+    rewrite
     setenvif socache_shmcb ssl http2 substitute status unixd log_config
 );
 
