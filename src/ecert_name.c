@@ -105,6 +105,9 @@ static const char *plain_fault(const char *name, const char *rest)
     if (strchr(rest, ':')) {
         return "it has a colon, as before a port";
     }
+    if (strpbrk(rest, "@?#")) {
+        return "it has an @, ? or #, as in a mail address or a URL";
+    }
     if (strchr(rest, '*')) {
         return "a wildcard stands alone as the first label, as in *.example.hk";
     }
@@ -204,18 +207,19 @@ static void host_of(const char *url, char *out, size_t size)
     snprintf(out, size, "%.*s", (int)strcspn(url, "/?#:"), url);
 }
 
-/* A URL, a path or a port around a name: what is meant can be told. */
+/* A URL, a path or a port around a name: what is meant can be told, unless it
+ * is a word in front of something else ("DNS:www.example.hk"). */
 static int no_host(const char *name, const char *fault, ecert_err_t *err)
 {
     char host[ECERT_NAME_MAX * 4], ascii[ECERT_NAME_MAX];
     ecert_err_t ignored;
 
     ecert_err(err, ECERT_ERR_NAME, name, "%s", fault);
-    if (strpbrk(name, ":/") == NULL) {
+    if (strpbrk(name, ":/@?#") == NULL) {
         return -1;
     }
     host_of(name, host, sizeof(host));
-    return strpbrk(host, ":/") == NULL
+    return strpbrk(host, ":/") == NULL && strchr(host, '.') != NULL
                    && ecert_name_ascii(host, ascii, &ignored) == 0
                ? ecert_err_hint(
                    err, "NAME is a host name, not a URL; say %.250s", host)

@@ -126,10 +126,12 @@ static int open_pfx(const job_t *job, ecert_frames_t *out, ecert_err_t *err)
 }
 
 /* A key that is there, but cannot be taken, is more to the point. */
-static int is_about_key(ecert_code_t code)
+static int is_about_key(const ecert_err_t *err)
 {
-    return code != ECERT_ERR_NO_KEY && code != ECERT_ERR_FORMAT
-           && code != ECERT_ERR_EMPTY;
+    if (err->code == ECERT_ERR_FORMAT) { /* of its block, not of the file */
+        return strstr(err->detail, "found ") == NULL;
+    }
+    return err->code != ECERT_ERR_NO_KEY && err->code != ECERT_ERR_EMPTY;
 }
 
 /* The key of a file that seems to have no certificate: why is that error. */
@@ -143,7 +145,7 @@ static EVP_PKEY *key_alone(const unsigned char *bytes, size_t len,
         return NULL;
     }
     key = ecert_pem_key(bytes, len, name, &err);
-    if (key == NULL && is_about_key(err.code)) {
+    if (key == NULL && is_about_key(&err)) {
         *why = err;
     }
     return key;

@@ -111,20 +111,30 @@ static int take_x509(reader_t *r, const unsigned char *der, size_t len,
     return take(r, cert);
 }
 
-/* A block without certificates: noted when it is whole and something else. */
+/* What has such a label may not be anything else. */
+static int is_promised(ecert_pem_kind_t kind)
+{
+    return kind == ECERT_PEM_CERTIFICATE || kind == ECERT_PEM_PKCS7
+           || kind == ECERT_PEM_PFX || kind == ECERT_PEM_BARE;
+}
+
+/* A block without certificates: noted when it is whole and something else.
+ * What is called a key is not looked at any closer. */
 static int take_other(reader_t *r, const ecert_pem_block_t *block,
                       const unsigned char *der, size_t len)
 {
     ecert_sniff_t found = {ECERT_SNIFF_OTHER, NULL, NULL};
 
-    if (der != NULL) {
+    if (der != NULL
+        && (is_promised(block->kind) || block->kind == ECERT_PEM_OTHER)) {
         found = ecert_sniff_der(der, len);
     }
-    if (found.kind == ECERT_SNIFF_OTHER && block->kind != ECERT_PEM_OTHER) {
+    if (found.kind == ECERT_SNIFF_OTHER && is_promised(block->kind)) {
         return ecert_pem_block_damaged(block, r->file, r->err);
     }
     if (found.kind == ECERT_SNIFF_OTHER) {
         found.name = ecert_pem_kind_name(block->kind);
+        found.hint = ecert_pem_kind_hint(block->kind);
     }
     r->other = found;
     return 0;
@@ -153,13 +163,6 @@ static int take_block(reader_t *r, const ecert_pem_block_t *block)
     return rc;
 }
 
-static int may_have_certificates(ecert_pem_kind_t kind)
-{
-    return kind == ECERT_PEM_CERTIFICATE || kind == ECERT_PEM_PKCS7
-           || kind == ECERT_PEM_PFX || kind == ECERT_PEM_BARE
-           || kind == ECERT_PEM_OTHER;
-}
-
 static int read_pem(reader_t *r, const unsigned char *bytes, size_t len)
 {
     ecert_pem_block_t block;
@@ -167,10 +170,7 @@ static int read_pem(reader_t *r, const unsigned char *bytes, size_t len)
 
     ecert_pem_block_init(&block, bytes, len);
     while ((rc = ecert_pem_block_next(&block, r->file, r->err)) == 1) {
-        if (!may_have_certificates(block.kind)) {
-            r->other.name = ecert_pem_kind_name(block.kind);
-            r->other.hint = ecert_pem_kind_hint(block.kind);
-        } else if (take_block(r, &block) != 0) {
+        if (take_block(r, &block) != 0) {
             return -1;
         }
     }
@@ -179,7 +179,8 @@ static int read_pem(reader_t *r, const unsigned char *bytes, size_t len)
                : rc;
 }
 
-/* DER: certificates one behind the other, or one SignedData. */
+/* DER: certificates one behind the other, with white space or zero bytes
+ * between them, or one SignedData. */
 static int read_der(reader_t *r, const unsigned char *bytes, size_t len)
 {
     static const ecert_sniff_t more = {
@@ -190,7 +191,7 @@ static int read_der(reader_t *r, const unsigned char *bytes, size_t len)
     while (at < len && rc == 0) {
         rc = take_x509(r, bytes + at, len - at, &used);
         at += used;
-        while (rc == 0 && at < len && isspace(bytes[at])) {
+        while (rc == 0 && at < len && (isspace(bytes[at]) || bytes[at] == 0)) {
             at++;
         }
     }

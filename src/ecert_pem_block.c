@@ -10,9 +10,14 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include "ecert_text.h"
+
 #define BEGIN  ECERT_PEM_BEGIN
 #define END    "-----END "
 #define DASHES "-----"
+
+/* Signs of Base64: the smallest key has more. */
+#define LEAST 160
 
 static const struct {
     const char *label;
@@ -142,14 +147,66 @@ static int ends_in_begin(const unsigned char *bytes, size_t len)
            && memcmp(bytes + start, BEGIN, line) == 0;
 }
 
+#define ESCAPED "has escapes in place of line ends, as in JSON"
+#define QUOTED_PRINTABLE                                                       \
+    "is quoted-printable, as mails are sent",                                  \
+        "perl -MMIME::QuotedPrint -pe '$_ = decode_qp($_)' FILE > NEW"
+#define WEB_PAGE                                                               \
+    "has marks of a web page in it",                                           \
+        "save the file itself, not the page that shows it"
+
+/* What in Base64 tells what became of it on its way. */
+static const struct {
+    const char *mark, *what, *hint;
+} marks[] = {
+    {">", "is quoted, as in a mail's answer", "sed 's/^[> ]*//' FILE > NEW"},
+    {"\\n", ESCAPED, "printf %b \"$(cat FILE)\" > NEW"},
+    {"\\r", ESCAPED, "printf %b \"$(cat FILE)\" > NEW"},
+    {"\\/", ESCAPED, "jq -r '.. | strings' FILE > NEW"},
+    {"\"", "has quotes in it, as in a program's text",
+     "write its lines into a file without them"},
+    {"#", "has a comment in it", "take that out"},
+    {"=3D", QUOTED_PRINTABLE},
+    {"=\n", QUOTED_PRINTABLE},
+    {"=\r\n", QUOTED_PRINTABLE},
+    {"<", WEB_PAGE},
+    {"&", WEB_PAGE},
+};
+
+/* Of the first mark; -1: none.  What ends the text, or stands before a line of
+ * something else, is no mark of a mail's. */
+static int find_mark(const unsigned char *body, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        for (size_t k = 0; k < sizeof(marks) / sizeof(marks[0]); k++) {
+            size_t n = strlen(marks[k].mark);
+
+            if (len - i > n && memcmp(body + i, marks[k].mark, n) == 0
+                && (marks[k].mark[0] != '=' || isalnum(body[i + n])
+                    || body[i + n] == '=')) {
+                return (int)k;
+            }
+        }
+    }
+    return -1;
+}
+
 int ecert_pem_block_damaged(const ecert_pem_block_t *block, const char *file,
                             ecert_err_t *err)
 {
-    return ecert_err(err, ECERT_ERR_TRUNCATED, file,
-                     "block %zu, %s%sline %zu, is damaged; nothing of this "
-                     "file is taken",
-                     block->number, block->label, block->label[0] ? ", " : "",
-                     block->line);
+    int mark = find_mark(block->body, block->len);
+
+    if (mark < 0) {
+        return ecert_err(err, ECERT_ERR_TRUNCATED, file,
+                         "block %zu, %s%sline %zu, is damaged; nothing of this "
+                         "file is taken",
+                         block->number, block->label,
+                         block->label[0] ? ", " : "", block->line);
+    }
+    ecert_err(err, ECERT_ERR_FORMAT, file, "block %zu, %s%sline %zu, %s",
+              block->number, block->label, block->label[0] ? ", " : "",
+              block->line, marks[mark].what);
+    return ecert_err_hint(err, "%s", marks[mark].hint);
 }
 
 static int no_end(const ecert_pem_block_t *block, const char *file,
@@ -186,24 +243,80 @@ static void skip_headers(ecert_pem_block_t *block)
     }
 }
 
-/* Behind the label: finds the END line of the same label. */
+/* White space, of other character sets, too; its bytes, 0: something else. */
+static size_t blank(const unsigned char *p, size_t len)
+{
+    unsigned long sign;
+    size_t step = ecert_text_sign(p, len, &sign);
+
+    return step > 0 && ecert_text_blank(sign) ? step : 0;
+}
+
+/*
+ * No block, but a word about one ("all from -----BEGIN CERTIFICATE----- on"),
+ * or an example of one ("..."), as READMEs and mails have it: too short, and
+ * no Base64, or it begins beside the label without being a SEQUENCE ("M").
+ */
+static int is_mention(const unsigned char *body, size_t len)
+{
+    size_t n = 0, step;
+    int foreign = 0;
+
+    for (size_t i = 0; i < len && n < LEAST; i += step) {
+        step = blank(body + i, len - i);
+        if (step == 0) {
+            foreign |= !isalnum(body[i]) && strchr("+/=", body[i]) == NULL;
+            foreign |= n == 0 && body[i] != 'M' && memchr(body, '\n', i) == NULL
+                       && memchr(body, '\r', i) == NULL;
+            n++;
+            step = 1;
+        }
+    }
+    return foreign && n < LEAST;
+}
+
+/* Where the END line begins, whatever its label; *behind it.  NULL: it is cut
+ * off. */
+static const unsigned char *find_end_line(const unsigned char *body,
+                                          const unsigned char *limit,
+                                          const unsigned char **behind)
+{
+    const unsigned char *end =
+        memmem(body, (size_t)(limit - body), END, strlen(END));
+    const unsigned char *label = end ? end + strlen(END) : NULL;
+    const unsigned char *dashes =
+        end ? memmem(label, (size_t)(limit - label), DASHES, strlen(DASHES))
+            : NULL;
+
+    if (dashes == NULL || memchr(label, '\n', (size_t)(dashes - label))) {
+        return NULL;
+    }
+    *behind = dashes + strlen(DASHES);
+    return end;
+}
+
+/* Behind the label: finds the END line.  2: this is no block. */
 static int find_end(ecert_pem_block_t *block, const unsigned char *body,
                     const char *file, ecert_err_t *err)
 {
-    const unsigned char *limit = block->rest + block->rest_len;
-    char end[sizeof(END) + sizeof(block->label) + sizeof(DASHES)];
-    int end_len = snprintf(end, sizeof(end), END "%s" DASHES, block->label);
+    const unsigned char *limit = block->rest + block->rest_len, *behind;
+    const unsigned char *next =
+        memmem(body, (size_t)(limit - body), BEGIN, strlen(BEGIN));
+    const unsigned char *end =
+        find_end_line(body, next ? next : limit, &behind);
+    const unsigned char *stop = end ? end : next ? next : limit;
 
-    const unsigned char *found =
-        memmem(body, (size_t)(limit - body), end, (size_t)end_len);
-    if (found == NULL
-        || memmem(body, (size_t)(found - body), BEGIN, strlen(BEGIN))) {
+    if (is_mention(body, (size_t)(stop - body))) {
+        advance(block, stop);
+        return 2;
+    }
+    if (end == NULL) {
         return no_end(block, file, err);
     }
     block->body = body;
-    block->len = (size_t)(found - body);
+    block->len = (size_t)(end - body);
     skip_headers(block);
-    advance(block, found + end_len);
+    advance(block, behind);
     return 1;
 }
 
@@ -222,8 +335,7 @@ static int take_bare(ecert_pem_block_t *block)
     return 1;
 }
 
-int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
-                         ecert_err_t *err)
+static int next(ecert_pem_block_t *block, const char *file, ecert_err_t *err)
 {
     const unsigned char *begin =
         memmem(block->rest, block->rest_len, BEGIN, strlen(BEGIN));
@@ -252,21 +364,38 @@ int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
     return find_end(block, dashes + strlen(DASHES), file, err);
 }
 
+int ecert_pem_block_next(ecert_pem_block_t *block, const char *file,
+                         ecert_err_t *err)
+{
+    int rc;
+
+    do {
+        rc = next(block, file, err);
+    } while (rc == 2);
+    return rc;
+}
+
 /*
- * Base64 to bytes, whatever white space is in it: *out has room for three bytes
- * of every four characters.  -1 when it is damaged.
+ * Base64 to bytes, whatever white space is in it, and also without what fills
+ * up its end: *out has room for three bytes of every four characters begun.
+ * -1 when it is damaged.
  */
 static int decode(const unsigned char *text, size_t len, unsigned char *out,
                   size_t *out_len)
 {
-    unsigned char *chars = OPENSSL_malloc(len + 1);
-    size_t n = 0, pad = 0;
+    unsigned char *chars = OPENSSL_malloc(len + 4);
+    size_t n = 0, pad = 0, step;
     int got = -1;
 
-    for (size_t i = 0; chars != NULL && i < len; i++) {
-        if (!isspace(text[i])) {
+    for (size_t i = 0; chars != NULL && i < len; i += step) {
+        step = blank(text + i, len - i);
+        if (step == 0) {
             chars[n++] = text[i];
+            step = 1;
         }
+    }
+    while (n % 4 != 0) {
+        chars[n++] = '=';
     }
     while (pad < n && pad < 2 && chars[n - 1 - pad] == '=') {
         pad++;
@@ -275,7 +404,7 @@ static int decode(const unsigned char *text, size_t len, unsigned char *out,
         && memchr(chars, '=', n - pad) == NULL) {
         got = EVP_DecodeBlock(out, chars, (int)n);
     }
-    OPENSSL_clear_free(chars, len + 1);
+    OPENSSL_clear_free(chars, len + 4);
     *out_len = got > 0 ? (size_t)got - pad : 0;
     return got > 0 ? 0 : -1;
 }
@@ -286,13 +415,13 @@ int ecert_pem_block_der(const ecert_pem_block_t *block, unsigned char **der,
     int rc;
 
     *len = 0;
-    *der = OPENSSL_malloc(block->len / 4 * 3 + 3);
+    *der = OPENSSL_malloc(block->len / 4 * 3 + 6);
     if (*der == NULL) {
         return -1;
     }
     rc = decode(block->body, block->len, *der, len);
     if (rc != 0) {
-        OPENSSL_clear_free(*der, block->len / 4 * 3 + 3);
+        OPENSSL_clear_free(*der, block->len / 4 * 3 + 6);
         *der = NULL;
     }
     return rc;

@@ -1,7 +1,8 @@
 /*
  * The blocks of a PEM file (RFC 7468), taken apart as far as good messages need
  * it.  Line ends, blank lines and indentation within a block mean nothing.
- * Labels are a hint: what a block holds, its DER tells.
+ * Labels are a hint: what a block holds, its DER tells.  Where a text speaks of
+ * BEGIN and END lines, there is no block.
  */
 
 #ifndef ECERT_PEM_BLOCK_H
@@ -62,7 +63,8 @@ int ecert_pem_block_der(const ecert_pem_block_t *block, unsigned char **der,
 size_t ecert_pem_block_head(const ecert_pem_block_t *block, unsigned char *head,
                             size_t size);
 
-/* TRUNCATED, naming block and line; -1. */
+/* FORMAT where its text tells what became of it on its way, else TRUNCATED;
+ * names block and line; -1. */
 int ecert_pem_block_damaged(const ecert_pem_block_t *block, const char *file,
                             ecert_err_t *err);
 

@@ -65,10 +65,11 @@ static int is_key(ecert_pem_kind_t kind)
     return kind == ECERT_PEM_KEY || kind == ECERT_PEM_KEY_ENCRYPTED;
 }
 
-/* What is not labelled as a key may be something else; *other says what. */
+/* It may be something else, whatever its label; *other says what. */
 static int take_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
                       const char **other, const char *file, ecert_err_t *err)
 {
+    ecert_sniff_t found = {ECERT_SNIFF_OTHER, NULL, NULL};
     unsigned char *der = NULL;
     EVP_PKEY *key = NULL;
     size_t len = 0;
@@ -82,10 +83,13 @@ static int take_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
     }
     if (rc == 0) {
         rc = keep(kept, key, file, err);
+    } else if (rc == 1 && der != NULL) {
+        found = ecert_sniff_der(der, len);
+    }
+    if (rc == 1 && found.kind != ECERT_SNIFF_OTHER) {
+        *other = found.name;
     } else if (rc == 1 && is_key(block->kind)) {
         rc = ecert_pem_block_damaged(block, file, err);
-    } else if (rc == 1 && der != NULL) {
-        *other = ecert_sniff_der(der, len).name;
     }
     OPENSSL_clear_free(der, len);
     return rc < 0 ? -1 : 0;
@@ -101,16 +105,14 @@ static int read_block(const ecert_pem_block_t *block, EVP_PKEY **kept,
                   "OpenSSH's form");
         return ecert_err_hint(err, "%s", ecert_pem_kind_hint(block->kind));
     }
-    return is_key(block->kind) || block->kind == ECERT_PEM_BARE
-               ? take_block(block, kept, other, file, err)
-               : 0;
+    return take_block(block, kept, other, file, err);
 }
 
 static int read_pem(const unsigned char *bytes, size_t len, const char *file,
                     EVP_PKEY **kept, ecert_err_t *err)
 {
     ecert_pem_block_t block;
-    const char *other = NULL;
+    const char *other = "a text";
     int rc;
 
     ecert_pem_block_init(&block, bytes, len);

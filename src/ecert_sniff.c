@@ -13,12 +13,20 @@
 /* Of a local file header (APPNOTE.TXT, 4.3.7): where the file's name is. */
 #define ZIP_NAME 30
 
-#define UNPACK "unpack it, and hand over the files in it"
+#define UTF8(from) "save it as UTF-8: iconv -f " from " -t UTF-8 FILE > NEW"
+#define UNPACK     "unpack it, and hand over the files in it"
 #define ATTACHMENT                                                             \
     "save the attachment in it as a file of its own, and hand that over"
 #define KEYSTORE                                                               \
     "make a PFX of it: keytool -importkeystore -srckeystore FILE "             \
     "-destkeystore NEW.p12 -deststoretype PKCS12"
+
+#define URL_DECODE "perl -pe 'tr/+/ /; s/%(..)/chr hex $1/ge' FILE > NEW"
+#define UNHEX      "xxd -r -p FILE > NEW"
+#define AS_IS                                                                  \
+    "the lines must read -----BEGIN CERTIFICATE----- and the like, with five " \
+    "hyphens and in capitals: take the file as the CA offers it"
+#define BASE64 "decode it once: base64 -d FILE > NEW"
 
 typedef struct {
     const unsigned char *bytes;
@@ -69,6 +77,8 @@ static const known_t binary[] = {
             "7zXZ",
             "an archive (xz)"),
     ARCHIVE("7z\xbc\xaf", "an archive (7z)"),
+    ARCHIVE("\x28\xb5\x2f\xfd", "an archive (zstd)"),
+    ARCHIVE("LZIP", "an archive (lzip)"),
     ARCHIVE("Rar!\x1a\x07", "an archive (RAR)"),
     ARCHIVE("MSCF\0\0\0\0", "an archive (CAB)"),
     FOREIGN("%PDF-", "a PDF document", NULL),
@@ -86,15 +96,33 @@ static const known_t binary[] = {
     FOREIGN("\xce\xce\xce\xce", "a Java keystore (JCEKS)", KEYSTORE),
     FOREIGN("\x1e\xf1\xb5\xb0", "a private key in Microsoft's form (PVK)",
             "openssl rsa -inform PVK -in FILE -out NEW"),
+    FOREIGN("\x07\x02\0\0", "a private key in Microsoft's form (BLOB)",
+            "openssl rsa -inform MSBLOB -in FILE -out NEW"),
+    FOREIGN("MZ", "a program for Windows",
+            "if it is an archive that unpacks itself: unzip FILE"),
+    FOREIGN("\x7f"
+            "ELF",
+            "a program", NULL),
+    FOREIGN("\0\0\0\0CERT", "a certificate store of Windows (SST)",
+            "export the certificate alone, as Base64 or DER"),
+    FOREIGN("\xff\xfe\0\0", "text in UTF-32", UTF8("UTF-32")),
+    FOREIGN("\0\0\xfe\xff", "text in UTF-32", UTF8("UTF-32")),
+    FOREIGN("{\\rtf", "an RTF document, as WordPad writes it",
+            "save it as plain text"),
+    FOREIGN("-----BEGIN PGP SIGNED", "a text signed with OpenPGP",
+            "gpg --output NEW --decrypt FILE"),
+    FOREIGN("-----BEGIN PGP", "an OpenPGP message or key", NULL),
     FOREIGN("SQLite format 3", "a database (SQLite), such as NSS's",
             "export it as a PFX: pk12util -o NEW.p12 -d FOLDER -n NAME"),
 };
 
 /* First words of a text, in any case. */
 static const known_t textual[] = {
-    FOREIGN("{\\rtf", "an RTF document, as WordPad writes it", NULL),
     FOREIGN("[InternetShortcut]", "a shortcut to a web page, not the file",
             NULL),
+    FOREIGN("<?xml", "an XML document", NULL),
+    FOREIGN("-----BEGIN%", "PEM that is URL-encoded", URL_DECODE),
+    FOREIGN("-----BEGIN+", "PEM that is URL-encoded", URL_DECODE),
     FOREIGN("PuTTY-User-Key-File", "a private key in PuTTY's form",
             "export it from PuTTYgen as an OpenSSH key, and make PEM of that: "
             "ssh-keygen -p -m PKCS8 -f FILE"),
@@ -135,6 +163,58 @@ static int has_word(view_t text, const char *word)
         }
     }
     return 0;
+}
+
+/* DER in hexadecimal, Base64 of Base64, and PEM that something was done
+ * to: by words in a text that is long enough for it. */
+static const ecert_sniff_t *find_changed(view_t text)
+{
+    static const struct {
+        const char *word;
+        int first; /* the text begins with it */
+        ecert_sniff_t is;
+    } list[] = {
+#define CHANGED(word, first, name, hint)                                       \
+    {                                                                          \
+        word, first,                                                           \
+        {                                                                      \
+            ECERT_SNIFF_FOREIGN, name, hint                                    \
+        }                                                                      \
+    }
+#define HEX(word) CHANGED(word, 1, "DER in hexadecimal", UNHEX)
+#define BROKEN(word)                                                           \
+    CHANGED(word, 0,                                                           \
+            "PEM with a BEGIN or END line that was "                           \
+            "changed",                                                         \
+            AS_IS)
+        CHANGED("LS0tLS1CRUdJTi", 0, "PEM in Base64 once more", BASE64),
+        CHANGED("TUlJ", 1, "Base64 in Base64 once more", BASE64),
+        HEX("3082"),
+        HEX("30:82"),
+        HEX("30 82"),
+        CHANGED("00000000: 3082", 1, "DER in hexadecimal", "xxd -r FILE > NEW"),
+        BROKEN("BEGIN CERTIFICATE"),
+        BROKEN("BEGINCERTIFICATE"),
+        BROKEN("END CERTIFICATE"),
+        BROKEN("PRIVATE KEY-"),
+        BROKEN("BEGIN PRIVATE KEY"),
+        BROKEN("BEGIN RSA PRIVATE KEY"),
+        BROKEN("BEGIN EC PRIVATE KEY"),
+        BROKEN("BEGIN PKCS"),
+        CHANGED("\"kty\"", 0, "a key in JSON (JWK)",
+                "export it as PEM where it was made"),
+    };
+
+    for (size_t i = 0; text.len >= BASE64_LEAST && i < COUNT(list); i++) {
+        size_t n = strlen(list[i].word);
+
+        if (list[i].first
+                ? strncasecmp((const char *)text.bytes, list[i].word, n) == 0
+                : has_word(text, list[i].word)) {
+            return &list[i].is;
+        }
+    }
+    return NULL;
 }
 
 /* Begins with a tag, or has one of a page's in it. */
@@ -275,6 +355,10 @@ static ecert_sniff_t sniff_text(view_t text)
     if (is_mail(text)) {
         return is(ECERT_SNIFF_FOREIGN, "a mail with its header", ATTACHMENT);
     }
+    known = find_changed(text);
+    if (known != NULL) {
+        return *known;
+    }
     if (is_base64(text)) {
         return is(ECERT_SNIFF_BASE64, "a certificate, request or key (Base64)",
                   NULL);
@@ -298,8 +382,12 @@ ecert_sniff_t ecert_sniff(const unsigned char *bytes, size_t len)
     if (known != NULL) {
         return *known;
     }
-    if (ecert_text_order(bytes, len) != ECERT_TEXT_BYTES) {
-        return is(ECERT_SNIFF_UTF16, "text in UTF-16", "save it as UTF-8");
+    if (ecert_text_order(bytes, len) == ECERT_TEXT_UTF16BE) {
+        return is(ECERT_SNIFF_UTF16, "text in UTF-16", UTF8("UTF-16BE"));
+    }
+    if (ecert_text_order(bytes, len) == ECERT_TEXT_UTF16LE
+        || memmem(bytes, len, "\0B\0E\0G\0I\0N\0", 11) != NULL) {
+        return is(ECERT_SNIFF_UTF16, "text in UTF-16", UTF8("UTF-16LE"));
     }
     if (is_der((view_t){bytes, len})) {
         return is(ECERT_SNIFF_DER, "a certificate, request or key (DER)", NULL);

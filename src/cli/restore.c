@@ -42,18 +42,18 @@ typedef struct {
 
 /* ---- what is in the file ----------------------------------------------- */
 
-/* The reader of files does not know that a key is wanted. */
+/* The reader of files does not know that a key is wanted.  What it says of a
+ * block holds for a key, too. */
 static void expect_pfx(ecert_err_t *err)
 {
     ecert_err_t was = *err;
     const char *found = strstr(was.detail, "found ");
 
-    if (was.code != ECERT_ERR_FORMAT) {
+    if (was.code != ECERT_ERR_FORMAT || found == NULL) {
         return;
     }
     ecert_err(err, ECERT_ERR_FORMAT, was.file,
-              "expected a PFX file or PEM with a private key%s%s",
-              found ? ", " : "", found ? found : "");
+              "expected a PFX file or PEM with a private key, %s", found);
     ecert_err_hint(err, "%s", was.hint[0] ? was.hint : "export it again");
 }
 

@@ -186,7 +186,7 @@ static void test_utf16(void **state)
     assert_refused_bytes("\xff\xfe"
                          "a\0\0\0b\0",
                          8, "0x00");
-    assert_refused_bytes("\xff\xfe\0\0a\0\0\0b\0\0\0", 12, "0x00");
+    assert_refused_bytes("\xff\xfe\0\0a\0\0\0b\0\0\0", 12, "UTF-32");
 }
 
 static void test_documents(void **state)
@@ -195,7 +195,7 @@ static void test_documents(void **state)
     assert_refused("<!DOCTYPE html>\n<html>", "HTML");
     assert_refused(BOM "\r\n  <HTML><body>ABC", "HTML");
     assert_refused("<p>ABC</p>", "HTML");
-    assert_refused("<?xml version=\"1.0\"?><plist>", "HTML");
+    assert_refused("<?xml version=\"1.0\"?><plist>", "XML");
     assert_refused("Login\n<html>", "HTML");
     assert_refused("ABC\n<BODY>", "HTML");
     assert_refused("{\\rtf1\\ansi\\deff0 ABC}", "RTF");

@@ -42,6 +42,81 @@ static void line_ends(void **state)
     free(all);
 }
 
+/* What others take off, too; and where a text only speaks of a block. */
+static void came_along(void **state)
+{
+    static const char *const around[] = {
+        "All from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----:\n",
+        "All from -----BEGIN CERTIFICATE----- on:\n",
+        "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n(Your certificate: your_domain.crt)\n"
+        "-----END CERTIFICATE-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE...\n"
+        "-----END RSA PRIVATE KEY-----\n",
+    };
+    static const char *const ends[] = {"\xc2\xa0\n", "\xe2\x80\x8b\n",
+                                       "\xe2\x80\xa8", "\n\xc2\xa0"};
+    char detail[96];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+        char *before = pki_join(around[i], leaf, NULL);
+        char *behind = pki_join(leaf, around[i], NULL);
+        char *of_key = pki_join(around[i], key, NULL);
+        assert_int_equal(count_text(before), 1);
+        assert_int_equal(count_text(behind), 1);
+        assert_int_equal(key_code(of_key, detail), ECERT_OK);
+        free(of_key);
+        free(behind);
+        free(before);
+    }
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        char *text = replace(leaf, "\n", ends[i]);
+        assert_int_equal(count_text(text), 1);
+        free(text);
+    }
+    char *label = replace(leaf, "END CERTIFICATE", "END X509 CERTIFICATE");
+    assert_int_equal(count_text(label), 1);
+    free(label);
+    char *bare = replace(leaf, "=", "");
+    assert_int_equal(count_text(bare), 1);
+    free(bare);
+    assert_int_equal(key_code(around[2], detail), ECERT_ERR_NO_KEY);
+}
+
+/* Nothing is damaged: what was done to it is said, and how to undo it. */
+static void changed(void **state)
+{
+    static const struct {
+        const char *to, *what, *hint;
+    } rows[] = {
+        {"\n> ", "quoted", "sed "},
+        {"\\n", "escapes", "printf "},
+        {"\\r\\n", "escapes", "printf "},
+        {"\\/\n", "escapes", "jq "},
+        {"=\nM", "quoted-printable", "decode_qp"},
+        {"<br>\n", "web page", "save the file itself"},
+        {"\\n\"\n\"", "escapes", "printf "},
+        {"\"\n\"", "quotes", "without"},
+        {"\n# x\n", "comment", "take that out"},
+    };
+    ecert_err_t err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *cert = replace(leaf, "\n", rows[i].to);
+        char *secret = replace(key, "\n", rows[i].to);
+        fails_text(cert, ECERT_ERR_FORMAT, rows[i].what);
+        assert_null(
+            ecert_pem_key((unsigned char *)secret, strlen(secret), "k", &err));
+        assert_int_equal(err.code, ECERT_ERR_FORMAT);
+        assert_non_null(strstr(err.detail, rows[i].what));
+        assert_non_null(strstr(err.hint, rows[i].hint));
+        free(secret);
+        free(cert);
+    }
+}
+
 /* The bytes in Base64 under a label; without one: Base64 alone, in one line. */
 static char *labelled(const char *label, const unsigned char *der, int len)
 {
@@ -167,8 +242,8 @@ static void labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(line_ends),
-        cmocka_unit_test(responses),
+        cmocka_unit_test(came_along), cmocka_unit_test(changed),
+        cmocka_unit_test(line_ends),  cmocka_unit_test(responses),
         cmocka_unit_test(labels),
     };
 

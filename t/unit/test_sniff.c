@@ -7,6 +7,10 @@
 #include "ecert_pem.h"
 #include "ecert_sniff.h"
 
+/* 64 zeros, so that a text is long enough for a key. */
+#define Z8  "00000000"
+#define Z64 Z8 Z8 Z8 Z8 Z8 Z8 Z8 Z8
+
 static ecert_err_t err;
 
 static void test_kinds(void **state)
@@ -50,6 +54,33 @@ static void test_kinds(void **state)
         {"Return-Path: <a@b.hk>\r\n", 0, ECERT_SNIFF_FOREIGN, "a mail"},
         {"\r\n <!DOCTYPE html>", 0, ECERT_SNIFF_FOREIGN, "HTML"},
         {"<\0\1", 3, ECERT_SNIFF_OTHER, NULL},
+        {"<?xml version=\"1.0\"?><a/>", 0, ECERT_SNIFF_FOREIGN, "XML"},
+        {"{\\rtf1 -----BEGIN CERTIFICATE-----", 0, ECERT_SNIFF_FOREIGN, "RTF"},
+        {"-----BEGIN PGP SIGNED MESSAGE-----\n-----BEGIN CERTIFICATE-----", 0,
+         ECERT_SNIFF_FOREIGN, "signed with OpenPGP"},
+        {"-----BEGIN%20CERTIFICATE-----", 0, ECERT_SNIFF_FOREIGN, "URL"},
+        {"-----BEGIN+CERTIFICATE-----", 0, ECERT_SNIFF_FOREIGN, "URL"},
+        {"\x07\x02\0\0\0\xa4", 6, ECERT_SNIFF_FOREIGN, "BLOB"},
+        {"\x28\xb5\x2f\xfd", 0, ECERT_SNIFF_ARCHIVE, "zstd"},
+        {"MZ\x90", 0, ECERT_SNIFF_FOREIGN, "program"},
+        {"\0\0\0\0CERT", 8, ECERT_SNIFF_FOREIGN, "SST"},
+        {"\xff\xfe\0\0-\0\0\0", 8, ECERT_SNIFF_FOREIGN, "UTF-32"},
+        {"\0\0\xfe\xff\0\0\0-", 8, ECERT_SNIFF_FOREIGN, "UTF-32"},
+        {"Ib\n\0-\0B\0E\0G\0I\0N\0", 16, ECERT_SNIFF_UTF16, "UTF-16"},
+        {"3082" Z64 Z64 Z64, 0, ECERT_SNIFF_FOREIGN, "hexadecimal"},
+        {"30:82:" Z64 Z64 Z64, 0, ECERT_SNIFF_FOREIGN, "hexadecimal"},
+        {"TUlJ" Z64 Z64 Z64, 0, ECERT_SNIFF_FOREIGN, "Base64 in Base64"},
+        {"tls.crt: LS0tLS1CRUdJTi" Z64 Z64 Z64, 0, ECERT_SNIFF_FOREIGN,
+         "PEM in Base64"},
+        {"\xe2\x80\x93\xe2\x80\x93 BEGIN CERTIFICATE\n" Z64 Z64 Z64, 0,
+         ECERT_SNIFF_FOREIGN, "BEGIN or END line"},
+        {"-----begin private key-----\n" Z64 Z64 Z64, 0, ECERT_SNIFF_FOREIGN,
+         "BEGIN or END line"},
+        {"{\"kty\":\"RSA\",\"n\":\"" Z64 Z64 Z64, 0, ECERT_SNIFF_FOREIGN,
+         "JWK"},
+        /* what is as short as a validation code may be one */
+        {"3082" Z64, 0, ECERT_SNIFF_OTHER, NULL},
+        {"TUlJ" Z64, 0, ECERT_SNIFF_OTHER, NULL},
     };
 
     (void)state;
