@@ -15,8 +15,32 @@ int ecert_pfx_password_len(const char *password)
 }
 
 /* Without a MAC nothing else tells a wrong password. */
+/*
+ * The MAC's key comes of characters (RFC 7292, B.1), that of PBES2 of bytes
+ * (RFC 8018), which OpenSSL takes as they were typed: beyond ASCII, a right
+ * password may open the one and not the other.
+ */
+static int other_bytes(ecert_pfx_reader_t *r)
+{
+    ERR_clear_error();
+    ecert_err(r->err, ECERT_ERR_PASSWORD, r->file,
+              "it is the right one, but the file was made with it in another "
+              "character set, such as ISO-8859-1, or is damaged");
+    return ecert_err_hint(r->err, "give it in that one: iconv -t ISO-8859-1 "
+                                  "PASSWORD-FILE > NEW, and --password-file "
+                                  "NEW");
+}
+
+static int is_ascii(const ecert_pfx_reader_t *r)
+{
+    return r->passwords[0] == NULL || r->passwords[1] == NULL;
+}
+
 static int not_opened(ecert_pfx_reader_t *r, const char *what)
 {
+    if (r->verified && !is_ascii(r)) {
+        return other_bytes(r);
+    }
     if (r->verified) {
         return damaged(r, what);
     }
@@ -115,8 +139,8 @@ static int take_encrypted_key(ecert_pfx_reader_t *r, const PKCS12_SAFEBAG *bag)
                                    ecert_pfx_password_len(password));
     }
     if (info == NULL) {
-        return r->verified ? other_password(r)
-                           : not_opened(r, "the private key");
+        return r->verified && is_ascii(r) ? other_password(r)
+                                          : not_opened(r, "the private key");
     }
     rc = take_key(r, bag, info);
     PKCS8_PRIV_KEY_INFO_free(info);

@@ -51,6 +51,7 @@ subtest 'as it was saved' => \&saved;
 subtest 'refused for a new file' => \&refused_new;
 subtest 'weak ones' => \&weak;
 subtest 'made with the bytes alone' => \&as_bytes;
+subtest 'made in another character set' => \&other_bytes;
 subtest 'files that others may read' => \&modes;
 done_testing;
 
@@ -152,6 +153,20 @@ sub as_bytes {
         is $status, 1, '... the text does not open it';
         like $out, qr/from the same --password-file/, '... what may have been';
     }
+}
+
+# Its MAC knows characters, its encryption bytes.
+sub other_bytes {
+    my $latin = file_of("m\xfcllers esel\n");
+    my $pfx = written('openssl', $leaf, how => ['-passout', "file:$latin"]);
+    my ($status, $out) = ecert(Ecert::Store->new, 'restore', $pfx,
+        '--password-file', file_of("m\xc3\xbcllers esel\n"));
+    is $status, 1, 'the same in UTF-8 does not open it';
+    like $out, qr/: password: .*another character set.*iconv -t ISO-8859-1/,
+        '... which is no damage, and what to do';
+    ($status, $out) = ecert(Ecert::Store->new, 'restore', $pfx,
+        '--password-file', $latin);
+    is $status, 0, '... and that is it' or diag $out;
 }
 
 sub modes {

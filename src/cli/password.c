@@ -304,7 +304,7 @@ static void warn_bytes(const char *what)
     fprintf(stderr,
             "ecert: %swarning: %s%s is opened, but not by the text of this "
             "password: by the bytes that it came in (a byte order mark, UTF-16 "
-            "or another encoding); typed, it would not open it: make a new "
+            "or another encoding); typed, it may not open it: make a new "
             "backup\n",
             ecert_say_style(stderr, ECERT_SAY_WARN),
             ecert_say_style(stderr, ECERT_SAY_PLAIN),
