@@ -111,6 +111,12 @@ sub remove {
             qr/: in-use: .* 17, for site \Q$site\E\); give it up with --force/],
         [['issuers', 'remove', substr $cross->fingerprint, 0, 16], 1,
             qr/: in-use: /],
+        # as openssl shows it, and as it comes out of a window of Windows
+        [['issuers', 'remove', join ':', $cross->fingerprint =~ /../g], 1,
+            qr/: in-use: /],
+        [['issuers', 'remove', "\xe2\x80\x8e"
+            . lc join ' ', $cross->fingerprint =~ /../g], 1, qr/: in-use: /],
+        [['issuers', 'remove', $cross->fingerprint . '0'], 1, qr/: missing/],
         [['issuers', 'remove', $file], 0,
             qr{^set aside: CA .*EV.* \(\Q$file\E, now in issuers/\.aside\)$}m],
         [['issuers', 'remove', $file], 1, qr/: missing: /],

@@ -332,18 +332,30 @@ static int run_add(const ecert_cli_command_t *command, int argc, char **argv)
 
 /* ---- remove ------------------------------------------------------------ */
 
+/* Eight digits or more, with colons or blanks between them as others show
+ * them. */
+static int begins(const char *hex, const char *word)
+{
+    size_t n = 0;
+
+    for (; *word != '\0'; word++) {
+        if (*word != ':' && *word != ' ' && strncasecmp(hex + n++, word, 1)) {
+            return 0;
+        }
+    }
+    return n >= 8;
+}
+
 /* A file's name, or the beginning of a fingerprint. */
 static int is_meant(const ecert_pooled_t *one, const char *word)
 {
-    size_t len = strlen(word);
     char hex[65];
 
     if (one->aside) {
         return 0;
     }
     ecert_x509_fingerprint(one->cert, hex);
-    return strcmp(one->file, word) == 0
-           || (len >= 8 && strncasecmp(hex, word, len) == 0);
+    return strcmp(one->file, word) == 0 || begins(hex, word);
 }
 
 /* 1 when this site's chain has the certificate; -1 when that cannot be told. */

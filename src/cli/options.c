@@ -105,13 +105,16 @@ static const ecert_cli_option_t *find_option(const ecert_cli_command_t *command,
     return o;
 }
 
-/* A word of a command's form, or an option's argument, that is a path: it is
- * taken as it is. */
+/* A word of a command's form, or an option's argument, that is a path and
+ * nothing else: it is taken as it is. */
 static int is_path(const char *word)
 {
     static const char *const paths[] = {"FILE", "DIR", "PATH"};
     size_t len = strcspn(word, " \n");
 
+    if (memchr(word, '|', len) != NULL) {
+        return 0;
+    }
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (memmem(word, len, paths[i], strlen(paths[i])) != NULL) {
             return 1;
