@@ -248,7 +248,10 @@ static const char *only_as(const ecert_work_t *work, X509 *top)
         case ECERT_WHY_TOO_WEAK:
             return " (the one that is there is too weak for the TLS library)";
         case ECERT_WHY_SIGNATURE:
-            only = " (the one that is there has another key)";
+            only = ecert_x509_key_fault(X509_get0_pubkey(c->cert))
+                       ? " (the one that is there has a kind of key that is "
+                         "not taken)"
+                       : " (the one that is there has another key)";
             break;
         case ECERT_WHY_CROSS_OFF:
         case ECERT_WHY_CROSS_PAST:

@@ -357,11 +357,18 @@ static int cn_is(const X509_NAME *subject, const char *ascii)
 
 const char *ecert_name_uncovered(X509 *leaf, const char *ascii)
 {
+    int critical;
+    GENERAL_NAMES *names =
+        X509_get_ext_d2i(leaf, NID_subject_alt_name, &critical, NULL);
+
+    GENERAL_NAMES_free(names);
+    if (names == NULL && critical != -1) {
+        return " (its subject alternative names, SAN, are there twice or "
+               "cannot be read)";
+    }
     if (cn_is(X509_get_subject_name(leaf), ascii)) {
         return " (it is the common name alone, at which no client looks; it "
                "has to be among the subject alternative names, SAN)";
     }
-    return X509_get_ext_by_NID(leaf, NID_subject_alt_name, -1) < 0
-               ? " (it has no subject alternative names, SAN)"
-               : "";
+    return names == NULL ? " (it has no subject alternative names, SAN)" : "";
 }

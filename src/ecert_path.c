@@ -163,8 +163,8 @@ static int verify_with(X509_STORE_CTX *ctx, const ecert_path_t *path, int how,
  * OpenSSL ends a certificate one second too early: by RFC 5280, 4.1.2.5 the
  * second of notAfter is still inside.
  */
-static int check_times(const ecert_path_t *path, size_t bottom, int64_t at,
-                       ecert_err_t *err)
+static int check_times(const ecert_path_t *path, size_t bottom, int how,
+                       int64_t at, ecert_err_t *err)
 {
     char label[128], day[32];
     for (size_t i = bottom; i <= path->n; i++) {
@@ -174,10 +174,14 @@ static int check_times(const ecert_path_t *path, size_t bottom, int64_t at,
         }
         int64_t from = ecert_x509_not_before(cert);
         int64_t to = ecert_x509_not_after(cert);
-        if (at >= from && at <= to) {
+        if (how & ECERT_PATH_TIMELESS ? from <= to : at >= from && at <= to) {
             continue;
         }
         ecert_x509_label(cert, label, sizeof(label));
+        if (from > to) {
+            return ecert_err(err, ECERT_ERR_CHAIN, NULL,
+                             "%s: its validity ends before it begins", label);
+        }
         return ecert_err(err, ECERT_ERR_CHAIN, NULL, "%s: %s %s", label,
                          at < from ? "not valid before" : "expired on",
                          ecert_day_format(at < from ? from : to, day));
@@ -284,8 +288,7 @@ int ecert_path_verify(const ecert_path_t *path, int how, int64_t at,
     int strict = how & ECERT_PATH_STRICT;
     size_t bottom = unsigned_leaf && path->n > 1 ? 1 : 0;
 
-    if ((!(how & ECERT_PATH_TIMELESS)
-         && check_times(path, bottom, at, err) != 0)
+    if (check_times(path, bottom, how, at, err) != 0
         || ask(path, bottom, how, strict ? X509_V_FLAG_POLICY_CHECK : 0, err)
                != 0
         || check_top(path, how, err) != 0

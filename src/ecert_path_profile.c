@@ -57,6 +57,16 @@ static int names_ok(const X509 *leaf)
     return ok;
 }
 
+/* P-256, P-384 and P-521: browsers have no other. */
+static int curve_ok(EVP_PKEY *key)
+{
+    char group[32] = "";
+    EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
+    int nid = OBJ_txt2nid(group);
+    return nid == NID_X9_62_prime256v1 || nid == NID_secp384r1
+           || nid == NID_secp521r1;
+}
+
 /* Anywhere in a path; how strong it is, is OpenSSL's to say but for an RSA key
  * of 2,047 bits, which it rounds up (BR 6.1.5). */
 static const char *key_fault(X509 *cert)
@@ -65,11 +75,41 @@ static const char *key_fault(X509 *cert)
     if (key != NULL && EVP_PKEY_is_a(key, "RSA")) {
         return EVP_PKEY_get_bits(key) >= 2048 ? NULL : "its key is too small";
     }
-    return key != NULL
-                   && (EVP_PKEY_is_a(key, "EC") || EVP_PKEY_is_a(key, "ED25519")
-                       || EVP_PKEY_is_a(key, "ED448"))
+    return key != NULL && EVP_PKEY_is_a(key, "EC") && curve_ok(key)
                ? NULL
                : "TLS clients do not take this kind of key";
+}
+
+/* RSA with PSS has parameters that may be anything (RFC 8446, 4.2.3 has three
+ * sets of them), and OpenSSL verifies them all. */
+static int signature_ok(X509 *cert)
+{
+    uint32_t flags = 0;
+    return X509_get_signature_info(cert, NULL, NULL, NULL, &flags) == 1
+           && (flags & X509_SIG_INFO_TLS) != 0;
+}
+
+/* RFC 5280, 4.2: no extension twice.  OpenSSL tells of those that it knows. */
+static int has_double(const X509 *cert)
+{
+    for (int i = 0; i < X509_get_ext_count(cert); i++) {
+        const ASN1_OBJECT *kind =
+            X509_EXTENSION_get_object(X509_get_ext(cert, i));
+        if (X509_get_ext_by_OBJ(cert, kind, i) >= 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What holds for each element, but not for the root. */
+static const char *element_fault(X509 *cert)
+{
+    if (!signature_ok(cert)) {
+        return "TLS clients do not take this kind of signature";
+    }
+    return has_double(cert) ? "it has an extension twice (RFC 5280, 4.2)"
+                            : NULL;
 }
 
 static int aia_ok(const X509 *leaf)
@@ -84,9 +124,9 @@ static int aia_ok(const X509 *leaf)
 static const char *leaf_fault(X509 *leaf)
 {
     const ASN1_INTEGER *serial = X509_get0_serialNumber(leaf);
-    if (ASN1_STRING_length(serial) == 1
-        && *ASN1_STRING_get0_data(serial) == 0) {
-        return "its serial number is 0 (RFC 5280, 4.1.2.2)";
+    int length = ASN1_STRING_length(serial);
+    if ((length == 1 && *ASN1_STRING_get0_data(serial) == 0) || length > 20) {
+        return "its serial number is 0 or too long (RFC 5280, 4.1.2.2)";
     }
     if ((X509_get_extension_flags(leaf) & EXFLAG_CA) != 0) {
         return "a CA's certificate is no server's (BR 7.1.2.7.8)";
@@ -165,6 +205,10 @@ static int excluded_by(const X509 *ca, const X509 *leaf)
 
 static const char *ca_fault(const X509 *ca, const X509 *leaf)
 {
+    int policy = X509_get_ext_by_NID(ca, NID_policy_constraints, -1);
+    if (policy >= 0 && !X509_EXTENSION_get_critical(X509_get_ext(ca, policy))) {
+        return "its policy constraints are not critical (RFC 5280, 4.2.1.11)";
+    }
     if (!has_ext(ca, NID_name_constraints)) {
         return NULL;
     }
@@ -195,6 +239,9 @@ int ecert_path_profile(const ecert_path_t *path, ecert_err_t *err)
             break;
         }
         fault = key_fault(cert);
+        if (fault == NULL && i < path->n) {
+            fault = element_fault(cert);
+        }
         if (fault == NULL && i > 0 && i < path->n) {
             fault = ca_fault(cert, path->certs[0]);
         }

@@ -252,6 +252,11 @@ sub refused {
             qr/: names: .*common name alone.*SAN/],
         ['no names at all', { san => '', subject => [[CN => 'Web']] },
             qr/: names: .*no subject alternative names, SAN/],
+        ['its names twice', { extensions => [85, "DNS:$site"] },
+            qr/: names: .*SAN, are there twice or cannot be read/],
+        ['dates that never come', { not_before => time + 2 * $day,
+                not_after => time + $day },
+            qr/: invalid: .*ends before it begins/],
         ['a precertificate', { extensions => [952, 'critical,DER:0500'] },
             qr/: invalid: .*Poison.*: install the certificate itself$/m],
     );

@@ -106,6 +106,10 @@ static void of_the_leaf(void **state)
     spec = leaf_spec();
     spec.md = EVP_sha1();
     assert_leaf(spec, "too weak");
+    spec = leaf_spec(); /* it waits for no day */
+    spec.not_before = NOW + 2 * PKI_DAY;
+    spec.not_after = NOW + PKI_DAY;
+    assert_leaf(spec, "ends before it begins");
 }
 
 static void damaged(void **state)

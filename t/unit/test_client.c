@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/bn.h>
 #include <openssl/err.h>
+#include <openssl/rsa.h>
 
 #include "ecert_chain.h"
 #include "pki_group.h"
@@ -171,6 +173,10 @@ static void keys(void **state)
     /* by a key of such a kind nothing is verified: it is nobody's issuer */
     assert_keys("DSA-2048", "P-256", "P-256", "Sub: its issuer is neither");
     assert_keys("P-256", "DSA-2048", "P-256", HOST ": its issuer is neither");
+    /* in no browser, though OpenSSL has them (BR 6.1.5) */
+    assert_keys("P-256", "ED25519", "P-256", "TLS clients do not take this");
+    assert_keys("P-256", "P-224", "P-256", "Sub: TLS clients do not take this");
+    assert_keys("P-224", "P-256", "P-256", "Root: TLS clients do not take");
 }
 
 /* With a Sub CA that has one more extension. */
@@ -193,6 +199,83 @@ static void assert_sub(const char *name, const char *value, const char *names,
     X509_free(sub);
 }
 
+/* OpenSSL verifies PSS with any parameters; the last of a pair is the salt. */
+static void signatures(void **state)
+{
+    static const struct {
+        const EVP_MD *(*md)(void), *(*mgf1)(void);
+        int salt;
+        const char *said;
+    } rows[] = {
+        {EVP_sha256, EVP_sha256, 32, NULL},
+        {EVP_sha384, EVP_sha384, 48, NULL},
+        {EVP_sha256, EVP_sha1, 32, "kind of signature"},
+        {EVP_sha256, EVP_sha256, 20, "kind of signature"},
+        {EVP_sha224, NULL, 0, "kind of signature"},
+    };
+    EVP_PKEY *key = pki_key("RSA-2048");
+    pki_spec_t spec = ca_spec("Root", key);
+    X509 *root = pki_issue(&spec);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        EVP_PKEY_CTX *params;
+        X509 *leaf;
+
+        spec = leaf_spec();
+        spec.issuer = root;
+        spec.issuer_key = key;
+        leaf = pki_issue(&spec);
+        assert_int_equal(
+            EVP_DigestSignInit(ctx, &params, rows[i].md(), NULL, key), 1);
+        if (rows[i].mgf1 != NULL) {
+            EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING);
+            EVP_PKEY_CTX_set_rsa_mgf1_md(params, rows[i].mgf1());
+            EVP_PKEY_CTX_set_rsa_pss_saltlen(params, rows[i].salt);
+        }
+        assert_true(X509_sign_ctx(leaf, ctx) > 0);
+        assert_says(detail(leaf, NULL, root, HOST), rows[i].said);
+        EVP_MD_CTX_free(ctx);
+        X509_free(leaf);
+    }
+    X509_free(root);
+    EVP_PKEY_free(key);
+}
+
+/* What RFC 5280 forbids, and OpenSSL takes. */
+static void odd_leaves(void **state)
+{
+    pki_spec_t spec = leaf_spec();
+    BIGNUM *serial = BN_new();
+    X509 *leaf = NULL;
+
+    (void)state;
+    spec.ext[0] = "1.2.3.4.5";
+    spec.ext[1] = "DER:05:00";
+    for (int twice = 0; twice < 2; twice++) {
+        leaf = pki_issue(&spec);
+        if (twice) {
+            X509_add_ext(leaf, X509_get_ext(leaf, X509_get_ext_count(leaf) - 1),
+                         -1);
+            X509_sign(leaf, pki->sub_key, EVP_sha256());
+        }
+        assert_says(detail(leaf, pki->new_sub, pki->root, HOST),
+                    twice ? "an extension twice" : NULL);
+        X509_free(leaf);
+    }
+    for (int bits = 160; bits < 162; bits++) {
+        leaf = pki_issue(&spec);
+        assert_int_equal(BN_lshift(serial, BN_value_one(), bits - 1), 1);
+        BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(leaf));
+        X509_sign(leaf, pki->sub_key, EVP_sha256());
+        assert_says(detail(leaf, pki->new_sub, pki->root, HOST),
+                    bits > 160 ? "serial number" : NULL);
+        X509_free(leaf);
+    }
+    BN_free(serial);
+}
+
 static void policies(void **state)
 {
     (void)state;
@@ -200,6 +283,8 @@ static void policies(void **state)
                "DNS:a.hk", "explicit policy");
     assert_sub("policyConstraints", "critical,requireExplicitPolicy:5",
                "DNS:a.hk", NULL);
+    assert_sub("policyConstraints", "requireExplicitPolicy:5", "DNS:a.hk",
+               "not critical");
 }
 
 static void wildcards(void **state)
@@ -221,6 +306,7 @@ int main(void)
         cmocka_unit_test(addresses),    cmocka_unit_test(old_roots),
         cmocka_unit_test(limited_root), cmocka_unit_test(keys),
         cmocka_unit_test(policies),     cmocka_unit_test(wildcards),
+        cmocka_unit_test(signatures),   cmocka_unit_test(odd_leaves),
     };
     return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

@@ -1,6 +1,7 @@
 /*
  * C2SP's x509-limbo, the part that is there: each case's verdict is ours, or
- * the case stands in limbo-disagreements.txt with the reason.
+ * the case stands in limbo-disagreements.txt, which is of the whole suite, with
+ * the reason.
  */
 
 #include <limits.h>
@@ -26,7 +27,6 @@
 #define LISTED 256
 
 static char *listed[LISTED];
-static int met[LISTED];
 static size_t n_listed;
 
 static void read_list(void)
@@ -52,7 +52,6 @@ static int on_list(const char *id)
 {
     for (size_t i = 0; i < n_listed; i++) {
         if (strcmp(listed[i], id) == 0) {
-            met[i] = 1;
             return 1;
         }
     }
@@ -172,10 +171,6 @@ static void all_cases(void **state)
                       agrees ? "take it off the list" : "not on the list");
     }
     for (i = 0; i < n_listed; i++) {
-        if (!met[i]) {
-            print_message("# %s is on the list, but no case\n", listed[i]);
-            bad++;
-        }
         free(listed[i]);
     }
     print_message("# %zu of %zu agree, %zu listed\n", agreed,
