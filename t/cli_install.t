@@ -41,7 +41,7 @@ subtest 'wrong usage' => \&usage;
 subtest "--wait, $_" => \&waits, $_ for servers();
 done_testing;
 
-# No rollback to what has expired.
+# No rollback to what has expired; what a server may not serve is said.
 sub back {
     my $store = Ecert::Store->new->add_issuers($sub, $cross);
     my ($old, $new) = map { $pki->leaf(names => [$site], @$_) }
@@ -50,6 +50,11 @@ sub back {
     says($store, [['rollback', $site, 1], 1, qr/: expired: .*certificate\.pem/]);
     is readlink($store->site_dir($site) . '/current'), 'generations/2',
         'nothing has changed';
+    my @demands = (1020 => 'status_request'); # NID_tlsfeature
+    $store->install($site, $_) for
+        $pki->leaf(names => [$site], extensions => \@demands), $new;
+    says($store, [['rollback', $site], 0,
+        qr/must-staple: .*the certificate demands a staple/]);
 }
 
 sub path ($name) { return tmp() . '/' . $n++ . "-$name" }

@@ -7,6 +7,7 @@
 #include "ecert_journal.h"
 #include "ecert_json.h"
 #include "ecert_load.h"
+#include "ecert_staple_kept.h"
 #include "ecert_store.h"
 #include "ecert_swap.h"
 #include "generations.h"
@@ -58,6 +59,7 @@ static int try_it(const ecert_cli_site_t *site, const char *catalogue,
         .certificate = certificate, .key = key, .catalogue = catalogue};
     ecert_loader_t *loader = ecert_loader_new(site->store, err);
     ecert_loaded_t loaded;
+    ecert_err_t demand;
     int rc;
 
     if (loader == NULL) {
@@ -71,6 +73,11 @@ static int try_it(const ecert_cli_site_t *site, const char *catalogue,
         rc = ecert_err(
             err, ECERT_ERR_EXPIRED, certificate, "on %s",
             ecert_date_format(ecert_x509_not_after(generation->leaf), when));
+    }
+    if (rc == 0 && loaded.chain != NULL
+        && ecert_staple_demand(site->store, &loaded, site->now, NULL, &demand)
+               != 0) {
+        ecert_cli_warn(site->ascii, &demand);
     }
     ecert_loaded_free(&loaded);
     ecert_loader_free(loader);
