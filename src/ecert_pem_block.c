@@ -151,6 +151,10 @@ static int ends_in_begin(const unsigned char *bytes, size_t len)
 #define QUOTED_PRINTABLE                                                       \
     "is quoted-printable, as mails are sent",                                  \
         "perl -MMIME::QuotedPrint -pe '$_ = decode_qp($_)' FILE > NEW"
+#define HYPHENS                                                                \
+    "five stand on each side of BEGIN and END, and none between them: + and "  \
+    "/ "                                                                       \
+    "do (RFC 4648, 4)"
 #define WEB_PAGE                                                               \
     "has marks of a web page in it",                                           \
         "save the file itself, not the page that shows it"
@@ -166,6 +170,8 @@ static const struct {
     {"\"", "has quotes in it, as in a program's text",
      "write its lines into a file without them"},
     {"#", "has a comment in it", "take that out"},
+    {"-", "has hyphens in its Base64", HYPHENS},
+    {"_", "is Base64 for URLs", HYPHENS},
     {"=3D", QUOTED_PRINTABLE},
     {"=\n", QUOTED_PRINTABLE},
     {"=\r\n", QUOTED_PRINTABLE},

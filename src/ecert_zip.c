@@ -18,10 +18,23 @@ typedef struct {
     ecert_err_t *err;
 } zip_t;
 
+/* Who knows the archive can still bring what matters. */
+static int unpack(zip_t *zip)
+{
+    return ecert_err_hint(zip->err, "unpack it, and hand over the certificates "
+                                    "in it");
+}
+
+/* The library knows no code for what it cannot do, only words ("Unsupported ZIP
+ * compression method (9: deflation-64-bit)"). */
 static int damaged(zip_t *zip)
 {
     const char *why = archive_error_string(zip->archive);
 
+    if (why != NULL && strncmp(why, "Unsupported", 11) == 0) {
+        ecert_err(zip->err, ECERT_ERR_FORMAT, zip->name, "%s", why);
+        return unpack(zip);
+    }
     return ecert_err(zip->err, ECERT_ERR_DAMAGED, zip->name, "%s",
                      why ? why : "a ZIP archive");
 }
@@ -55,24 +68,17 @@ static int is_passed_over(struct archive_entry *entry)
            || (slash ? slash + 1 : path)[0] == '.';
 }
 
-/* Who knows the archive can still bring what matters. */
-static int too_much(zip_t *zip)
-{
-    return ecert_err_hint(zip->err, "unpack it, and hand over the certificates "
-                                    "in it");
-}
-
 static int check_size(zip_t *zip, const char *path, size_t len)
 {
     if (len > ECERT_ZIP_FILE) {
         ecert_err(zip->err, ECERT_ERR_TOO_LARGE, zip->name,
                   "%s in it has more than %d bytes", path, ECERT_ZIP_FILE);
-        return too_much(zip);
+        return unpack(zip);
     }
     if (zip->total + len > zip->most) {
         ecert_err(zip->err, ECERT_ERR_TOO_LARGE, zip->name,
                   "more than %zu bytes come of it", zip->most);
-        return too_much(zip);
+        return unpack(zip);
     }
     return 0;
 }
@@ -137,7 +143,7 @@ static int read_entries(zip_t *zip)
             ecert_err(zip->err, ECERT_ERR_TOO_MANY, zip->name,
                       "more than %d files and folders in it",
                       ECERT_ZIP_ENTRIES);
-            return too_much(zip);
+            return unpack(zip);
         }
         rc = take_entry(zip, entry);
     }

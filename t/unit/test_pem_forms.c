@@ -99,6 +99,8 @@ static void changed(void **state)
         {"\\n\"\n\"", "escapes", "printf "},
         {"\"\n\"", "quotes", "without"},
         {"\n# x\n", "comment", "take that out"},
+        {"-\n", "hyphens", "five stand"},
+        {"_\n", "for URLs", "RFC 4648"},
     };
     ecert_err_t err;
 

@@ -335,6 +335,19 @@ static void test_lies(void **state)
     assert_int_equal(open_bytes(zip.bytes, zip.len), 0);
 }
 
+/* As Windows packs what is large. */
+static void test_method(void **state)
+{
+    (void)state;
+    zip_text(&zip, "www.crt", leaf);
+    zip_done(&zip);
+    memcpy(find("PK\3\4") + 8, "\x09\0", 2);
+    memcpy(find("PK\1\2") + 10, "\x09\0", 2);
+    assert_int_equal(open_bytes(zip.bytes, zip.len), ECERT_ERR_FORMAT);
+    assert_non_null(strstr(err.detail, "deflation-64"));
+    assert_non_null(strstr(err.hint, "unpack it"));
+}
+
 static void test_zip64(void **state)
 {
     (void)state;
@@ -400,9 +413,10 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        test(test_as_mailed), test(test_key),      test(test_not_left_out),
-        test(test_encrypted), test(test_too_many), test(test_bombs),
-        test(test_lies),      test(test_zip64),    test(test_damage),
+        test(test_as_mailed), test(test_key),    test(test_not_left_out),
+        test(test_encrypted), test(test_method), test(test_too_many),
+        test(test_bombs),     test(test_lies),   test(test_zip64),
+        test(test_damage),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
