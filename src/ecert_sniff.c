@@ -78,7 +78,7 @@ static const known_t binary[] = {
             "an archive (xz)"),
     ARCHIVE("7z\xbc\xaf", "an archive (7z)"),
     ARCHIVE("\x28\xb5\x2f\xfd", "an archive (zstd)"),
-    ARCHIVE("LZIP", "an archive (lzip)"),
+    ARCHIVE("LZIP\1", "an archive (lzip)"),
     ARCHIVE("Rar!\x1a\x07", "an archive (RAR)"),
     ARCHIVE("MSCF\0\0\0\0", "an archive (CAB)"),
     FOREIGN("%PDF-", "a PDF document", NULL),
@@ -98,7 +98,7 @@ static const known_t binary[] = {
             "openssl rsa -inform PVK -in FILE -out NEW"),
     FOREIGN("\x07\x02\0\0", "a private key in Microsoft's form (BLOB)",
             "openssl rsa -inform MSBLOB -in FILE -out NEW"),
-    FOREIGN("MZ", "a program for Windows",
+    FOREIGN("MZ\x90\0", "a program for Windows",
             "if it is an archive that unpacks itself: unzip FILE"),
     FOREIGN("\x7f"
             "ELF",

@@ -62,7 +62,11 @@ static void test_kinds(void **state)
         {"-----BEGIN+CERTIFICATE-----", 0, ECERT_SNIFF_FOREIGN, "URL"},
         {"\x07\x02\0\0\0\xa4", 6, ECERT_SNIFF_FOREIGN, "BLOB"},
         {"\x28\xb5\x2f\xfd", 0, ECERT_SNIFF_ARCHIVE, "zstd"},
-        {"MZ\x90", 0, ECERT_SNIFF_FOREIGN, "program"},
+        {"MZ\x90\0", 4, ECERT_SNIFF_FOREIGN, "program"},
+        {"LZIP\1", 0, ECERT_SNIFF_ARCHIVE, "lzip"},
+        /* a validation code may begin with any letters */
+        {"MZ3kQ9", 0, ECERT_SNIFF_OTHER, NULL},
+        {"LZIP3kQ9", 0, ECERT_SNIFF_OTHER, NULL},
         {"\0\0\0\0CERT", 8, ECERT_SNIFF_FOREIGN, "SST"},
         {"\xff\xfe\0\0-\0\0\0", 8, ECERT_SNIFF_FOREIGN, "UTF-32"},
         {"\0\0\xfe\xff\0\0\0-", 8, ECERT_SNIFF_FOREIGN, "UTF-32"},
