@@ -191,7 +191,11 @@ static ngx_syslog_peer_t *ngx_http_ecert_syslog(ngx_log_t *log)
     return log != NULL ? log->wdata : NULL;
 }
 
-/* The agent has no network: it reaches a local syslog alone. */
+/*
+ * The agent has no network: it reaches a local syslog alone.  A warning goes to
+ * the log of the cycle before, at a test or start the terminal: this one's may
+ * be what is warned of, and keeps warnings back by default.
+ */
 static ngx_int_t ngx_http_ecert_set_syslog(ngx_cycle_t *cycle,
                                            ecert_conf_t *conf,
                                            const ngx_open_file_t *file,
@@ -205,7 +209,7 @@ static ngx_int_t ngx_http_ecert_set_syslog(ngx_cycle_t *cycle,
         return NGX_OK;
     }
     if (peer->server.sockaddr->sa_family != AF_UNIX) {
-        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "ecert: the agent's messages do not go to the syslog "
                       "server \"%V\", as it has no network, but to \"%V\"; "
                       "name a local one (server=unix:/dev/log), or a file",
@@ -354,12 +358,12 @@ static ngx_int_t ngx_http_ecert_run(ngx_cycle_t *cycle,
 }
 
 /* A bad site is told, but does not keep the others from a reload. */
-static void ngx_http_ecert_test(ngx_cycle_t *cycle, const ecert_conf_t *conf)
+static void ngx_http_ecert_test(const ecert_conf_t *conf)
 {
     ecert_err_t err;
 
     if (ecert_launch_test(conf, STDERR_FILENO, &err) < 0) {
-        ngx_http_ecert_log(NGX_LOG_WARN, cycle->log, NULL, &err);
+        ngx_http_ecert_log(NGX_LOG_WARN, ngx_cycle->log, NULL, &err);
     }
 }
 
@@ -376,10 +380,10 @@ static ngx_int_t ngx_http_ecert_init_module(ngx_cycle_t *cycle)
     file = ngx_log_get_file_log(cycle->log)->file;
     if (ngx_http_ecert_set_log(emcf->conf, file, &err) != NGX_OK
         || ngx_http_ecert_set_syslog(cycle, emcf->conf, file, &err) != NGX_OK) {
-        ngx_http_ecert_log(NGX_LOG_WARN, cycle->log, NULL, &err);
+        ngx_http_ecert_log(NGX_LOG_WARN, ngx_cycle->log, NULL, &err);
     }
     if (ngx_test_config) {
-        ngx_http_ecert_test(cycle, emcf->conf);
+        ngx_http_ecert_test(emcf->conf);
         return NGX_OK;
     }
     return ngx_http_ecert_run(cycle, emcf, file->fd);

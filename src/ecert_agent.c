@@ -1,5 +1,6 @@
 #include "ecert_agent.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +13,20 @@
 #include "ecert_priv.h"
 #include "ecert_store.h"
 
+/* A store that is read-only here is for somebody else to fill: what it lacks is
+ * told by who needs it. */
+static int is_read_only(const ecert_err_t *err)
+{
+    return err->sys == EROFS || err->sys == EACCES;
+}
+
 static void prepare_store(const ecert_agent_t *agent)
 {
     ecert_err_t err;
 
     if (agent->conf->store != NULL
         && ecert_store_prepare(agent->conf->store, &err) != 0
-        && ecert_agent_uses_store(agent)) {
+        && !is_read_only(&err) && ecert_agent_uses_store(agent)) {
         ecert_log_err(ECERT_LOG_WARN, NULL, &err);
     }
 }

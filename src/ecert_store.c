@@ -23,14 +23,18 @@ int ecert_store_prepare(const char *store, ecert_err_t *err)
         const char *name;
         mode_t mode;
     } folders[] = {
-        {"issuers", 0755}, {"sites", 0700},       {"dcv", 0755},
-        {"run", 0700},     {"placeholder", 0700},
+        {"issuers", 0755},
+        {"sites", 0700},
+        {"dcv", 0755},
+        {"placeholder", 0700},
     };
     char path[PATH_MAX];
 
     if (ecert_file_folder(store, 0700, err) != 0) {
-        return ecert_err_hint(err, "correct ecert_store (ECertStore), or make "
-                                   "the folder above it");
+        return err->code == ECERT_ERR_UNSAFE
+                   ? -1
+                   : ecert_err_hint(err, "correct ecert_store (ECertStore), "
+                                         "or make the folder above it");
     }
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         if (join(path, store, folders[i].name, err) != 0

@@ -15,8 +15,9 @@
 #include "ecert_file.h"
 
 /*
- * Makes the store (its last level), issuers/, sites/, dcv/, run/, placeholder/
- * where they are not there: 0700, issuers/ and dcv/ 0755.
+ * Makes the store (its last level), issuers/, sites/, dcv/, placeholder/
+ * where they are not there: 0700, issuers/ and dcv/ 0755.  The agent makes run/
+ * (ecert_door_open), for it may be elsewhere.
  */
 int ecert_store_prepare(const char *store, ecert_err_t *err);
 
@@ -79,8 +80,7 @@ typedef struct {
     char *file, *path;
     size_t len;
     int64_t changed, expires;
-    int never; /* its time of change was older when it came: no server here has
-                  answered it */
+    int64_t came; /* not before expires: no server here has answered it */
 } ecert_token_over_t;
 
 typedef struct {
@@ -102,8 +102,8 @@ int64_t ecert_tokens_end(const struct stat *st);
 
 /*
  * Of the files whose 30 days are over: the number of those that were never
- * answered, and err (TOKEN) about one of them, else about any; -1: there are
- * none.
+ * answered, and err (TOKEN) about the last of them that came, else about the
+ * last of all; -1: there are none.
  */
 int ecert_tokens_over(const ecert_tokens_t *tokens, ecert_err_t *err);
 

@@ -220,8 +220,7 @@ static int add_over(ecert_tokens_t *out, const search_t *search,
                                  .len = content->len,
                                  .changed = content->st->st_mtim.tv_sec,
                                  .expires = content->expires,
-                                 .never = content->st->st_ctim.tv_sec
-                                          >= content->expires};
+                                 .came = content->st->st_ctim.tv_sec};
     if (over->host == NULL || over->file == NULL || over->path == NULL) {
         free_over(over);
         return -1;
@@ -424,6 +423,11 @@ void ecert_tokens_free(ecert_tokens_t *tokens)
     memset(tokens, 0, sizeof(*tokens));
 }
 
+static int in_vain(const ecert_token_over_t *over)
+{
+    return over->came >= over->expires;
+}
+
 int ecert_tokens_over(const ecert_tokens_t *tokens, ecert_err_t *err)
 {
     const ecert_token_over_t *one = tokens->over;
@@ -434,8 +438,12 @@ int ecert_tokens_over(const ecert_tokens_t *tokens, ecert_err_t *err)
         return -1;
     }
     for (size_t i = 0; i < tokens->n_over; i++) {
-        if (tokens->over[i].never && never++ == 0) {
-            one = &tokens->over[i];
+        const ecert_token_over_t *over = &tokens->over[i];
+
+        never += in_vain(over);
+        if (in_vain(over) > in_vain(one)
+            || (in_vain(over) == in_vain(one) && over->came > one->came)) {
+            one = over;
         }
     }
     if (tokens->n_over > 1) {

@@ -83,6 +83,13 @@ static int unsafe(const ecert_walk_t *walk, const struct stat *st,
         return ecert_err_hint(err, "give the %s to root: chown root %s", what,
                               path);
     }
+    if (!trusted(walk, st) && is_own_group(st->st_gid)) {
+        return ecert_err_hint(err,
+                              "give the %s to root, and let the group write: "
+                              "chown root %s (where an image is built; then "
+                              "any user of gid %u can be the server's)",
+                              what, path, (unsigned)st->st_gid);
+    }
     if (!trusted(walk, st)) {
         return ecert_err_hint(err,
                               "give the %s to the user that the server runs "

@@ -74,6 +74,9 @@ sub to_syslog () {
     $server->write_config(main => {
         nginx => 'error_log syslog:server=127.0.0.1:9;',
     });
+    # without a log that takes warnings
+    $server->write('nginx.conf',
+        $server->config_text =~ s/^error_log \S+ info;$//mr);
     my ($status, $out) = $server->configtest;
     is $status, 0, 'over the network';
     like $out, qr/\[warn\].*ecert: the agent's messages do not go to the syslog/,

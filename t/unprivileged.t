@@ -36,6 +36,8 @@ for my $kind (servers()) {
         is_deeply [$store->in_run], [], 'nothing is left';
         by_group($server, $store, (getpwnam $user)[3], 'its own group');
         by_group($server, $store, 0, "root's group");
+        from_image($server, $store);
+        read_only($server, $store);
     };
 }
 done_testing;
@@ -106,6 +108,38 @@ sub roots_commands ($store) {
 
 sub of_root ($store) {
     return (run('find', $store->dir, '-uid', 0))[1];
+}
+
+# An image gives its files to a user who is not the one it runs as.
+sub from_image ($server, $store) {
+    run('chown', '-R', '65533:0', $store->dir);
+    run('chmod', '-R', 'g=u', $store->dir);
+    $server->mark;
+    $server->start;
+    my $dir = $store->dir;
+    ok $server->wait_log(
+        qr/unsafe-path: .*; give the folder to root, .* write: chown root \Q$dir\E/),
+        'an image: another user owns it, and the group may write';
+    unlike $server->log, qr/correct ecert_store/, 'it is there, and is not missed';
+    ok $server->stop, 'stops';
+    run('chown', '-R', 'root', $store->dir);
+    $server->start;
+    like serves($server), qr/^[0-9A-F]{64}$/, 'the hint helps';
+    ok $server->stop, 'stops';
+}
+
+# Nothing is to be made there: what is missing is for somebody else to make.
+sub read_only ($server, $store) {
+    run('rm', '-rf', map { $store->dir . "/$_" } qw(dcv run placeholder));
+    run('chmod', '-R', 'a+rX,go-w', $store->dir);
+    $server->mark;
+    $server->start;
+    like serves($server), qr/^[0-9A-F]{64}$/, 'may be read alone: served';
+    unlike $server->log, qr/\b(?:warn|error)\].*ecert: .*make the folder/,
+        'and asks for nothing';
+    like $server->log, qr/ecert status does not see this server/,
+        'but the place of its socket';
+    ok $server->stop, 'stops';
 }
 
 # As in a pod: the folders are root's, and the group may write.

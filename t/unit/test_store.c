@@ -38,13 +38,18 @@ static void test_prepare(void **state)
     assert_int_equal(mode_of("s/issuers"), 0755);
     assert_int_equal(mode_of("s/sites"), 0700);
     assert_int_equal(mode_of("s/dcv"), 0755);
-    assert_int_equal(mode_of("s/run"), 0700);
     assert_int_equal(mode_of("s/placeholder"), 0700);
     chmod(at("s/sites"), 0750);
-    rmdir(at("s/run"));
+    rmdir(at("s/placeholder"));
     assert_int_equal(ecert_store_prepare(at("s"), &err), 0);
     assert_int_equal(mode_of("s/sites"), 0750);
-    assert_int_equal(mode_of("s/run"), 0700);
+    assert_int_equal(mode_of("s/placeholder"), 0700);
+    assert_int_not_equal(access(at("s/run"), F_OK), 0); /* the agent's */
+    chmod(at("s"), 0777);
+    assert_int_equal(ecert_store_prepare(at("s"), &err), -1);
+    assert_int_equal(err.code, ECERT_ERR_UNSAFE);
+    assert_non_null(strstr(err.hint, "chmod go-w"));
+    chmod(at("s"), 0700);
     assert_int_equal(ecert_store_prepare(at("no/s"), &err), -1);
     assert_int_equal(err.code, ECERT_ERR_MISSING);
 }
@@ -450,6 +455,13 @@ static void test_tokens_over(void **state)
     assert_int_equal(ecert_tokens_over(&tokens, &err), 1); /* it comes first */
     assert_string_equal(err.file, at("dcv/A.hk/3"));
     assert_non_null(strstr(err.detail, "of 4 more"));
+    for (int i = 0; i < 5; i++) { /* one of them, too, and put after it */
+        if (strcmp(tokens.over[i].file, "1") == 0) {
+            tokens.over[i].came = tokens.over[i].expires + 1;
+        }
+    }
+    assert_int_equal(ecert_tokens_over(&tokens, &err), 2);
+    assert_string_equal(err.file, at("dcv/A.hk/1"));
     assert_int_equal(all.n, 0);
     ecert_tokens_free(&tokens);
     assert_int_equal(ecert_tokens_over(&tokens, &err), -1);
