@@ -135,10 +135,52 @@ static void reach(ecert_work_t *work, X509 *child, ecert_candidate_t **queue,
     }
 }
 
-/* Preference among issuers: serverAuth, then the later notBefore. */
+static int is_vouched_for(const ecert_work_t *work, const ecert_candidate_t *c,
+                          ecert_candidate_t **list, size_t n)
+{
+    for (int i = 0; i < sk_X509_num(work->roots); i++) {
+        X509 *root = sk_X509_value(work->roots, i);
+        int trusted = i < sk_X509_num(work->in->anchors)
+                      || ecert_ca_find(work->in->ca, root) != NULL;
+        if (trusted && ecert_x509_may_issue(root, c->cert)
+            && ecert_path_signed(work->search, c->cert, root)) {
+            return 1;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->anchored && ecert_x509_may_issue(list[i]->cert, c->cert)
+            && ecert_path_signed(work->search, c->cert, list[i]->cert)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Anybody can make a twin of a Sub CA, and any number of certificates above it,
+ * which would use up the search before it comes to the one that clients trust.
+ */
+static void anchor(const ecert_work_t *work, ecert_candidate_t **list, size_t n)
+{
+    int more;
+    do {
+        more = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (!list[i]->anchored && is_vouched_for(work, list[i], list, n)) {
+                list[i]->anchored = more = 1;
+            }
+        }
+    } while (more);
+}
+
+/* Preference among issuers: a trusted root above, serverAuth, then the later
+ * notBefore. */
 static int better(const ecert_candidate_t *a, const ecert_candidate_t *b)
 {
     int known_a = a->entry != NULL, known_b = b->entry != NULL;
+    if (a->anchored != b->anchored) {
+        return a->anchored;
+    }
     if (a->server_auth != b->server_auth) {
         return a->server_auth;
     }
@@ -207,6 +249,7 @@ int ecert_candidates(ecert_work_t *work, ecert_err_t *err)
         for (size_t i = 0; i < queued; i++) {
             reach(work, queue[i]->cert, queue, &queued);
         }
+        anchor(work, queue, queued);
         sort(queue, queued);
         if (push_role(work->plain, queue, queued, work, 0) != 0
             || push_role(work->crosses, queue, queued, work, 1) != 0

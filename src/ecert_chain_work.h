@@ -20,8 +20,10 @@ typedef struct {
     ecert_ca_role_t role;
     int self_signed;
     int server_auth;
-    int reached; /* by names, through elements that could be used */
-    int usable;  /* reached, and nothing speaks against it by itself */
+    int reached;  /* by names, through elements that could be used */
+    int usable;   /* reached, and nothing speaks against it by itself */
+    int anchored; /* signed, over others perhaps, by a root that this system or
+                     the catalogue trusts */
     ecert_why_t why;
     char fault[160]; /* why a path through it did not verify */
     char note[192];

@@ -9,17 +9,27 @@
 #include "pki_group.h"
 
 /* Without a catalogue. */
-static ecert_chain_t *build(const STACK_OF(X509) *pool,
-                            ecert_cross_kind_t cross, int64_t now)
+static ecert_chain_t *build_under(const STACK_OF(X509) *pool,
+                                  const STACK_OF(X509) *anchors,
+                                  ecert_cross_kind_t cross, int64_t now)
 {
-    ecert_chain_in_t in = {
-        .leaf = pki->leaf, .pool = pool, .cross = {cross, 0}, .now = now};
+    ecert_chain_in_t in = {.leaf = pki->leaf,
+                           .pool = pool,
+                           .anchors = anchors,
+                           .cross = {cross, 0},
+                           .now = now};
     ecert_err_t err;
     ecert_chain_t *chain = ecert_chain_build(&in, &err);
 
     assert_non_null(chain);
     assert_int_equal(ERR_peek_error(), 0);
     return chain;
+}
+
+static ecert_chain_t *build(const STACK_OF(X509) *pool,
+                            ecert_cross_kind_t cross, int64_t now)
+{
+    return build_under(pool, NULL, cross, now);
 }
 
 static void assert_why(const ecert_chain_t *chain, const X509 *cert,
@@ -111,12 +121,74 @@ static void test_dead_cross(void **state)
     pki_stack_free(pool);
 }
 
+#define TALL 8
+#define WIDE 3
+
+/* CA certificates of a stranger: a twin of the Sub CA that looks better, and as
+ * many above it as there are levels; the last one leads nowhere, or is a root.
+ */
+static void add_stranger(STACK_OF(X509) *pool, int levels, int wide)
+{
+    EVP_PKEY *key = pki_key("P-256");
+    X509 *issuer[TALL + 1];
+    char cn[32];
+
+    for (int i = 0; i <= levels; i++) {
+        snprintf(cn, sizeof(cn), "Stranger %d", i);
+        issuer[i] =
+            pki_ca(cn, key, NULL, NULL, NOW - PKI_YEAR, NOW + PKI_YEAR, 1);
+    }
+    for (int i = 0; i < levels; i++) {
+        for (int k = 0; k < wide; k++) {
+            snprintf(cn, sizeof(cn), "Stranger %d", i - 1);
+            sk_X509_push(pool,
+                         pki_ca(i ? cn : "Look-alike SSL CA 3 - 17",
+                                i ? key : pki->sub_key, issuer[i], key,
+                                NOW - (k + 1) * PKI_DAY, NOW + PKI_YEAR, 1));
+        }
+    }
+    if (levels == 1) {
+        sk_X509_push(pool, issuer[0]);
+        X509_up_ref(issuer[0]);
+    }
+    for (int i = 0; i <= levels; i++) {
+        X509_free(issuer[i]);
+    }
+    EVP_PKEY_free(key);
+}
+
+/* What a stranger handed over neither takes the place of what a trusted root
+ * vouches for, nor uses up the search before it is reached. */
+static void test_stranger_above(void **state)
+{
+    static const int shapes[][2] = {{1, 1}, {TALL, WIDE}};
+    STACK_OF(X509) *anchors = pki_stack(pki->root, NULL);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        STACK_OF(X509) *pool = sk_X509_new_null();
+        ecert_chain_t *chain;
+
+        add_stranger(pool, shapes[i][0], shapes[i][1]);
+        sk_X509_push(pool, pki->new_sub);
+        X509_up_ref(pki->new_sub);
+        chain = build_under(pool, anchors, ECERT_CROSS_AUTO, NOW);
+        assert_int_equal(chain->complete, 1);
+        assert_int_equal(sk_X509_num(chain->served), 1);
+        assert_ptr_equal(sk_X509_value(chain->served, 0), pki->new_sub);
+        ecert_chain_free(chain);
+        sk_X509_pop_free(pool, X509_free);
+    }
+    pki_stack_free(anchors);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_last_step),
         cmocka_unit_test(test_purpose_before_age),
         cmocka_unit_test(test_dead_cross),
+        cmocka_unit_test(test_stranger_above),
     };
 
     return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
