@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 
+#include "ecert_clock.h"
 #include "ecert_dcv.h"
 #include "ecert_dcv_probe_work.h"
 #include "ecert_jail.h"
@@ -25,14 +26,6 @@ typedef struct {
     char host[ECERT_DNS_NAME];
     unsigned port;
 } target_t;
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- redirects --------------------------------------------------------- */
 
@@ -193,7 +186,7 @@ static void follow(const ecert_dcv_probe_t *probe, target_t *target,
 
     do {
         ecert_dcv_hop_t *now = &answer->hops[answer->n_hops];
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - ecert_clock_ms();
 
         begin_hop(answer, target);
         if (left <= 0) {
@@ -250,7 +243,7 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
 {
     const ecert_dcv_probe_t *probe = ctx;
     ecert_dcv_answer_t *answer = calloc(1, sizeof(*answer));
-    int64_t deadline = now_ms() + ALL_MS;
+    int64_t deadline = ecert_clock_ms() + ALL_MS;
     char url[URL_LENGTH];
     target_t target;
     int rc;
@@ -267,7 +260,7 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
     }
     follow(probe, &target, deadline, answer);
     if (answer->trouble == ECERT_DCV_ANSWERED && answer->status != 200
-        && deadline - now_ms() > 0) {
+        && deadline - ecert_clock_ms() > 0) {
         look_for_slip(probe, answer);
     }
     rc = ecert_frames_add(out, ANSWER, answer, sizeof(*answer), err);

@@ -170,7 +170,6 @@ int ecert_dcv_reply(const unsigned char *bytes, size_t len, unsigned type,
     }
     out->code = bytes[3] & 0x0f;
     out->authoritative = (bytes[2] & 0x04) != 0;
-    out->truncated = (bytes[2] & 0x02) != 0;
     questions = number(bytes + 4);
     answers = number(bytes + 6);
     for (unsigned i = 0; i < questions; i++) {

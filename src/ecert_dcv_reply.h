@@ -32,7 +32,6 @@ typedef struct {
 typedef struct {
     unsigned code; /* of the reply */
     int authoritative;
-    int truncated;
     char alias[ECERT_DNS_NAME]; /* the name is one for this; "" */
     ecert_dns_record_t records[ECERT_DNS_RECORDS]; /* of the type asked for */
     size_t n;

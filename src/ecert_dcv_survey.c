@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ecert_clock.h"
 #include "ecert_jail.h"
 
 #define SURVEY  1
@@ -19,17 +20,9 @@ typedef struct {
     int64_t deadline;
 } job_t;
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int is_late(const job_t *job)
 {
-    return now_ms() > job->deadline;
+    return ecert_clock_ms() > job->deadline;
 }
 
 /* ---- the zone ---------------------------------------------------------- */
@@ -213,7 +206,7 @@ static int work(void *ctx, ecert_frames_t *out, ecert_err_t *err)
     if (survey == NULL) {
         return ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
     }
-    job->deadline = now_ms() + ALL_MS;
+    job->deadline = ecert_clock_ms() + ALL_MS;
     find_zone(job, survey, &servers);
     if (job->net->n_servers > 0 && !job->net->resolves) {
         ask_given(job, survey);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ecert_entry.h"
+#include "ecert_fd.h"
 #include "ecert_file.h"
 #include "ecert_walk.h"
 
@@ -39,8 +40,8 @@ static void address_of(int folder, const char *name,
 static int connect_to(int folder, const char *name)
 {
     struct sockaddr_un address;
-    int saved, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                           0);
+    int saved,
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     address_of(folder, name, &address);
     if (fd >= 0
@@ -279,31 +280,6 @@ static int may_ask(int fd)
            && (peer.uid == 0 || peer.uid == geteuid());
 }
 
-static void hand_over(int to, int what)
-{
-    char byte = 'R';
-    struct iovec iov = {&byte, 1};
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *header;
-    ssize_t sent;
-
-    memset(&control, 0, sizeof(control));
-    header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &what, sizeof(int));
-    sent = sendmsg(to, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent; /* who has left meanwhile needs no answer */
-}
-
 static int to_memory(const char *text)
 {
     int fd = memfd_create("ecert-status", MFD_CLOEXEC);
@@ -335,37 +311,12 @@ int ecert_door_answer(const ecert_door_t *door, char *(*describe)(void *ctx),
     text = may_ask(fd) ? describe(ctx) : NULL;
     memory = text ? to_memory(text) : -1;
     if (memory >= 0) {
-        hand_over(fd, memory);
+        ecert_fd_send(fd, "R", 1, memory); /* unless it has left meanwhile */
         close(memory);
     }
     free(text);
     close(fd);
     return 0;
-}
-
-static int receive(int from)
-{
-    char byte;
-    struct iovec iov = {&byte, 1};
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *header;
-    int fd = -1;
-
-    if (recvmsg(from, &message, MSG_CMSG_CLOEXEC) <= 0) {
-        return -1;
-    }
-    header = CMSG_FIRSTHDR(&message);
-    if (header != NULL && header->cmsg_type == SCM_RIGHTS) {
-        memcpy(&fd, CMSG_DATA(header), sizeof(int));
-    }
-    return fd;
 }
 
 static char *read_memory(int fd)
@@ -395,15 +346,14 @@ static int is_foreign(const ecert_walk_t *walk)
            && st.st_uid != 0 && st.st_uid != walk->uid;
 }
 
-static int ask_at(const char *path, ecert_door_state_t *state,
-                  ecert_err_t *err)
+static int ask_at(const char *path, ecert_door_state_t *state, ecert_err_t *err)
 {
     ecert_walk_t walk;
     int fd = -1;
 
     if (walk_to(path, &walk, err) != 0) {
-        *state = err->code == ECERT_ERR_MISSING ? ECERT_DOOR_DEAD
-                                                : ECERT_DOOR_LIVES;
+        *state =
+            err->code == ECERT_ERR_MISSING ? ECERT_DOOR_DEAD : ECERT_DOOR_LIVES;
         return -1;
     }
     *state = ECERT_DOOR_LIVES;
@@ -430,13 +380,13 @@ char *ecert_door_ask(const char *path, int seconds, ecert_door_state_t *state,
 {
     int fd = ask_at(path, state, err), memory;
     struct pollfd pfd = {.fd = fd, .events = POLLIN};
-    char *text = NULL;
+    char *text = NULL, byte;
 
     if (fd < 0) {
         return NULL;
     }
     if (poll(&pfd, 1, seconds * 1000) > 0) {
-        memory = receive(fd);
+        ecert_fd_receive(fd, &byte, 1, &memory);
         if (memory >= 0) {
             text = read_memory(memory);
             close(memory);

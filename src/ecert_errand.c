@@ -7,6 +7,7 @@
 
 #include <sys/socket.h>
 
+#include "ecert_fd.h"
 #include "ecert_fetcher_work.h"
 #include "ecert_jail_work.h"
 #include "ecert_ocsp.h"
@@ -18,31 +19,6 @@
 /* What a child may say of itself besides: its frames' headers, or an error. */
 #define AROUND                                                                 \
     (sizeof(ecert_err_t) + 64 + (ECERT_JAIL_FRAMES + 2) * ECERT_ANSWER_HEADER)
-
-static int send_with(int fetcher, const ecert_errand_wire_t *wire, int answer)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec part = {(void *)(uintptr_t)wire, sizeof(*wire)};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
-    struct cmsghdr *header;
-
-    memset(&control, 0, sizeof(control));
-    header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &answer, sizeof(int));
-    return sendmsg(fetcher, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
-                   == (ssize_t)sizeof(*wire)
-               ? 0
-               : -1;
-}
 
 static int fill(const ecert_errand_ask_t *ask, ecert_errand_wire_t *wire,
                 ecert_err_t *err)
@@ -109,7 +85,7 @@ int ecert_errand_begin(int fetcher, const ecert_errand_ask_t *ask, int64_t ms,
         ecert_errand_drop(errand);
         return -1;
     }
-    rc = send_with(fetcher, &wire, ends[1]);
+    rc = ecert_fd_send(fetcher, &wire, sizeof(wire), ends[1]);
     close(ends[1]);
     if (rc != 0) {
         rc = errno;

@@ -7,6 +7,7 @@
 
 #include <curl/curl.h>
 
+#include "ecert_clock.h"
 #include "ecert_fetch_work.h"
 
 #define REDIRECTS_MAX 2
@@ -221,7 +222,7 @@ int ecert_fetch(const ecert_fetch_t *what, ecert_fetched_t *out,
                          "libcurl cannot be started");
     }
     snprintf(hop.url, sizeof(hop.url), "%s", what->url);
-    hop.deadline = ecert_hop_now() + (int64_t)what->seconds * 1000;
+    hop.deadline = ecert_clock_ms() + (int64_t)what->seconds * 1000;
     if (follow(&hop, err) != 0 || judge(&hop, err) != 0) {
         free(hop.bytes);
         out->status = hop.status;

@@ -15,6 +15,7 @@
 #include <curl/curl.h>
 
 #include "ecert.h"
+#include "ecert_clock.h"
 
 #define HEADER_MAX      (64 * 1024)
 #define CONNECT_SECONDS 10L
@@ -30,14 +31,6 @@ typedef struct {
     char refused[INET6_ADDRSTRLEN + 16];
     char says[CURL_ERROR_SIZE];
 } exchange_t;
-
-int64_t ecert_hop_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* 0, which ends the exchange when a callback returns it. */
 static size_t refuse(ecert_hop_t *hop, const char *fmt, ...)
@@ -357,7 +350,7 @@ static int explain(exchange_t *exchange, CURLcode code)
 static int perform(exchange_t *exchange)
 {
     ecert_hop_t *hop = exchange->hop;
-    int64_t left = hop->deadline - ecert_hop_now();
+    int64_t left = hop->deadline - ecert_clock_ms();
     CURLcode code;
 
     if (left <= 0) {

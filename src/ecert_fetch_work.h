@@ -29,9 +29,6 @@ typedef struct {
     int no_memory;
 } ecert_hop_t;
 
-/* The clock of the deadline. */
-int64_t ecert_hop_now(void);
-
 /* 0 with a status, and the body when it is 200; -1: why, or no_memory. */
 int ecert_hop(ecert_hop_t *hop);
 

@@ -16,6 +16,8 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509.h>
 
+#include "ecert_clock.h"
+#include "ecert_fd.h"
 #include "ecert_fetch_work.h"
 #include "ecert_fetcher_work.h"
 #include "ecert_handshake.h"
@@ -87,7 +89,7 @@ static void tell_progress(void *ctx, size_t got, size_t total)
 {
     unsigned char message[1 + sizeof(ecert_errand_progress_t)];
     ecert_errand_progress_t progress = {got, total};
-    int64_t *next = ctx, now = ecert_hop_now();
+    int64_t *next = ctx, now = ecert_clock_ms();
     ssize_t written;
 
     if (now < *next) {
@@ -183,7 +185,7 @@ static int fetch_response(const ecert_fetcher_t *fetcher,
                           ecert_err_t *err)
 {
     ecert_fetch_t what = describe(fetcher, wire, ECERT_OCSP_MAX);
-    int64_t begin = ecert_hop_now();
+    int64_t begin = ecert_clock_ms();
     char url[ECERT_OCSP_GET];
     unsigned gone;
     int rc = 1;
@@ -197,7 +199,7 @@ static int fetch_response(const ecert_fetcher_t *fetcher,
     what.post = wire->post;
     what.post_len = wire->post_len;
     what.post_type = "application/ocsp-request";
-    gone = (unsigned)((ecert_hop_now() - begin) / 1000);
+    gone = (unsigned)((ecert_clock_ms() - begin) / 1000);
     if (rc == 1 && gone < what.seconds) {
         what.seconds -= gone;
         rc = get_response(&what, out, err);
@@ -263,28 +265,8 @@ static int is_sound(const ecert_fetcher_t *fetcher,
 static int receive(const ecert_fetcher_t *fetcher, ecert_errand_wire_t *wire,
                    int *answer)
 {
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec part = {wire, sizeof(*wire)};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
-    const struct cmsghdr *header;
-    ssize_t n;
+    ssize_t n = ecert_fd_receive(SOCKET, wire, sizeof(*wire), answer);
 
-    *answer = -1;
-    do {
-        n = recvmsg(SOCKET, &message, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
-    header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (header != NULL && header->cmsg_level == SOL_SOCKET
-        && header->cmsg_type == SCM_RIGHTS
-        && header->cmsg_len == CMSG_LEN(sizeof(int))) {
-        memcpy(answer, CMSG_DATA(header), sizeof(int));
-    }
     if (*answer >= 0
         && (n != (ssize_t)sizeof(*wire) || !is_sound(fetcher, wire))) {
         close(*answer); /* which is the answer */

@@ -65,6 +65,11 @@ int ecert_file_list(const char *path, size_t max, ecert_trail_t *trail,
                     char ***names, size_t *n, ecert_err_t *err);
 void ecert_names_free(char **names, size_t n);
 
+/* A copy of names that are somebody else's, the caller's also on failure: 0, or
+ * -1 and MEMORY.  *copies is NULL before. */
+int ecert_names_copy(char *const *names, size_t n, char ***copies,
+                     size_t *n_copies, ecert_err_t *err);
+
 /*
  * Writes a temporary file beside it, sets mode on the open file, fsync, rename,
  * fsync of the folder.  The old content or the new, never a mixture.  A link of

@@ -16,6 +16,7 @@
 
 #include <openssl/crypto.h>
 
+#include "ecert_clock.h"
 #include "ecert_jail_work.h"
 
 #define NOBODY      65534
@@ -56,14 +57,6 @@ typedef struct {
     int fd;
     int64_t deadline;
 } ward_t;
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void choose_user(ecert_jail_t *jail)
 {
@@ -224,7 +217,8 @@ static int begin(ward_t *ward, const ecert_jail_limits_t *limits, work_t work,
         .jail = {.limits = *limits, .file = job->file, .parent = getpid()},
         .answer = {.bytes = bytes}};
     choose_user(&ward->jail);
-    ward->deadline = now_ms() + (int64_t)limits->seconds * PATIENCE * 1000;
+    ward->deadline =
+        ecert_clock_ms() + (int64_t)limits->seconds * PATIENCE * 1000;
     ward->pid = start(&ward->jail, &what, &ward->fd);
     if (ward->pid < 0) {
         free(bytes);
@@ -260,7 +254,7 @@ static void end(ward_t *ward, ending_t ending)
 /* Until one of them has something to say, or has no time left. */
 static int wait_for(const ward_t *wards, struct pollfd *fds)
 {
-    int64_t left = INT_MAX, now = now_ms();
+    int64_t left = INT_MAX, now = ecert_clock_ms();
 
     for (size_t i = 0; i < ECERT_JAIL_AT_ONCE; i++) {
         fds[i] = (struct pollfd){.fd = wards[i].job ? wards[i].fd : -1,
@@ -277,7 +271,7 @@ static ending_t look_at(ward_t *ward, const struct pollfd *fd)
     if (fd->revents != 0) {
         return read_answer(ward);
     }
-    return now_ms() >= ward->deadline ? LATE : GOES_ON;
+    return ecert_clock_ms() >= ward->deadline ? LATE : GOES_ON;
 }
 
 typedef struct {

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ecert_clock.h"
 #include "ecert_seen.h"
 #include "ecert_snap.h"
 #include "ecert_visits.h"
@@ -172,23 +173,15 @@ static int spawn(child_t *child, ecert_err_t *err)
     return 0;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* 0: ready; else 1 with err. */
 static int wait_ready(int fd, const char *agent, ecert_err_t *err)
 {
-    int64_t end = now_ms() + ECERT_LAUNCH_PATIENCE * 1000;
+    int64_t end = ecert_clock_ms() + ECERT_LAUNCH_PATIENCE * 1000;
     struct pollfd pfd = {.fd = fd, .events = POLLIN};
     char byte;
 
     for (;;) {
-        int64_t left = end - now_ms();
+        int64_t left = end - ecert_clock_ms();
         ssize_t n;
 
         if (left <= 0) {
@@ -209,7 +202,7 @@ static int wait_ready(int fd, const char *agent, ecert_err_t *err)
             return 0;
         }
         if (n == 1 && byte == '.') {
-            end = now_ms() + ECERT_LAUNCH_PATIENCE * 1000;
+            end = ecert_clock_ms() + ECERT_LAUNCH_PATIENCE * 1000;
             continue;
         }
         ecert_err(err, ECERT_ERR_AGENT, agent,

@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 
 #include "ecert_addr.h"
+#include "ecert_clock.h"
 #include "ecert_cred.h"
 #include "ecert_dcv.h"
 #include "ecert_placeholder.h"
@@ -61,14 +62,6 @@ struct ecert_live_s {
     uint32_t n_slots;
     slot_t *slots;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void free_view(view_t *view)
 {
@@ -261,7 +254,7 @@ static void refuse(ecert_live_t *live, uint32_t index, uint64_t generation,
 {
     slot_t *slot = &live->slots[index];
 
-    atomic_store(&slot->retry_ms, now_ms() + RETRY_MS);
+    atomic_store(&slot->retry_ms, ecert_clock_ms() + RETRY_MS);
     if (atomic_exchange(&slot->bad, generation) == generation) {
         ecert_err_clear(err);
     }
@@ -289,7 +282,7 @@ static view_t *load_newer(ecert_live_t *live, uint32_t index,
     }
     /* with nothing to fall back to there is no time to wait */
     if (view != NULL && atomic_load(&slot->bad) == generation
-        && now_ms() < atomic_load(&slot->retry_ms)) {
+        && ecert_clock_ms() < atomic_load(&slot->retry_ms)) {
         return NULL;
     }
     newer = load_view(live, index, err);
@@ -301,7 +294,8 @@ static view_t *load_newer(ecert_live_t *live, uint32_t index,
     return newer;
 }
 
-/* The view to use now, or NULL, of what is no site.  Between enter and leave. */
+/* The view to use now, or NULL, of what is no site.  Between enter and leave.
+ */
 static const view_t *current(ecert_live_t *live, uint32_t index)
 {
     slot_t *slot = &live->slots[index];

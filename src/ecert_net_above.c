@@ -14,6 +14,7 @@
 #include "ecert_log.h"
 #include "ecert_net_work.h"
 #include "ecert_pool.h"
+#include "ecert_x509.h"
 
 void ecert_net_above_clear(ecert_net_site_t *site)
 {
@@ -123,11 +124,9 @@ static STACK_OF(X509) *path_with(const ecert_net_site_t *site, X509 *cert)
     STACK_OF(X509) *path =
         site->found ? X509_chain_up_ref(site->found) : sk_X509_new_null();
 
-    for (int i = 0; i < sk_X509_num(path); i++) {
-        if (X509_cmp(sk_X509_value(path, i), cert) == 0) {
-            sk_X509_pop_free(path, X509_free);
-            return NULL;
-        }
+    if (ecert_x509_is_in(path, cert)) {
+        sk_X509_pop_free(path, X509_free);
+        return NULL;
     }
     if (path != NULL && sk_X509_push(path, cert) > 0) {
         X509_up_ref(cert);

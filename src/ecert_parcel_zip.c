@@ -5,6 +5,7 @@
 #include "ecert_parcel_work.h"
 #include "ecert_pem.h"
 #include "ecert_sniff.h"
+#include "ecert_x509.h"
 #include "ecert_zip.h"
 
 #define WANTED "a certificate"
@@ -14,23 +15,13 @@ typedef struct {
     ecert_found_t *found;
 } unpacking_t;
 
-static int has(STACK_OF(X509) *list, const X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(list); i++) {
-        if (X509_cmp(sk_X509_value(list, i), cert) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* CAs put the same certificate into several files, one for each server. */
 static int add_certificate(const unpacking_t *into, X509 *cert,
                            ecert_err_t *err)
 {
     STACK_OF(X509) *list = into->found->list;
 
-    if (has(list, cert)) {
+    if (ecert_x509_is_in(list, cert)) {
         X509_free(cert);
         return 0;
     }

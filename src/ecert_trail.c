@@ -38,6 +38,20 @@ void ecert_names_free(char **names, size_t n)
     free(names);
 }
 
+int ecert_names_copy(char *const *names, size_t n, char ***copies,
+                     size_t *n_copies, ecert_err_t *err)
+{
+    *copies = calloc(n + 1, sizeof(**copies));
+    *n_copies = 0;
+    while (*copies != NULL && *n_copies < n
+           && ((*copies)[*n_copies] = strdup(names[*n_copies])) != NULL) {
+        ++*n_copies;
+    }
+    return *copies != NULL && *n_copies == n
+               ? 0
+               : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
+}
+
 static int has_dir(const ecert_trail_t *trail, const char *dir, uint64_t hash)
 {
     for (size_t i = trail->n_dirs; i > 0; i--) {

@@ -190,6 +190,16 @@ int ecert_x509_signs_handshakes(X509 *cert)
     return rc;
 }
 
+int ecert_x509_is_in(const STACK_OF(X509) *list, const X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        if (X509_cmp(sk_X509_value(list, i), cert) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int ecert_x509_same_identity(X509 *a, X509 *b)
 {
     if (X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b))) {

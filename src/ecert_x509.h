@@ -50,6 +50,9 @@ int ecert_x509_signs_handshakes(X509 *cert);
  * 7633, 4.2.3.1). */
 int ecert_x509_demands_staple(const X509 *cert);
 
+/* 1 when this very certificate is one of the list (NULL: empty). */
+int ecert_x509_is_in(const STACK_OF(X509) *list, const X509 *cert);
+
 /* Same subject and same public key. */
 int ecert_x509_same_identity(X509 *a, X509 *b);
 

@@ -85,12 +85,10 @@ static int take_pending(const ecert_cli_site_t *site, const options_t *options,
 
 static int push(STACK_OF(X509) *list, X509 *cert)
 {
-    for (int i = 0; i < sk_X509_num(list); i++) {
-        if (X509_cmp(sk_X509_value(list, i), cert) == 0) {
-            return 0;
-        }
-    }
-    return X509_up_ref(cert) && sk_X509_push(list, cert) > 0 ? 0 : -1;
+    return ecert_x509_is_in(list, cert)
+                   || (X509_up_ref(cert) && sk_X509_push(list, cert) > 0)
+               ? 0
+               : -1;
 }
 
 /* The roots of both paths: Windows takes them along as well. */

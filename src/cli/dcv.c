@@ -15,31 +15,6 @@
 #include "ecert_token_put.h"
 #include "say.h"
 
-static int copy_names(ecert_dcv_order_t *order, char *const *names, size_t n,
-                      ecert_err_t *err)
-{
-    order->names = calloc(n, sizeof(*order->names));
-    for (size_t i = 0; order->names != NULL && i < n; i++) {
-        order->names[i] = strdup(names[i]);
-        order->n += order->names[i] != NULL;
-    }
-    return order->n == n ? 0 : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-}
-
-static int of_site(const ecert_cli_site_t *site, ecert_dcv_order_t *order,
-                   ecert_err_t *err)
-{
-    ecert_site_json_t json;
-    int rc;
-
-    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
-        return -1;
-    }
-    rc = copy_names(order, json.names, json.n_names, err);
-    ecert_site_json_free(&json);
-    return rc;
-}
-
 static int copy_numbers(ecert_dcv_order_t *order,
                         const ecert_request_t *requests, size_t n,
                         ecert_err_t *err)
@@ -67,11 +42,12 @@ static int of_request(const ecert_cli_site_t *site, uint64_t number,
     }
     if (n == 0 && number == 0) {
         ecert_requests_free(requests, n);
-        return of_site(site, order, err);
+        return ecert_cli_site_names(site, &order->names, &order->n, err);
     }
     request = ecert_request_find(requests, n, number, site->ascii, err);
-    rc =
-        request ? copy_names(order, request->names, request->n_names, err) : -1;
+    rc = request ? ecert_names_copy(request->names, request->n_names,
+                                    &order->names, &order->n, err)
+                 : -1;
     if (rc == 0) {
         rc = copy_numbers(order, requests, n, err);
     }

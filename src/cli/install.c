@@ -31,7 +31,7 @@ typedef struct {
 
 /* ---- the work ---------------------------------------------------------- */
 
-static void note(const ecert_cli_site_t *site, const ecert_found_t *found,
+static void note(const ecert_cli_site_t *site, const ecert_owned_t *found,
                  const ecert_installed_t *done)
 {
     json_t *more = json_object();
@@ -55,7 +55,7 @@ static void note(const ecert_cli_site_t *site, const ecert_found_t *found,
 }
 
 static int put(const ecert_cli_site_t *site, const options_t *options,
-               const ecert_handed_t *handed, const ecert_found_t *found,
+               const ecert_handed_t *handed, const ecert_owned_t *found,
                ecert_installed_t *done, ecert_err_t *err)
 {
     ecert_install_t in = {
@@ -109,10 +109,10 @@ static void say(const ecert_installed_t *done, const char *ascii)
 }
 
 static int install_at(ecert_cli_site_t *site, const options_t *options,
-                      const ecert_handed_t *handed, ecert_found_t *found,
+                      const ecert_handed_t *handed, ecert_owned_t *found,
                       ecert_installed_t *done, ecert_err_t *err)
 {
-    int rc = ecert_found_key(found, site, options->files[0], handed, err);
+    int rc = ecert_owned_key(found, site, options->files[0], handed, err);
 
     if (rc < 0) {
         return -1;
@@ -128,7 +128,7 @@ static int install_at(ecert_cli_site_t *site, const options_t *options,
 }
 
 static int finish(const ecert_cli_site_t *site, const options_t *options,
-                  const ecert_found_t *found, const ecert_installed_t *done)
+                  const ecert_owned_t *found, const ecert_installed_t *done)
 {
     char hex[65];
     ecert_err_t err;
@@ -159,7 +159,7 @@ static int finish(const ecert_cli_site_t *site, const options_t *options,
 static int install_handed(const options_t *options,
                           const ecert_handed_t *handed)
 {
-    ecert_found_t found = {.exportable = 1};
+    ecert_owned_t found = {.exportable = 1};
     ecert_installed_t done = {0};
     ecert_cli_site_t site;
     char ascii[ECERT_NAME_MAX];
@@ -174,9 +174,9 @@ static int install_handed(const options_t *options,
         return ecert_cli_fail(NULL, &err);
     }
     if (name == NULL) {
-        rc = ecert_found_site(options->store, found.key_id, ascii, &err);
+        rc = ecert_owned_site(options->store, found.key_id, ascii, &err);
         if (rc == 0) {
-            ecert_found_none(&found, options->store, options->files[0], NULL,
+            ecert_owned_none(&found, options->store, options->files[0], NULL,
                              &err);
         }
         if (rc != 1) {
@@ -191,7 +191,7 @@ static int install_handed(const options_t *options,
     ecert_cli_site_close(&site);
     code = rc == 0 ? finish(&site, options, &found, &done)
                    : ecert_cli_fail(site.ascii, &err);
-    ecert_found_free(&found);
+    ecert_owned_free(&found);
     return code;
 }
 

@@ -10,28 +10,16 @@
 #include "ecert_x509.h"
 #include "facts.h"
 
-void ecert_found_free(ecert_found_t *found)
+void ecert_owned_free(ecert_owned_t *found)
 {
     EVP_PKEY_free(found->key);
     ecert_names_free(found->names, found->n_names);
     json_decref(found->site);
 }
 
-static int take_names(ecert_found_t *found, char *const *names, size_t n,
-                      ecert_err_t *err)
-{
-    found->names = calloc(n, sizeof(*found->names));
-    for (size_t i = 0; found->names != NULL && i < n; i++) {
-        found->names[i] = strdup(names[i]);
-        found->n_names += found->names[i] != NULL;
-    }
-    return found->n_names == n ? 0
-                               : ecert_err(err, ECERT_ERR_MEMORY, NULL, NULL);
-}
-
 /* The request of this site whose key is the leaf's: 1, 0 when none is. */
 static int find_request(const char *dir, const char *ascii,
-                        ecert_found_t *found, ecert_err_t *err)
+                        ecert_owned_t *found, ecert_err_t *err)
 {
     ecert_request_t *requests;
     size_t n;
@@ -49,8 +37,8 @@ static int find_request(const char *dir, const char *ascii,
         found->site = json_incref(json_object_get(requests[i].json, "site"));
         found->key = ecert_request_key(&requests[i], err);
         rc = found->key != NULL
-                     && take_names(found, requests[i].names,
-                                   requests[i].n_names, err)
+                     && ecert_names_copy(requests[i].names, requests[i].n_names,
+                                         &found->names, &found->n_names, err)
                             == 0
                  ? 1
                  : -1;
@@ -88,7 +76,7 @@ static int has_key(const char *dir, const char *ascii, const char *key_id,
     return found;
 }
 
-int ecert_found_site(const char *store, const char *key_id, char *ascii,
+int ecert_owned_site(const char *store, const char *key_id, char *ascii,
                      ecert_err_t *err)
 {
     char **names, dir[PATH_MAX];
@@ -112,7 +100,7 @@ int ecert_found_site(const char *store, const char *key_id, char *ascii,
     return found;
 }
 
-int ecert_found_none(const ecert_found_t *found, const char *store,
+int ecert_owned_none(const ecert_owned_t *found, const char *store,
                      const char *file, const char *ascii, ecert_err_t *err)
 {
     char other[ECERT_NAME_MAX], name[256];
@@ -122,7 +110,7 @@ int ecert_found_none(const ecert_found_t *found, const char *store,
     ecert_err(err, ECERT_ERR_UNKNOWN_KEY, file, "the certificate of %s%s%s",
               name, ascii ? ", for site " : "", ascii ? ascii : "");
     if (ascii != NULL
-        && ecert_found_site(store, found->key_id, other, &ignored) == 1) {
+        && ecert_owned_site(store, found->key_id, other, &ignored) == 1) {
         return ecert_err_hint(err,
                               "its key is that of site %.100s: ecert "
                               "install %.100s FILE",
@@ -147,33 +135,29 @@ static int lacks_issuers(const ecert_cli_site_t *site)
     return lacks;
 }
 
-static int take_site_names(const ecert_cli_site_t *site, ecert_found_t *found,
-                           ecert_err_t *err)
+/* The key of the current one, whose certificate is to be replaced: 0. */
+static int take_key(const ecert_cli_site_t *site,
+                    const ecert_generation_t *current, ecert_owned_t *found,
+                    ecert_err_t *err)
 {
-    ecert_site_json_t json;
-    int rc;
-
-    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
-        return -1;
-    }
-    rc = take_names(found, json.names, json.n_names, err);
-    ecert_site_json_free(&json);
-    return rc;
+    found->exportable = current->exportable;
+    found->key = ecert_generation_key(current, err);
+    return found->key
+               ? ecert_cli_site_names(site, &found->names, &found->n_names, err)
+               : -1;
 }
 
 /* It is the current one: 1; 0 when what came with it may mend its chain. */
 static int take_current(const ecert_cli_site_t *site,
                         const ecert_generation_t *generation, int n_handed,
-                        ecert_found_t *found, ecert_err_t *err)
+                        ecert_owned_t *found, ecert_err_t *err)
 {
     if (n_handed < 2 || !lacks_issuers(site)) {
         found->generation = generation->number;
         return 1;
     }
     found->again = 1;
-    found->exportable = generation->exportable;
-    found->key = ecert_generation_key(generation, err);
-    return found->key ? take_site_names(site, found, err) : -1;
+    return take_key(site, generation, found, err);
 }
 
 /* Whether a request waits, which is with another key then; -1 as ever. */
@@ -234,16 +218,6 @@ static int is_newer(const X509 *leaf, const X509 *current)
                   : ecert_x509_not_after(leaf) >= ecert_x509_not_after(current);
 }
 
-/* A certificate that was issued again, with the key of the current one: 0. */
-static int take_reissued(const ecert_cli_site_t *site,
-                         const ecert_generation_t *current,
-                         ecert_found_t *found, ecert_err_t *err)
-{
-    found->exportable = current->exportable;
-    found->key = ecert_generation_key(current, err);
-    return found->key ? take_site_names(site, found, err) : -1;
-}
-
 /*
  * A key that was used already.  The same certificate again is fine, and so is a
  * newer one for the key of the current one, unless a request with another key
@@ -251,7 +225,7 @@ static int take_reissued(const ecert_cli_site_t *site,
  */
 static int take_used(const ecert_cli_site_t *site, const char *file,
                      const ecert_generation_t *used, int n_handed,
-                     ecert_found_t *found, ecert_err_t *err)
+                     ecert_owned_t *found, ecert_err_t *err)
 {
     int same = X509_cmp(used->leaf, found->leaf) == 0;
     int newer = is_newer(found->leaf, used->leaf), waits;
@@ -264,7 +238,7 @@ static int take_used(const ecert_cli_site_t *site, const char *file,
         return -1;
     }
     if (!same && used->current && newer && !waits) {
-        return take_reissued(site, used, found, err);
+        return take_key(site, used, found, err);
     }
     ecert_err(
         err, ECERT_ERR_OLD_KEY, file, "its key is that of generation %llu%s",
@@ -276,7 +250,7 @@ static int take_used(const ecert_cli_site_t *site, const char *file,
 /* The generation with this key: the one that is this certificate, else the
  * current one, else the newest; NULL: none. */
 static const ecert_generation_t *find_used(const ecert_generation_t *list,
-                                           size_t n, const ecert_found_t *found)
+                                           size_t n, const ecert_owned_t *found)
 {
     const ecert_generation_t *used = NULL;
 
@@ -293,7 +267,7 @@ static const ecert_generation_t *find_used(const ecert_generation_t *list,
 }
 
 static int used_key(const ecert_cli_site_t *site, const char *file,
-                    int n_handed, ecert_found_t *found, ecert_err_t *err)
+                    int n_handed, ecert_owned_t *found, ecert_err_t *err)
 {
     const ecert_generation_t *used;
     ecert_generation_t *list;
@@ -305,12 +279,12 @@ static int used_key(const ecert_cli_site_t *site, const char *file,
     }
     used = find_used(list, n, found);
     rc = used ? take_used(site, file, used, n_handed, found, err)
-              : ecert_found_none(found, site->store, file, site->ascii, err);
+              : ecert_owned_none(found, site->store, file, site->ascii, err);
     ecert_generations_free(list, n);
     return rc;
 }
 
-int ecert_found_key(ecert_found_t *found, const ecert_cli_site_t *site,
+int ecert_owned_key(ecert_owned_t *found, const ecert_cli_site_t *site,
                     const char *file, const ecert_handed_t *handed,
                     ecert_err_t *err)
 {
@@ -326,5 +300,5 @@ int ecert_found_key(ecert_found_t *found, const ecert_cli_site_t *site,
     }
     found->key = handed->key;
     EVP_PKEY_up_ref(found->key);
-    return take_site_names(site, found, err);
+    return ecert_cli_site_names(site, &found->names, &found->n_names, err);
 }

@@ -27,7 +27,7 @@ typedef struct {
     size_t n_names;
     json_t *site;
     int exportable;
-} ecert_found_t;
+} ecert_owned_t;
 
 /*
  * Finds the key of found->leaf: of a request that waits, else the one that came
@@ -35,19 +35,19 @@ typedef struct {
  * it.  0: it is to be installed; 1: it is the current one already. UNKNOWN_KEY,
  * OLD_KEY; file is named in them.  Under the lock.
  */
-int ecert_found_key(ecert_found_t *found, const ecert_cli_site_t *site,
+int ecert_owned_key(ecert_owned_t *found, const ecert_cli_site_t *site,
                     const char *file, const ecert_handed_t *handed,
                     ecert_err_t *err);
 
 /* Which site of the store has this key: its name into ascii (ECERT_NAME_MAX); 1
  * when one has, -1 when that cannot be told. */
-int ecert_found_site(const char *store, const char *key_id, char *ascii,
+int ecert_owned_site(const char *store, const char *key_id, char *ascii,
                      ecert_err_t *err);
 
 /* UNKNOWN_KEY; ascii: the site that it was meant for, NULL: none was said. */
-int ecert_found_none(const ecert_found_t *found, const char *store,
+int ecert_owned_none(const ecert_owned_t *found, const char *store,
                      const char *file, const char *ascii, ecert_err_t *err);
 
-void ecert_found_free(ecert_found_t *found);
+void ecert_owned_free(ecert_owned_t *found);
 
 #endif

@@ -358,16 +358,6 @@ static int is_meant(const ecert_pooled_t *one, const char *word)
     return strcmp(one->file, word) == 0 || begins(hex, word);
 }
 
-static int serves(const ecert_chain_t *chain, X509 *cert)
-{
-    for (int i = 0; i < sk_X509_num(chain->served); i++) {
-        if (X509_cmp(sk_X509_value(chain->served, i), cert) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* 1 when this site's chain has the certificate; -1 when that cannot be told. */
 static int needs(ecert_loader_t *loader, const char *name, X509 *cert,
                  ecert_err_t *err)
@@ -379,7 +369,7 @@ static int needs(ecert_loader_t *loader, const char *name, X509 *cert,
     if (ecert_load(loader, &site, time(NULL), &loaded, err) < 0) {
         needed = -ecert_err_refused(err);
     } else if (loaded.chain != NULL) {
-        needed = serves(loaded.chain, cert);
+        needed = ecert_x509_is_in(loaded.chain->served, cert);
     }
     if (needed == 0 && loaded.refused) {
         ecert_err(err, ECERT_ERR_CHAIN, name, "%s", loaded.warnings[0]);

@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "ecert_addr.h"
 #include "ecert_chain.h"
+#include "ecert_clock.h"
 #include "ecert_conf.h"
 #include "ecert_fetcher.h"
 #include "ecert_journal.h"
@@ -85,18 +86,10 @@ static int check(const update_t *update, const ecert_ca_entry_t *entry,
 
 /* ---- getting it -------------------------------------------------------- */
 
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* Nothing for what comes at once. */
 static void show_work(const ecert_errand_t *errand, int64_t begin)
 {
-    int64_t ms = clock_ms() - begin;
+    int64_t ms = ecert_clock_ms() - begin;
 
     if (ms < PATIENCE_MS) {
         return;
@@ -113,7 +106,7 @@ static int go(const update_t *update, const char *url, ecert_frames_t *frames,
 {
     ecert_errand_ask_t ask = {
         .kind = ECERT_ERRAND_CERTIFICATES, .url = url, .progress = 1};
-    int64_t begin = clock_ms();
+    int64_t begin = ecert_clock_ms();
     ecert_errand_t errand;
     int rc = 0;
 
@@ -124,7 +117,7 @@ static int go(const update_t *update, const char *url, ecert_frames_t *frames,
         struct pollfd wanted = {.fd = errand.fd, .events = POLLIN};
 
         poll(&wanted, 1, 500);
-        rc = ecert_errand_read(&errand, url, clock_ms(), frames, err);
+        rc = ecert_errand_read(&errand, url, ecert_clock_ms(), frames, err);
         if (rc == 0) {
             show_work(&errand, begin);
         }

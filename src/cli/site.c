@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "ecert_file.h"
 #include "ecert_install.h"
 #include "ecert_load.h"
 #include "ecert_lock.h"
@@ -143,4 +144,18 @@ ecert_ca_t *ecert_cli_catalogue(const char *site_dir, const char *ascii,
                         : ecert_ca_builtin(err);
     ecert_site_json_free(&json);
     return ca;
+}
+
+int ecert_cli_site_names(const ecert_cli_site_t *site, char ***names, size_t *n,
+                         ecert_err_t *err)
+{
+    ecert_site_json_t json;
+    int rc;
+
+    if (ecert_store_json(site->dir, site->ascii, NULL, &json, err) != 0) {
+        return -1;
+    }
+    rc = ecert_names_copy(json.names, json.n_names, names, n, err);
+    ecert_site_json_free(&json);
+    return rc;
 }

@@ -40,6 +40,10 @@ void ecert_cli_site_close(ecert_cli_site_t *site);
 /* The lock of the store alone: the descriptor to close, or -1. */
 int ecert_cli_lock(const char *store, ecert_err_t *err);
 
+/* The names that the site demands: ecert_names_free, also on failure. */
+int ecert_cli_site_names(const ecert_cli_site_t *site, char ***names, size_t *n,
+                         ecert_err_t *err);
+
 /* The name as it is typed: a star in quotes, or the shell takes it for files.
  * Good until the next call. */
 const char *ecert_cli_word(const char *name);

@@ -6,6 +6,7 @@
 
 #include <netdb.h>
 
+#include "ecert_clock.h"
 #include "ecert_generation.h"
 #include "ecert_json.h"
 #include "ecert_store.h"
@@ -29,14 +30,6 @@ typedef struct {
     char says[512]; /* its error */
     char names[256];
 } round_t;
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
 
 /* ---- is it in handshakes? ---------------------------------------------- */
 
@@ -63,9 +56,9 @@ static int is_it(const ecert_probed_t *probed, const char *fingerprint)
     char hex[65];
 
     return sk_X509_num(probed->sent) > 0
-           && strcmp(ecert_x509_fingerprint(sk_X509_value(probed->sent, 0),
-                                            hex),
-                     fingerprint)
+           && strcmp(
+                  ecert_x509_fingerprint(sk_X509_value(probed->sent, 0), hex),
+                  fingerprint)
                   == 0;
 }
 
@@ -124,7 +117,7 @@ static int try_site(round_t *round, const json_t *site, const char *fingerprint)
             return -1;
         }
         good |= rc;
-        if (clock_ms() > round->end) {
+        if (ecert_clock_ms() > round->end) {
             break;
         }
     }
@@ -234,7 +227,7 @@ static void pause_for(long ms)
 int ecert_cli_wait(const char *store, const char *ascii,
                    const char *fingerprint, unsigned seconds, ecert_err_t *err)
 {
-    round_t round = {.end = clock_ms() + seconds * INT64_C(1000)};
+    round_t round = {.end = ecert_clock_ms() + seconds * INT64_C(1000)};
 
     while (!ask(store, ascii, fingerprint, &round)) {
         if (is_replaced(store, ascii, fingerprint)) {
@@ -243,7 +236,7 @@ int ecert_cli_wait(const char *store, const char *ascii,
             return ecert_err_hint(err, "see who did it: ecert log %.150s",
                                   ascii);
         }
-        if (clock_ms() > round.end) {
+        if (ecert_clock_ms() > round.end) {
             return ecert_err(err, ECERT_ERR_NOT_SERVED, round.late,
                              "after %u seconds%s%s", seconds,
                              round.says[0] ? "; it says: " : "", round.says);

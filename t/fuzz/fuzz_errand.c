@@ -38,8 +38,9 @@ static ssize_t fuzz_recvmsg(int fd, struct msghdr *out, int flags)
 }
 
 #define recvmsg fuzz_recvmsg
-#include "ecert_fetcher.c" /* for what is static there */
+#include "ecert_fd.c"
 #undef recvmsg
+#include "ecert_fetcher.c" /* for what is static there */
 
 static int is_open(int fd)
 {
