@@ -86,7 +86,12 @@ char *ecert_dcv_txt(const char *ascii, const char *code, unsigned ttl,
     if (len > 0 && name[len - 1] == '.') {
         len--;
     }
-    fault = fault ? fault : name_fault(name, len);
+    if (fault != NULL) {
+        ecert_err(err, ECERT_ERR_TOKEN, "CODE", "%s", fault);
+        ecert_err_hint(err, "copy it from the CA's portal");
+        return NULL;
+    }
+    fault = name_fault(name, len);
     if (fault == NULL && ttl > TTL_MAX) {
         fault = "the TTL is too large";
     }

@@ -111,7 +111,7 @@ sub refused_files {
         ['a page of capitals', uc $html, 'a web page \(HTML\)'],
         ['a piece of a page', "<pre>$code</pre>", 'a web page \(HTML\)'],
         ['a page in UTF-16', utf16("\x{feff}$html", 'v'), 'a web page'],
-        ['XML', "<?xml version='1.0'?><x/>", 'a web page \(HTML\)'],
+        ['XML', "<?xml version='1.0'?><x/>", 'an XML document'],
         ['empty', '', 'the file is empty'],
         ['blanks alone', " \r\n\t\n", 'it is empty'],
         ['a byte order mark alone', "\xef\xbb\xbf", 'it is empty'],
@@ -387,7 +387,9 @@ sub dns {
         [['dcv', 'dns', $site, '  '], 2, qr/CODE is empty/],
         [['dcv', 'check', $site, '--dns', ''], 2, qr/CODE is empty/],
         [['dcv', 'dns', $site, "a\nb"], 1, qr/a control character/],
-        [['dcv', 'dns', $site, '驗證'], 1, qr/the code is not ASCII/],
+        [['dcv', 'dns', $site, '驗證'], 1,
+            qr/: CODE: .*the code is not ASCII\); copy it from the CA's portal$/m],
+        [['dcv', 'check', $site, '--dns', '驗證'], 2, qr/: CODE: .*not ASCII/],
         [['dcv', 'dns', 'none.hk', $code], 1, qr/^ecert: no-site: /]);
 }
 

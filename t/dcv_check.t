@@ -327,6 +327,8 @@ sub not_known {
         1, 'that is no success';
     ($one) = check([places($html->place)], @file);
     is $one->{verdict}, 'bad', 'a page is wrong whatever the code is';
+    like $one->{hint}, qr/^ecert dcv add \Q$host\E FILE$/m,
+        'but here is where to begin';
     my $odd = plain(Ecert::Plain::response('200 OK', 'b'),
         address => '127.0.0.2');
     ($one) = check([places($server->place . ',' . $odd->place)], @file);

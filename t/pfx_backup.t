@@ -36,6 +36,7 @@ subtest 'password in a file' => \&password_in_file;
 subtest 'password by a descriptor' => \&password_by_descriptor;
 subtest 'password at a terminal' => \&terminal;
 subtest 'no terminal' => \&no_terminal;
+subtest 'a store that cannot note it' => \&not_noted;
 done_testing;
 
 sub there {
@@ -245,6 +246,19 @@ sub no_terminal {
     like $out, qr/^ecert: no-password: .*, or with --password-file FILE$/m,
         '... and how else';
     is listing($dir), '', 'nothing was left';
+}
+
+sub not_noted {
+    my $dir = folder();
+    my $log = $store->dir . '/log';
+    rename $log, "$log.kept" or die "$log: $!";
+    mkdir $log or die "$log: $!";
+    my ($status, $out) = backup('-o', "$dir/a.pfx");
+    is $status, 0, 'the backup is made' or diag $out;
+    like $out, qr{/log: .*; the backup is good, but the store cannot note it},
+        'it is said that making it again would not help';
+    rmdir $log;
+    rename "$log.kept", $log or die "$log: $!";
 }
 
 # ---- all --------------------------------------------------------------------

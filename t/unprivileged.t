@@ -82,6 +82,7 @@ sub roots_commands ($store) {
     my $before = of_root($store);
     my $owner = "$user, whom the store belongs to";
     my $sudo = "sudo -u $user ecert";
+    my $dir = $store->dir;
     my $leaf = pki->leaf(names => [$site]);
     my $cert = $leaf->file(tmp() . '/roots.pem', $leaf->chain);
     my $key = $leaf->key_file(tmp() . '/roots.key');
@@ -101,6 +102,7 @@ sub roots_commands ($store) {
         is $exit, 1, "root calls @$_: refused";
         like $out, qr/unsafe-path: .*; call it as $owner: $sudo $_->[0]/,
             'who is to call it';
+        like $out, qr/$sudo .* --store \Q$dir\E \.\.\./, 'and where';
         unlike $out, qr/no-site|missing|chown/, 'and nothing else';
     }
     is of_root($store), $before, 'nothing more is root\'s';

@@ -362,6 +362,14 @@ static int is_unfinished(const ecert_cli_site_t *site, const options_t *options,
     return is;
 }
 
+/* The file is good all the same, and to make it again would not help. */
+static void not_noted(const ecert_cli_site_t *site, ecert_err_t *err)
+{
+    ecert_err_hint(err, "the backup is good, but the store cannot note it, and "
+                        "goes on asking for one");
+    ecert_cli_warn(site->ascii, err);
+}
+
 /* The log comes first: whoever was killed before the last step is asked to do
  * it again. */
 static void note(const ecert_cli_site_t *site, const options_t *options,
@@ -383,7 +391,7 @@ static void note(const ecert_cli_site_t *site, const options_t *options,
                           site->now, &err)
             != 0
         || ecert_backups_add(site->dir, &backup, site->now, &err) != 0) {
-        ecert_cli_warn(site->ascii, &err);
+        not_noted(site, &err);
     }
     json_decref(more);
 }
@@ -395,7 +403,7 @@ static void record(ecert_cli_site_t *site, const options_t *options,
 
     site->lock = ecert_cli_lock(site->store, &err);
     if (site->lock < 0) {
-        ecert_cli_warn(site->ascii, &err);
+        not_noted(site, &err);
         return;
     }
     ecert_install_tidy(site->dir, site->ascii, &err);

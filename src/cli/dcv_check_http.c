@@ -136,6 +136,9 @@ static void conclude(const ecert_dcv_check_t *check, const name_t *name,
         snprintf(verdict->what, sizeof(verdict->what),
                  "nothing was put here for this name, so that the code cannot "
                  "be compared");
+    }
+    /* with it, what the site does with requests does not matter any more */
+    if (verdict->state != ECERT_DCV_GOOD && name->code.bytes == NULL) {
         snprintf(verdict->hint, sizeof(verdict->hint),
                  "put the portal's file here:\necert dcv add %.150s FILE",
                  ecert_cli_word(check->site));

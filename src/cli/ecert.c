@@ -131,6 +131,20 @@ static int is_stores(const ecert_err_t *err)
            && (err->file[len] == '\0' || err->file[len] == '/');
 }
 
+/* sudo(8) does not hand ECERT_STORE on; --store is among the words that are
+ * typed again. */
+static const char *store_again(void)
+{
+    static char words[120];
+    int n;
+
+    if (said_store != NULL || strcmp(store, ECERT_STORE_DEFAULT) == 0) {
+        return "";
+    }
+    n = snprintf(words, sizeof(words), " --store %s", store);
+    return n < (int)sizeof(words) ? words : "";
+}
+
 /* Its server runs as its owner, and could do nothing with root's files. */
 static void call_as(uid_t owner, ecert_err_t *err)
 {
@@ -144,9 +158,9 @@ static void call_as(uid_t owner, ecert_err_t *err)
     }
     snprintf(number, sizeof(number), "'#%u'", (unsigned)owner);
     ecert_err_hint(err,
-                   "call it as %s, whom the store belongs to: sudo -u %s %s "
-                   "...%s",
-                   name, user ? name : number, called,
+                   "call it as %s, whom the store belongs to: sudo -u %s "
+                   "%s%s ...%s",
+                   name, user ? name : number, called, store_again(),
                    geteuid() == 0 ? "; or, where root starts the server, give "
                                     "the store back to root"
                                   : "");
@@ -164,9 +178,9 @@ void ecert_cli_remedy(ecert_err_t *err)
         call_as(st.st_uid, err);
     } else if (geteuid() != 0 && err->code != ECERT_ERR_UNSAFE) {
         ecert_err_hint(err,
-                       "call it as root: sudo %s ..., or as the owner of the "
+                       "call it as root: sudo %s%s ..., or as the owner of the "
                        "store",
-                       called);
+                       called, store_again());
     }
 }
 
