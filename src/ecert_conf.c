@@ -107,7 +107,7 @@ static int copy_value(const char **copy, const char *value, ecert_err_t *err)
     return copy_text(copy, value, err);
 }
 
-char *ecert_path_tidy(char *path)
+char *ecert_conf_path(char *path)
 {
     char *to = path;
 
@@ -130,7 +130,7 @@ int ecert_conf_set(char **field, const char *value, ecert_err_t *err)
     free(*field);
     *field = (char *)(uintptr_t)copy;
     if (value != NULL && value[0] == '/') {
-        ecert_path_tidy(*field);
+        ecert_conf_path(*field);
     }
     return 0;
 }

@@ -80,7 +80,7 @@ typedef struct {
     char *log_file;   /* what descriptor 2 leads to, so that the agent can open
                          it again after a rotation; NULL: no file */
     char *log_socket; /* besides, a local syslog's; NULL: none */
-    char *log_head;   /* for it: the facility's number, and its tag: "23 nginx" */
+    char *log_head; /* for it: the facility's number, and its tag: "23 nginx" */
     char *log_prefix; /* strftime(3) format, then {level} and {pid} replaced */
     int dcv;          /* anything to answer for at all */
     int fetch;        /* 0: the agent downloads nothing */
@@ -98,14 +98,14 @@ ecert_conf_t *ecert_conf_new(void);
 void ecert_conf_free(ecert_conf_t *conf);
 
 /*
- * Sets one of the strings above (a copy; a path as ecert_path_tidy has it).
+ * Sets one of the strings above (a copy; a path as ecert_conf_path has it).
  * Refuses control characters and more than 4,096 bytes with CONF.
  */
 int ecert_conf_set(char **field, const char *value, ecert_err_t *err);
 
 /* Takes out of a path, in place, slashes that are doubled or at its end;
  * returns it. */
-char *ecert_path_tidy(char *path);
+char *ecert_conf_path(char *path);
 
 /*
  * Whether a directive's value is one at all: NULL, or what is wrong with it, as

@@ -207,7 +207,7 @@ static int judge(const ecert_hop_t *hop, ecert_err_t *err)
     return hop->len > 0 ? 0 : fail(hop, err, "the body is empty");
 }
 
-int ecert_fetch(const ecert_fetch_t *what, ecert_fetched_t *out,
+int ecert_fetch(const ecert_fetch_t *what, ecert_fetch_got_t *out,
                 ecert_err_t *err)
 {
     ecert_hop_t hop = {.what = what, .post = what->post != NULL};

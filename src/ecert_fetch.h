@@ -30,7 +30,7 @@ typedef struct {
     long status;          /* 200; of a failure what was answered, 0: nothing */
     unsigned char *bytes; /* free() */
     size_t len;
-} ecert_fetched_t;
+} ecert_fetch_got_t;
 
 /*
  * 0 with a body and status 200; FETCH otherwise, naming the URL and the reason
@@ -40,7 +40,7 @@ typedef struct {
  * one from https to http is refused.  A body shorter than announced is a
  * failure; content and transfer codings other than chunked are not decoded.
  */
-int ecert_fetch(const ecert_fetch_t *what, ecert_fetched_t *out,
+int ecert_fetch(const ecert_fetch_t *what, ecert_fetch_got_t *out,
                 ecert_err_t *err);
 
 #endif

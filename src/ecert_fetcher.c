@@ -45,7 +45,7 @@ static int add_der(ecert_frames_t *out, unsigned char kind, unsigned char *der,
     return rc;
 }
 
-static int parse_certificates(const ecert_fetched_t *got, const char *url,
+static int parse_certificates(const ecert_fetch_got_t *got, const char *url,
                               ecert_frames_t *out, ecert_err_t *err)
 {
     STACK_OF(X509) *list = sk_X509_new_null();
@@ -63,7 +63,7 @@ static int parse_certificates(const ecert_fetched_t *got, const char *url,
 }
 
 /* success: a responder's refusal is not enough. */
-static int parse_response(const ecert_fetched_t *got, const char *url,
+static int parse_response(const ecert_fetch_got_t *got, const char *url,
                           int success, ecert_frames_t *out, ecert_err_t *err)
 {
     const unsigned char *p = got->bytes;
@@ -149,7 +149,7 @@ static int fetch_certificates(const ecert_fetcher_t *fetcher,
                               ecert_frames_t *out, ecert_err_t *err)
 {
     ecert_fetch_t what = describe(fetcher, wire, ECERT_ISSUER_MAX);
-    ecert_fetched_t got = {0};
+    ecert_fetch_got_t got = {0};
     int64_t next = 0;
     int rc;
 
@@ -170,7 +170,7 @@ static int get_response(const ecert_fetch_t *what, ecert_frames_t *out,
                         ecert_err_t *err)
 {
     int by_get = what->post == NULL;
-    ecert_fetched_t got = {0};
+    ecert_fetch_got_t got = {0};
     int rc = ecert_fetch(what, &got, err);
 
     if (rc == 0) {

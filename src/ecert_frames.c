@@ -253,11 +253,11 @@ static int take_error(rest_t *body, ecert_err_t *err)
     return body->len == 0 ? 0 : -1;
 }
 
-ecert_answer_t ecert_answer_read(const unsigned char *bytes, size_t len,
-                                 ecert_frames_t *out, ecert_err_t *err)
+ecert_answer_state_t ecert_answer_read(const unsigned char *bytes, size_t len,
+                                       ecert_frames_t *out, ecert_err_t *err)
 {
     rest_t rest = {bytes, len}, body;
-    ecert_answer_t answer = ECERT_ANSWER_FRAMES;
+    ecert_answer_state_t answer = ECERT_ANSWER_FRAMES;
     unsigned char kind;
 
     while (take_frame(&rest, &kind, &body) == 0) {

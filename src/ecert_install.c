@@ -12,7 +12,7 @@
 #include "ecert_name.h"
 #include "ecert_request.h"
 #include "ecert_site_edit.h"
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 #include "ecert_store.h"
 #include "ecert_swap.h"
 
@@ -100,7 +100,8 @@ static int replaces_good(const ecert_install_t *in, ecert_loader_t *loader)
            && loaded.state == ECERT_STATE_VALID
            && X509_cmp(loaded.chain->considered[0].cert, in->leaf) != 0;
     if (good) {
-        ecert_staple_demand(in->store, &loaded, in->now, &never, &ignored);
+        ecert_store_staple_demand(in->store, &loaded, in->now, &never,
+                                  &ignored);
     }
     ecert_loaded_free(&loaded);
     return good && !never;
@@ -114,7 +115,8 @@ static int check_staple(const ecert_install_t *in, const ecert_loaded_t *loaded,
 {
     int never;
 
-    if (ecert_staple_demand(in->store, loaded, in->now, &never, &out->staple)
+    if (ecert_store_staple_demand(in->store, loaded, in->now, &never,
+                                  &out->staple)
         == 0) {
         ecert_err_clear(&out->staple);
         return 0;

@@ -1,4 +1,5 @@
-/* Both ends of a jail's pipe; for ecert_jail*.c and ecert_frames.c alone. */
+/* Both ends of a jail's pipe; for ecert_jail*.c, ecert_frames.c, and the
+ * fetcher, which is one, too (ecert_fetcher*.c, ecert_errand.c). */
 
 #ifndef ECERT_JAIL_WORK_H
 #define ECERT_JAIL_WORK_H
@@ -72,11 +73,11 @@ typedef enum {
     ECERT_ANSWER_REFUSED, /* err is what the other side said */
     ECERT_ANSWER_BAD,     /* cut, malformed, too much */
     ECERT_ANSWER_FAILED   /* err: there is no memory on this side */
-} ecert_answer_t;
+} ecert_answer_state_t;
 
 /* Trusts nothing in bytes.  out is the caller's to free, whatever is returned.
  */
-ecert_answer_t ecert_answer_read(const unsigned char *bytes, size_t len,
-                                 ecert_frames_t *out, ecert_err_t *err);
+ecert_answer_state_t ecert_answer_read(const unsigned char *bytes, size_t len,
+                                       ecert_frames_t *out, ecert_err_t *err);
 
 #endif

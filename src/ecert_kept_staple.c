@@ -2,7 +2,7 @@
 
 #include "ecert_kept_work.h"
 
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 #include "ecert_x509.h"
 
 int ecert_kept_is_leaf_of(const ecert_loaded_t *a, const ecert_loaded_t *b)
@@ -40,8 +40,8 @@ static int is_served_alone(void *ctx, const ecert_loaded_t *loaded)
     const ecert_keeper_t *keeper = ctx;
     ecert_err_t ignored;
 
-    return ecert_staple_demand(keeper->store, loaded, keeper->now, NULL,
-                               &ignored)
+    return ecert_store_staple_demand(keeper->store, loaded, keeper->now, NULL,
+                                     &ignored)
            == 0;
 }
 

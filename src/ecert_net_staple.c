@@ -12,7 +12,7 @@
 #include "ecert_log.h"
 #include "ecert_net_work.h"
 #include "ecert_staple.h"
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 
 #define HOUR 3600
 #define DAY  (24 * HOUR)
@@ -42,7 +42,7 @@ static void keep(const ecert_net_t *net, const ecert_net_site_t *site,
     char path[PATH_MAX], folder[PATH_MAX];
     ecert_err_t err;
 
-    if (ecert_staple_path(net->keeper->store, staple->leaf, path) != 0) {
+    if (ecert_store_staple_path(net->keeper->store, staple->leaf, path) != 0) {
         return;
     }
     snprintf(folder, sizeof(folder), "%.3900s/ocsp", net->keeper->store);
@@ -206,7 +206,7 @@ static int read_kept(ecert_net_t *net, ecert_net_staple_t *staple)
     ecert_err_t ignored;
     int rc;
 
-    if (ecert_staple_path(net->keeper->store, staple->leaf, path) != 0
+    if (ecert_store_staple_path(net->keeper->store, staple->leaf, path) != 0
         || ecert_file_read(path, ECERT_OCSP_MAX, NULL, &file, &ignored) != 0) {
         return -1;
     }

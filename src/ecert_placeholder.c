@@ -200,7 +200,7 @@ static int open_folder(const char *dir, char *path, size_t size,
     if (snprintf(path, size, "%s/placeholder", dir) >= (int)size) {
         return ecert_err(err, ECERT_ERR_CONF, dir, "the path is too long");
     }
-    ecert_path_tidy(path); /* httpd's run-time folder ends with a slash */
+    ecert_conf_path(path); /* httpd's run-time folder ends with a slash */
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         return ecert_err_errno(err, path, "mkdir");
     }

@@ -6,9 +6,9 @@
  * response, one for what the agent knows of fetches and one for what it failed
  * to get.  A slot has two buffers; the writer fills the idle one, then raises
  * the generation by one.  A reader copies the buffer of the generation it saw
- * and looks again: the copy is whole if the generation has not moved.  A writer that is killed half
- * way has touched only the idle buffer.  The reader trusts no length in here,
- * and a SHA-256 stands over each record.
+ * and looks again: the copy is whole if the generation has not moved.  A writer
+ * that is killed half way has touched only the idle buffer.  The reader trusts
+ * no length in here, and a SHA-256 stands over each record.
  */
 
 #ifndef ECERT_SNAP_H

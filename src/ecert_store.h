@@ -66,15 +66,7 @@ int ecert_store_numbers(const char *folder, size_t max, ecert_trail_t *trail,
 /* One more than any number that a generation or pending request has. */
 int ecert_store_next(const char *site_dir, uint64_t *number, ecert_err_t *err);
 
-/*
- * All validation files of the store that are inside their 30 days, hosts in
- * A-label form and once more in Unicode where that differs.  What cannot be
- * served is passed over and told through complain, each with its file.  One
- * that changes while it is read, or is empty, as an upload may be under way, is
- * CHANGING: it stays as it is in before (NULL: nothing was).  What would not
- * fit into the published table is left out (TOO_MANY, told once).
- * The tokens and all they point to: ecert_tokens_free.
- */
+/* A validation file whose 30 days are over. */
 typedef struct {
     char *host; /* A-label */
     char *file, *path;
@@ -86,11 +78,21 @@ typedef struct {
 typedef struct {
     ecert_token_t *tokens;
     size_t n;
-    int64_t next_change; /* when the first of them ends; 0: never */
+    int64_t next_change;      /* when the first of them ends; 0: never */
     ecert_token_over_t *over; /* whose 30 days are over */
     size_t n_over;
 } ecert_tokens_t;
 
+/*
+ * All validation files of the store that are inside their 30 days, hosts in
+ * A-label form and once more in Unicode where that differs; and, in over, those
+ * that are outside.  What cannot be served is passed over and told through
+ * complain, each with its file.  One that changes while it is read, or is
+ * empty, as an upload may be under way, is CHANGING: it stays as it is in
+ * before (NULL: nothing was).  What would not fit into the published table is
+ * left out (TOO_MANY, told once). The tokens and all they point to:
+ * ecert_tokens_free.
+ */
 int ecert_store_tokens(const char *store, int64_t now,
                        const ecert_tokens_t *before, ecert_trail_t *trail,
                        void (*complain)(void *ctx, const ecert_err_t *err),

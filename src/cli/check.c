@@ -6,7 +6,7 @@
 #include "cli.h"
 #include "ecert_load.h"
 #include "ecert_report.h"
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 #include "ecert_store.h"
 #include "servers.h"
 
@@ -57,8 +57,8 @@ static int check_site(ecert_loader_t *loader, const ecert_site_t *site,
     ecert_err_clear(&err);
     rc = ecert_load(loader, site, options->now, &loaded, &err);
     if (rc == 0
-        && ecert_staple_demand(options->store, &loaded, options->now, NULL,
-                               &err)
+        && ecert_store_staple_demand(options->store, &loaded, options->now,
+                                     NULL, &err)
                != 0) {
         rc = 1;
     }

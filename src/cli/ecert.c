@@ -111,7 +111,7 @@ const char *ecert_cli_absolute(const char *path)
         || asprintf(&made[n], "%s/%s", cwd, path) < 0) {
         return path; /* whoever opens it says what is wrong */
     }
-    return ecert_path_tidy(made[n++]);
+    return ecert_conf_path(made[n++]);
 }
 
 static int is_denied(const ecert_err_t *err)

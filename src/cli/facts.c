@@ -8,7 +8,7 @@
 #include "ecert_backups.h"
 #include "ecert_dcv.h"
 #include "ecert_json.h"
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 #include "servers.h"
 #include "site.h"
 
@@ -52,7 +52,7 @@ static void try_current(ecert_facts_t *facts, const json_t *servers,
 
     if (rc == 0 && loaded.chain != NULL) {
         take_chain(facts, loaded.chain);
-        ecert_staple_demand(NULL, &loaded, facts->now, &never, &err);
+        ecert_store_staple_demand(NULL, &loaded, facts->now, &never, &err);
     }
     if (rc != 0 || never) {
         char line[1700];

@@ -15,7 +15,7 @@
 #include "ecert_load.h"
 #include "ecert_name.h"
 #include "ecert_report.h"
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 #include "ecert_store.h"
 #include "ecert_token_put.h"
 
@@ -58,8 +58,8 @@ static json_t *report_store_site(ecert_loader_t *loader, const char *name,
     ecert_err_clear(&err);
     rc = ecert_load(loader, &site, options->now, &loaded, &err);
     if (rc == 0) {
-        rc = ecert_staple_demand(options->store, &loaded, options->now, NULL,
-                                 &err);
+        rc = ecert_store_staple_demand(options->store, &loaded, options->now,
+                                       NULL, &err);
     }
     report =
         ecert_report_site(&site, &loaded, rc == 0 ? NULL : &err, options->now);

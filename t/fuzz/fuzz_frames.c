@@ -60,11 +60,11 @@ static void as_parcel(const ecert_frames_t *frames, int pfx)
 }
 
 /* What comes behind the words of progress is the answer. */
-static ecert_answer_t answer_of(const uint8_t *bytes, size_t len)
+static ecert_answer_state_t answer_of(const uint8_t *bytes, size_t len)
 {
     const size_t progress = 1 + sizeof(ecert_errand_progress_t);
     ecert_frames_t frames = {0};
-    ecert_answer_t answer;
+    ecert_answer_state_t answer;
     ecert_err_t err;
 
     while (len >= progress && bytes[0] == ECERT_ERRAND_PROGRESS) {
@@ -78,7 +78,7 @@ static ecert_answer_t answer_of(const uint8_t *bytes, size_t len)
 
 static void as_errand(const uint8_t *bytes, size_t len)
 {
-    const ecert_answer_t answer = answer_of(bytes, len);
+    const ecert_answer_state_t answer = answer_of(bytes, len);
     ecert_errand_t errand = {.deadline = 1000,
                              .size = PIPE + 1,
                              .tells = PIPE,
@@ -109,7 +109,7 @@ static void run(const uint8_t *bytes, size_t len)
 {
     ecert_frames_t frames = {0};
     ecert_err_t err = {0};
-    ecert_answer_t answer = ecert_answer_read(bytes, len, &frames, &err);
+    ecert_answer_state_t answer = ecert_answer_read(bytes, len, &frames, &err);
 
     FUZZ_CHECK(frames.n <= ECERT_JAIL_FRAMES);
     if (answer == ECERT_ANSWER_FRAMES) {

@@ -46,7 +46,7 @@ static inline ecert_fetch_t request(const char *url)
 
 static inline void fetch_ok(const ecert_fetch_t *what, const char *body)
 {
-    ecert_fetched_t out;
+    ecert_fetch_got_t out;
 
     if (ecert_fetch(what, &out, &err) != 0) {
         fail_msg("%s: %s", what->url, err.detail);
@@ -59,7 +59,7 @@ static inline void fetch_ok(const ecert_fetch_t *what, const char *body)
 
 static inline void fetch_bad(const ecert_fetch_t *what, const char *words)
 {
-    ecert_fetched_t out;
+    ecert_fetch_got_t out;
     char url[sizeof(err.file)];
 
     if (ecert_fetch(what, &out, &err) == 0) {
@@ -77,7 +77,7 @@ static inline void fetch_bad(const ecert_fetch_t *what, const char *words)
 /* The request as the server got it; free() it. */
 static inline char *echo(ecert_fetch_t *what)
 {
-    ecert_fetched_t out;
+    ecert_fetch_got_t out;
     char *text;
 
     if (ecert_fetch(what, &out, &err) != 0) {

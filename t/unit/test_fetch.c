@@ -47,7 +47,7 @@ static void test_request(void **state)
 static void test_post(void **state)
 {
     ecert_fetch_t what = post_request(url_of("/echo"));
-    ecert_fetched_t out;
+    ecert_fetch_got_t out;
 
     (void)state;
     assert_int_equal(ecert_fetch(&what, &out, &err), 0);

@@ -31,10 +31,10 @@ static size_t spoken(const ecert_frames_t *said, const ecert_err_t *error,
 }
 
 /* A copy that ends where it ends, so that a sanitizer sees a step beyond. */
-static ecert_answer_t understood(const unsigned char *bytes, size_t len)
+static ecert_answer_state_t understood(const unsigned char *bytes, size_t len)
 {
     unsigned char *copy = malloc(len ? len : 1);
-    ecert_answer_t answer;
+    ecert_answer_state_t answer;
 
     assert_non_null(copy);
     memcpy(copy, bytes, len);

@@ -218,8 +218,13 @@ static void test_folder(void **state)
 static void test_path_tidy(void **state)
 {
     static const char *const cases[][2] = {
-        {"/var/lib/ecert/", "/var/lib/ecert"}, {"//a///b//", "/a/b"},
-        {"/", "/"}, {"///", "/"}, {"/a", "/a"}, {"a//b/", "a/b"}, {"", ""},
+        {"/var/lib/ecert/", "/var/lib/ecert"},
+        {"//a///b//", "/a/b"},
+        {"/", "/"},
+        {"///", "/"},
+        {"/a", "/a"},
+        {"a//b/", "a/b"},
+        {"", ""},
     };
     ecert_conf_t *conf = ecert_conf_new();
     char path[32];
@@ -227,7 +232,7 @@ static void test_path_tidy(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         strcpy(path, cases[i][0]);
-        assert_string_equal(ecert_path_tidy(path), cases[i][1]);
+        assert_string_equal(ecert_conf_path(path), cases[i][1]);
     }
     assert_int_equal(ecert_conf_set(&conf->store, "/a//b/", &err), 0);
     assert_string_equal(conf->store, "/a/b");

@@ -1,4 +1,4 @@
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 
 #include <stdio.h>
 
@@ -9,7 +9,7 @@
 #include "ecert_ocsp.h"
 #include "ecert_x509.h"
 
-int ecert_staple_path(const char *store, const X509 *leaf, char *path)
+int ecert_store_staple_path(const char *store, const X509 *leaf, char *path)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     char hex[65];
@@ -32,7 +32,7 @@ static int is_kept(const char *store, X509 *leaf, X509 *issuer, int64_t now)
     ecert_err_t ignored;
     int rc;
 
-    if (issuer == NULL || ecert_staple_path(store, leaf, path) != 0
+    if (issuer == NULL || ecert_store_staple_path(store, leaf, path) != 0
         || ecert_file_read(path, ECERT_OCSP_MAX, NULL, &file, &ignored) != 0) {
         return 0;
     }
@@ -43,8 +43,8 @@ static int is_kept(const char *store, X509 *leaf, X509 *issuer, int64_t now)
            && facts.next_update > now;
 }
 
-int ecert_staple_demand(const char *store, const ecert_loaded_t *loaded,
-                        int64_t now, int *never, ecert_err_t *err)
+int ecert_store_staple_demand(const char *store, const ecert_loaded_t *loaded,
+                              int64_t now, int *never, ecert_err_t *err)
 {
     const ecert_chain_t *chain = loaded->chain;
     X509 *leaf = chain->considered[0].cert, *issuer = NULL;
