@@ -5,7 +5,6 @@
 
 #include "ecert_chain.h"
 #include "ecert_path.h"
-#include "ecert_x509.h"
 
 typedef struct {
     int64_t at;

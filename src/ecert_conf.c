@@ -1,12 +1,8 @@
 #include "ecert_conf.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <openssl/evp.h>
 

@@ -1,6 +1,5 @@
 /* The configuration as lines of text: "key value\n", a site ends with "end". */
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

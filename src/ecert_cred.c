@@ -6,7 +6,6 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#include "ecert_snap.h"
 
 /* Record: elements of type (u32), length (u32), bytes; all in host order. */
 enum {

@@ -1,7 +1,6 @@
 #include "ecert_csr.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

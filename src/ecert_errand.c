@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/socket.h>
 
 #include "ecert_fd.h"
 #include "ecert_fetcher_work.h"

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ecert_addr.h"
 #include "ecert_dcv.h"
 #include "ecert_log.h"
 

@@ -16,7 +16,6 @@
 
 #include "ecert_close.h"
 #include "ecert_fetcher_work.h"
-#include "ecert_jail_work.h"
 #include "ecert_log.h"
 #include "ecert_priv.h"
 

@@ -1,6 +1,5 @@
 #include "ecert_journal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>

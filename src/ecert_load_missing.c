@@ -7,7 +7,6 @@
 #include <openssl/x509v3.h>
 
 #include "ecert_load_work.h"
-#include "ecert_loaded.h"
 #include "ecert_x509.h"
 
 #define URLS_MAX 16

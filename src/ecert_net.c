@@ -4,7 +4,6 @@
 
 #include <sys/random.h>
 
-#include <openssl/evp.h>
 
 #include "ecert_log.h"
 #include "ecert_net_work.h"

@@ -5,7 +5,6 @@
 #include <openssl/x509v3.h>
 
 #include "ecert_chain.h"
-#include "ecert_name.h"
 #include "ecert_pem.h"
 
 static void set(json_t *object, const char *key, json_t *value)

@@ -5,7 +5,6 @@
 #include "cli.h"
 #include "ecert_calendar.h"
 #include "ecert_chain.h"
-#include "ecert_conf.h"
 #include "ecert_generation.h"
 #include "ecert_json.h"
 #include "ecert_report.h"

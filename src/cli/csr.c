@@ -1,5 +1,4 @@
 #include <string.h>
-#include <time.h>
 
 #include <openssl/crypto.h>
 

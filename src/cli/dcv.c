@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 #include "ecert_conf.h"
@@ -11,7 +10,6 @@
 #include "ecert_journal.h"
 #include "ecert_json.h"
 #include "ecert_request.h"
-#include "ecert_store.h"
 #include "ecert_token_put.h"
 #include "say.h"
 

@@ -1,6 +1,5 @@
 /* Who fetched the validation files, as the running servers saw it. */
 
-#include "cli.h"
 #include "dcv.h"
 #include "ecert_json.h"
 #include "ecert_report.h"

@@ -10,7 +10,6 @@
 #include "ecert_dcv.h"
 #include "ecert_dcv_mend.h"
 #include "ecert_parcel.h"
-#include "ecert_store.h"
 #include "progress.h"
 #include "say.h"
 

@@ -5,7 +5,6 @@
 
 #include "cli.h"
 #include "dcv.h"
-#include "ecert_conf.h"
 #include "ecert_dcv_mend.h"
 #include "ecert_x509.h"
 #include "progress.h"

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
 #include "ecert_backups.h"
 #include "ecert_dcv.h"
 #include "ecert_json.h"

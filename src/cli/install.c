@@ -1,6 +1,5 @@
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -10,7 +9,6 @@
 #include "ecert_request.h"
 #include "ecert_store.h"
 #include "ecert_text.h"
-#include "ecert_x509.h"
 #include "handed.h"
 #include "install_key.h"
 #include "password.h"

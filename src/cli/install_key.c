@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ecert_csr.h"
 #include "ecert_generation.h"
 #include "ecert_request.h"
 #include "ecert_store.h"
-#include "ecert_x509.h"
 #include "facts.h"
 
 void ecert_owned_free(ecert_owned_t *found)

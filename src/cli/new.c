@@ -8,8 +8,6 @@
 #include "ecert_journal.h"
 #include "ecert_json.h"
 #include "ecert_request.h"
-#include "ecert_site_edit.h"
-#include "ecert_store.h"
 #include "progress.h"
 #include "say.h"
 #include "servers.h"

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
 #include "ecert_calendar.h"
 #include "ecert_conf.h"
 #include "ecert_json.h"

@@ -6,9 +6,7 @@
 
 #include "cli.h"
 #include "ecert_backups.h"
-#include "ecert_calendar.h"
 #include "ecert_chain.h"
-#include "ecert_conf.h"
 #include "ecert_json.h"
 #include "ecert_name.h"
 #include "ecert_x509.h"

@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 
 #include "cli.h"
 #include "ecert_backups.h"

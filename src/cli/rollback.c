@@ -1,5 +1,4 @@
 #include <stdlib.h>
-#include <time.h>
 
 #include "cli.h"
 #include "ecert_chain.h"

@@ -5,7 +5,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
 #include "ecert_file.h"
 #include "ecert_install.h"
 #include "ecert_load.h"

@@ -16,7 +16,6 @@
 #include "ecert_json.h"
 #include "ecert_name.h"
 #include "ecert_report.h"
-#include "ecert_x509.h"
 #include "port.h"
 #include "say.h"
 #include "servers.h"

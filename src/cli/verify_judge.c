@@ -15,7 +15,6 @@
 #include "ecert_store.h"
 #include "ecert_x509.h"
 #include "servers.h"
-#include "site.h"
 
 #define ELEMENTS_MAX 16
 

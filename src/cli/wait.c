@@ -16,7 +16,7 @@
 #include "servers.h"
 
 #define STEP_MS      50
-#define TRIED_MS     500 /* after a handshake that failed */
+#define TRIED_MS     500 /* after a handshake */
 #define TRY_SECONDS  3   /* for one handshake */
 #define ADDRESS_SIZE 64
 
@@ -131,8 +131,8 @@ static int can_use(round_t *round, const json_t *site, const char *fingerprint)
     size_t refusing;
     int rc = try_site(round, site, fingerprint);
 
+    round->tried |= rc != 0;
     if (rc < 0) {
-        round->tried = 1;
         return 0;
     }
     refusing = ecert_cli_refusing(site);

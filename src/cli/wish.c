@@ -7,7 +7,6 @@
 #include "ecert_json.h"
 #include "ecert_request.h"
 #include "ecert_site_edit.h"
-#include "ecert_store.h"
 #include "site.h"
 
 #define NAMES_MAX 50 /* where the catalogue does not say it */
