@@ -222,14 +222,6 @@ int ecert_door_open(ecert_door_t *door, const char *run, ecert_err_t *err)
     return rc;
 }
 
-/* The folder at the socket's path, and its name there in walk->name. */
-static int walk_to(const char *path, ecert_walk_t *walk, ecert_err_t *err)
-{
-    char folder[PATH_MAX];
-
-    return ecert_walk_parent(walk, path, folder, err);
-}
-
 static int is_ours(const ecert_door_t *door, const ecert_walk_t *walk)
 {
     struct stat st;
@@ -244,7 +236,7 @@ int ecert_door_is_there(const ecert_door_t *door)
     ecert_err_t err;
     int rc;
 
-    if (door->fd < 0 || walk_to(door->path, &walk, &err) != 0) {
+    if (door->fd < 0 || ecert_walk_parent(&walk, door->path, &err) != 0) {
         return 0;
     }
     rc = is_ours(door, &walk);
@@ -260,7 +252,7 @@ void ecert_door_close(ecert_door_t *door)
     if (door->fd < 0) {
         return;
     }
-    if (walk_to(door->path, &walk, &err) == 0) {
+    if (ecert_walk_parent(&walk, door->path, &err) == 0) {
         if (is_ours(door, &walk)) {
             remove_pair(walk.dir, walk.name);
         }
@@ -351,7 +343,7 @@ static int ask_at(const char *path, ecert_door_state_t *state, ecert_err_t *err)
     ecert_walk_t walk;
     int fd = -1;
 
-    if (walk_to(path, &walk, err) != 0) {
+    if (ecert_walk_parent(&walk, path, err) != 0) {
         *state =
             err->code == ECERT_ERR_MISSING ? ECERT_DOOR_DEAD : ECERT_DOOR_LIVES;
         return -1;

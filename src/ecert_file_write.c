@@ -57,11 +57,10 @@ static int write_entry(const ecert_walk_t *walk, const char *path,
 int ecert_file_write(const char *path, const void *bytes, size_t len,
                      mode_t mode, ecert_err_t *err)
 {
-    char folder[PATH_MAX];
     ecert_walk_t walk;
     int rc;
 
-    if (ecert_walk_parent(&walk, path, folder, err) != 0) {
+    if (ecert_walk_parent(&walk, path, err) != 0) {
         return -1;
     }
     rc = write_entry(&walk, path, bytes, len, mode, err);
@@ -96,11 +95,10 @@ static int make_folder(const ecert_walk_t *walk, const char *path, mode_t mode,
 
 int ecert_file_folder(const char *path, mode_t mode, ecert_err_t *err)
 {
-    char folder[PATH_MAX];
     ecert_walk_t walk;
     int rc;
 
-    if (ecert_walk_parent(&walk, path, folder, err) != 0) {
+    if (ecert_walk_parent(&walk, path, err) != 0) {
         return -1;
     }
     rc = make_folder(&walk, path, mode, err);

@@ -380,20 +380,19 @@ int ecert_kept_is_inherited(const ecert_keeper_t *keeper,
 
 /* Whether clients get another leaf until this one is published. */
 static int replaces(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
-                    X509 *leaf)
+                    const ecert_loaded_t *next)
 {
-    const ecert_chain_t *held = kept->held.chain;
     ecert_cred_t *cred = NULL;
     int rc;
 
     if (kept->published) {
-        return held->n_considered == 0
-               || X509_cmp(held->considered[0].cert, leaf) != 0;
+        return !ecert_kept_is_leaf_of(&kept->held, next);
     }
     if (ecert_kept_is_inherited(keeper, kept)) {
         cred = read_record(keeper->snap, kept->slot);
     }
-    rc = cred != NULL && X509_cmp(cred->leaf, leaf) != 0;
+    rc = cred != NULL
+         && X509_cmp(cred->leaf, next->chain->considered[0].cert) != 0;
     ecert_cred_free(cred);
     return rc;
 }
@@ -405,8 +404,7 @@ static int replaces(const ecert_keeper_t *keeper, const ecert_kept_t *kept,
 static int is_held_off(ecert_keeper_t *keeper, ecert_kept_t *kept,
                        const ecert_loaded_t *next)
 {
-    if (keeper->hold_off == NULL
-        || !replaces(keeper, kept, next->chain->considered[0].cert)) {
+    if (keeper->hold_off == NULL || !replaces(keeper, kept, next)) {
         return 0;
     }
     if (!kept->published) {

@@ -44,13 +44,12 @@ unsigned ecert_log_count(void)
  */
 static int open_anew(const char *file)
 {
-    char folder[PATH_MAX];
     ecert_walk_t walk;
     ecert_err_t ignored;
     struct stat st;
     int fd = -1;
 
-    if (ecert_walk_parent(&walk, file, folder, &ignored) != 0) {
+    if (ecert_walk_parent(&walk, file, &ignored) != 0) {
         return -1;
     }
     if (!walk.shared

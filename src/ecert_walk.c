@@ -515,10 +515,10 @@ int ecert_walk_file(const ecert_walk_t *walk, const struct stat *st,
     return unsafe(walk, st, "file", path, err);
 }
 
-int ecert_walk_parent(ecert_walk_t *walk, const char *path, char *folder,
-                      ecert_err_t *err)
+int ecert_walk_parent(ecert_walk_t *walk, const char *path, ecert_err_t *err)
 {
     size_t len = strlen(path);
+    char folder[PATH_MAX];
     const char *name;
 
     while (len > 1 && path[len - 1] == '/') {
@@ -542,6 +542,7 @@ int ecert_walk_parent(ecert_walk_t *walk, const char *path, char *folder,
     if (ecert_walk(walk, folder, ECERT_WALK_FOLDER, NULL, err) != 0) {
         return -1;
     }
+    walk->path = path;
     len = strcspn(name, "/");
     memcpy(walk->name, name, len);
     walk->name[len] = '\0';

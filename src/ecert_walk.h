@@ -69,7 +69,6 @@ int ecert_walk_regular(const ecert_walk_t *walk, const struct stat *st,
  * The folder that holds path's last component, and that component in
  * walk->name, which need not be there.  USAGE when it has none.
  */
-int ecert_walk_parent(ecert_walk_t *walk, const char *path, char *folder,
-                      ecert_err_t *err);
+int ecert_walk_parent(ecert_walk_t *walk, const char *path, ecert_err_t *err);
 
 #endif

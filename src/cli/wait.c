@@ -24,7 +24,7 @@
 typedef struct {
     size_t servers, serving;
     size_t used;    /* of these: it was in a handshake, by a worker or by us */
-    int tried;      /* a handshake failed, or had another one */
+    int tried;      /* a handshake was made */
     int64_t end;    /* monotonic ms */
     char late[64];  /* the name of one that does not serve it */
     char says[512]; /* its error */
