@@ -6,7 +6,7 @@
 #include "ecert_journal.h"
 #include "ecert_json.h"
 #include "ecert_load.h"
-#include "ecert_staple_kept.h"
+#include "ecert_store_staple.h"
 #include "ecert_store.h"
 #include "ecert_swap.h"
 #include "generations.h"
@@ -74,7 +74,8 @@ static int try_it(const ecert_cli_site_t *site, const char *catalogue,
             ecert_date_format(ecert_x509_not_after(generation->leaf), when));
     }
     if (rc == 0 && loaded.chain != NULL
-        && ecert_staple_demand(site->store, &loaded, site->now, NULL, &demand)
+        && ecert_store_staple_demand(site->store, &loaded, site->now, NULL,
+                                     &demand)
                != 0) {
         ecert_cli_warn(site->ascii, &demand);
     }
