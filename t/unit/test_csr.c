@@ -262,7 +262,7 @@ static void test_read_refused(void **state)
     assert_unread(wrong, ECERT_ERR_TRUNCATED, "is damaged");
     assert_unread(pki_join(pem, pem, NULL), ECERT_ERR_TOO_MANY, "more than");
     assert_unread(replaced(pem, "-----BEGIN", "-----BEGUN"), ECERT_ERR_FORMAT,
-                  "something else");
+                  "a BEGIN or END line");
     OPENSSL_free(pem);
     free(key);
     pki_free(pki);
