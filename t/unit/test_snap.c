@@ -125,13 +125,13 @@ static void assert_limit(pair_t *pair, uint32_t slot, const unsigned char *big,
 
 static void test_sizes(void **state)
 {
-    unsigned char *big = calloc(1, ECERT_SNAP_DCV_MAX + 1), *bytes;
+    unsigned char *big = calloc(1, ECERT_SNAP_EVIDENCE_MAX + 1), *bytes;
     uint64_t generation;
     pair_t pair;
     size_t len;
 
     (void)state;
-    memset(big, 'x', ECERT_SNAP_DCV_MAX);
+    memset(big, 'x', ECERT_SNAP_EVIDENCE_MAX);
     open_pair(&pair, 2);
     publish(pair.writer, 1, "neighbour");
     assert_int_equal(ecert_snap_staple_slot(pair.writer, 1), 4);
