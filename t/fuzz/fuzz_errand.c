@@ -38,7 +38,7 @@ static ssize_t fuzz_recvmsg(int fd, struct msghdr *out, int flags)
 }
 
 #define recvmsg fuzz_recvmsg
-#include "ecert_fd.c"
+#include "ecert_fd.h"
 #undef recvmsg
 #include "ecert_fetcher.c" /* for what is static there */
 
