@@ -377,7 +377,9 @@ static void print_report(const json_t *report, FILE *out, int explain,
                     ? "changes are seen at once"
                     : "changes are looked for every 30 seconds");
     } else {
-        fprintf(out, "store %s; no server answers, so this is what it holds\n",
+        fprintf(out,
+                "store %s; no server answers, so this is what it holds\n"
+                "  (a server that has ecert_run is asked with --run DIR)\n",
                 str(report, "store"));
     }
     json_array_foreach(json_object_get(report, "sites"), i, site)

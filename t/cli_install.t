@@ -53,8 +53,13 @@ sub back {
     my @demands = (1020 => 'status_request'); # NID_tlsfeature
     $store->install($site, $_) for
         $pki->leaf(names => [$site], extensions => \@demands), $new;
-    says($store, [['rollback', $site], 0,
-        qr/must-staple: .*the certificate demands a staple/]);
+    my $said = qr/must-staple: .*the certificate demands a staple/;
+    says($store, [['rollback', $site], 0, $said]);
+
+    my $leaf = $pki->leaf(names => [$site], extensions => \@demands);
+    my $both = bytes('both.pem', $leaf->pem . $leaf->key_pem);
+    says(Ecert::Store->new->add_issuers($sub, $cross),
+        [['restore', $both], 0, $said]);
 }
 
 sub path ($name) { return tmp() . '/' . $n++ . "-$name" }

@@ -418,6 +418,9 @@ static void say_restored(const ecert_cli_site_t *site,
     } else {
         printf("Restored as generation %llu.\n", number);
     }
+    if (done->current && done->staple.code != ECERT_OK) {
+        ecert_cli_warn(site->ascii, &done->staple);
+    }
 }
 
 static int restore_pair(const restore_t *restore, const ecert_cli_site_t *site,
